@@ -1,0 +1,28 @@
+"""counterpoise: which class weighting gives the best Dice on annotated EM volumes, and can the data tell?
+
+The public names that compute with torch are imported on first use, so that ``import counterpoise`` stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from counterpoise.losses.tversky import TverskyLoss
+    from counterpoise.models.unet import UNet2D
+
+__all__ = ["TverskyLoss", "UNet2D", "__version__"]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name == "TverskyLoss":
+        from counterpoise.losses.tversky import TverskyLoss
+
+        return TverskyLoss
+    if name == "UNet2D":
+        from counterpoise.models.unet import UNet2D
+
+        return UNet2D
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

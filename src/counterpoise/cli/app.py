@@ -1,0 +1,197 @@
+"""The commands and their options. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counterpoise import __version__
+from counterpoise.errors import CounterpoiseError
+
+__all__ = ["app", "main"]
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_STOPPED = 130
+
+app = typer.Typer(
+    help="Which class weighting gives the best Dice on annotated EM volumes, and can the data tell?",
+    epilog="A first look, without data: counterpoise demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Make data to try things on.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+ExperimentFile = Annotated[Path, typer.Argument(help="The experiment's configuration.", metavar="EXPERIMENT.toml")]
+RunPath = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+Datasplit = Annotated[Path, typer.Option("--datasplit", help="List of crops (csv).", metavar="FILE")]
+Classes = Annotated[str, typer.Option("--classes", help="Class names, with commas between them.", metavar="A,B,...")]
+
+
+class ResultsFormat(StrEnum):
+    """What ``results`` prints or writes."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    reference = "reference"
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"counterpoise {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put data and results.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the made volume.")] = 0,
+) -> None:
+    """Run the whole experiment on a made volume: no data, no network, a few minutes on a CPU."""
+    from counterpoise.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(folder, seed))
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="The configuration to write.")] = Path("experiment.toml"),
+    data: Annotated[
+        Path | None, typer.Option(help="A folder of crops; a datasplit.csv is made beside the configuration.")
+    ] = None,
+    datasplit: Annotated[Path | None, typer.Option(help="An existing list of crops instead.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, with commas between them; those found if left out.")
+    ] = None,
+    voxel_size: Annotated[str, typer.Option(help="Voxel size to train at: z,y,x in nm.")] = "8,8,8",
+    preset: Annotated[str, typer.Option(help="Which experiment to start from.")] = "classic",
+    validation_fraction: Annotated[float, typer.Option(help="Share of the crops to validate on.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing configuration.")] = False,
+) -> None:
+    """Write a commented experiment.toml that fits this data and this machine."""
+    from counterpoise.cli.init import write_experiment
+
+    write_experiment(
+        file,
+        data=data,
+        datasplit=datasplit,
+        classes=classes,
+        voxel_size=voxel_size,
+        preset=preset,
+        validation_fraction=validation_fraction,
+        seed=seed,
+        force=force,
+    )
+
+
+@app.command()
+def hardware() -> None:
+    """Show what this machine has, and the plan that follows from it."""
+    from counterpoise.cli.hardware import show_hardware
+
+    show_hardware()
+
+
+@app.command()
+def frequencies(
+    datasplit: Datasplit,
+    classes: Classes,
+    as_json: Annotated[bool, typer.Option("--json", help="Print class_frequencies.json instead.")] = False,
+) -> None:
+    """Count every class exactly, voxel by voxel."""
+    from counterpoise.cli.frequencies import show_frequencies
+
+    show_frequencies(datasplit, _names(classes), as_json=as_json)
+
+
+@app.command()
+def weights(
+    datasplit: Datasplit,
+    classes: Classes,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Show the weights each classic strategy derives from the exact frequencies, and which are the same."""
+    from counterpoise.cli.frequencies import show_weights
+
+    show_weights(datasplit, _names(classes), as_json=as_json)
+
+
+@app.command()
+def run(experiment: ExperimentFile) -> None:
+    """Run an experiment to its results and report, or continue one."""
+    from counterpoise.cli.run import run_and_show
+
+    raise typer.Exit(run_and_show(experiment))
+
+
+@app.command()
+def trial(
+    folder: Annotated[Path, typer.Argument(help="A trial's folder: RUN/trials/<arm>/seed-<n>.")],
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of this process.")] = 1,
+) -> None:
+    """Train one arm with one seed (what every engine runs); continues where it was."""
+    from counterpoise.cli.trial import run_one_trial
+
+    run_one_trial(folder, device, threads)
+
+
+@app.command()
+def results(
+    run: RunPath,
+    output: Annotated[ResultsFormat, typer.Option("--format", help="How to show or write them.")] = ResultsFormat.table,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; standard output if left out (RUN/reference for reference).")
+    ] = None,
+) -> None:
+    """Show a run's results, finished or not."""
+    from counterpoise.cli.results import show_results
+
+    show_results(run, output.value, out)
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Write RUN/report.html: one file that opens offline."""
+    from counterpoise.cli.results import make_report
+
+    make_report(run)
+
+
+@data_app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="An empty or new folder.")],
+    seed: Annotated[int, typer.Option(help="Another seed, another volume.")] = 0,
+) -> None:
+    """Write a made EM volume with exactly known labels, in the CellMap layout."""
+    from counterpoise.cli.demo import make_phantom
+
+    make_phantom(folder, seed)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def main() -> None:
+    """Run a command; a user's error is four lines and exit code 2, never a traceback."""
+    try:
+        app()
+    except CounterpoiseError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        sys.exit(EXIT_STOPPED)

@@ -1,0 +1,256 @@
+"""Open an OME-NGFF 0.4 multiscale group on zarr v2: its levels, their place in space, blocks of voxels.
+
+This is the only module that reads through zarr. Metadata is parsed here once, into frozen objects; groups are
+opened by their own path, because a downloaded copy may lack the ``.zgroup`` files above it. Works with
+zarr-python 2.18 and 3.x.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import lzma
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from counterpoise.data.geometry import Grid, IndexBox, round_nm
+from counterpoise.errors import DamagedChunkError, LayoutError
+from counterpoise.types import Vector3
+
+__all__ = ["Level", "Multiscale", "open_multiscale"]
+
+_AXES = 3
+_DECODER_ERRORS = (OSError, EOFError, RuntimeError, ValueError, TypeError, zlib.error, lzma.LZMAError)
+"""What the codecs of numcodecs raise on bytes they cannot decode."""
+
+_MAX_VOXEL_SIZE_NM = 1e6
+"""A voxel of a millimetre is not electron microscopy: a unit was mistaken."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a multiscale group: where it is, how it is stored, and its attributes."""
+
+    name: str
+    path: Path
+    grid: Grid
+    chunks: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    separator: str
+    attributes: Mapping[str, Any]
+
+    def read(self, block: IndexBox) -> np.ndarray:
+        """Decode a block of voxels.
+
+        Parameters
+        ----------
+        block : IndexBox
+            Voxels to read, inside the array.
+
+        Returns
+        -------
+        array, shape ``block.shape``, dtype of the stored array
+            Voxels; a chunk that is not on disk reads as the fill value.
+
+        Raises
+        ------
+        DamagedChunkError
+            If a chunk cannot be decoded; the error names its file.
+        """
+        try:
+            return np.asarray(self._open()[block.slices])
+        except _DECODER_ERRORS as error:
+            raise self._damage(block, error) from error
+
+    def chunk_files(self, block: IndexBox) -> Iterator[tuple[IndexBox, Path]]:
+        """Walk over the chunks that a block touches: the voxels of each (cut to the array), and its file."""
+        ranges = [
+            range(a // c, math.ceil(b / c)) for a, b, c in zip(block.start, block.stop, self.chunks, strict=True)
+        ]
+        for key in itertools.product(*ranges):
+            start = tuple(k * c for k, c in zip(key, self.chunks, strict=True))
+            stop = tuple(min(a + c, n) for a, c, n in zip(start, self.chunks, self.grid.shape, strict=True))
+            yield (
+                IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])),
+                self.path / self.separator.join(map(str, key)),
+            )
+
+    def whole(self) -> IndexBox:
+        """Return the block of all voxels."""
+        return IndexBox((0, 0, 0), self.grid.shape)
+
+    def blocks(self, max_voxels: int = 1 << 25) -> Iterator[IndexBox]:
+        """Walk over the whole array in blocks of whole chunks, so that memory is bounded and no chunk is read twice.
+
+        Parameters
+        ----------
+        max_voxels : int
+            Largest block; a single chunk may be larger.
+        """
+        step = list(self.chunks)
+        for axis in (2, 1, 0):
+            others = math.prod(step) // step[axis]
+            fitting = max_voxels // (others * self.chunks[axis]) * self.chunks[axis]
+            step[axis] = min(max(fitting, self.chunks[axis]), self.grid.shape[axis])
+        starts = [range(0, n, s) for n, s in zip(self.grid.shape, step, strict=True)]
+        for z, y, x in itertools.product(*starts):
+            stop = [min(a + s, n) for a, s, n in zip((z, y, x), step, self.grid.shape, strict=True)]
+            yield IndexBox((z, y, x), (stop[0], stop[1], stop[2]))
+
+    def _open(self) -> Any:
+        return zarr.open_array(str(self.path), mode="r")
+
+    def _damage(self, block: IndexBox, error: Exception) -> DamagedChunkError:
+        array = self._open()
+        for chunk, file in self.chunk_files(block):
+            try:
+                array[chunk.slices]
+            except _DECODER_ERRORS as cause:
+                return DamagedChunkError(
+                    f"chunk {file.relative_to(self.path)} of {self.path} cannot be decoded",
+                    expected=f"{math.prod(self.chunks)} voxels of {self.dtype} in a compressed chunk",
+                    found=f"{file.stat().st_size} bytes; the decoder says: {cause or type(cause).__name__}",
+                    remedy="fetch the file again, or leave this crop out of the datasplit",
+                )
+        return DamagedChunkError(
+            f"{self.path} cannot be read",
+            expected=f"voxels {block.start} to {block.stop}",
+            found=str(error) or type(error).__name__,
+            remedy="check the file system and fetch the array again",
+        )
+
+
+@dataclass(frozen=True)
+class Multiscale:
+    """A multiscale group: its levels in the order of the metadata (the first is the finest)."""
+
+    path: Path
+    levels: tuple[Level, ...]
+    attributes: Mapping[str, Any]
+
+    @property
+    def voxel_sizes_nm(self) -> list[Vector3]:
+        """Return the voxel size of every level."""
+        return [level.grid.voxel_size_nm for level in self.levels]
+
+
+def open_multiscale(path: Path) -> Multiscale:
+    """Read the metadata of a multiscale group and of all its levels.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the group, such as ``.../recon-1/em/fibsem-uint8`` or ``.../crop1/mito``.
+
+    Returns
+    -------
+    Multiscale
+        Levels as the ``datasets`` list names them, never as folders happen to lie there.
+
+    Raises
+    ------
+    LayoutError
+        If the folder, its metadata or an array is missing or breaks OME-NGFF 0.4.
+    """
+    attributes = _read_json(path / ".zattrs", what="multiscale metadata")
+    entries = attributes.get("multiscales")
+    if not isinstance(entries, list) or not entries or not entries[0].get("datasets"):
+        raise LayoutError(
+            f"{path} is not a multiscale group",
+            expected="'multiscales' with a list of 'datasets' in .zattrs (OME-NGFF 0.4)",
+            found=f"keys {sorted(attributes)}",
+            remedy="name the group that holds s0, s1, ... in the datasplit",
+        )
+    scale0, shift0 = _transforms(entries[0].get("coordinateTransformations", []), path)
+    levels = []
+    for dataset in entries[0]["datasets"]:
+        scale, shift = _transforms(dataset.get("coordinateTransformations", []), path)
+        size = round_nm([a * b for a, b in zip(scale, scale0, strict=True)])
+        centre = round_nm([a + b for a, b in zip(shift, shift0, strict=True)])
+        levels.append(_open_level(path / dataset["path"], str(dataset["path"]), size, centre))
+    return Multiscale(path, tuple(levels), attributes)
+
+
+def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: Vector3) -> Level:
+    if not all(0.0 < s < _MAX_VOXEL_SIZE_NM for s in voxel_size_nm):
+        raise LayoutError(
+            f"{path} has an impossible voxel size",
+            expected=f"three numbers of nm above 0 and below {_MAX_VOXEL_SIZE_NM:.0f}",
+            found=f"{voxel_size_nm} (z, y, x)",
+            remedy="correct the scale in the group's .zattrs (unit: nanometer)",
+        )
+    meta = _read_json(path / ".zarray", what="zarr v2 array metadata")
+    shape, chunks = tuple(meta.get("shape", ())), tuple(meta.get("chunks", ()))
+    if len(shape) != _AXES or len(chunks) != _AXES or min(*shape, *chunks) < 1:
+        raise LayoutError(
+            f"{path} is not a volume",
+            expected="an array with three axes z, y, x and at least one voxel",
+            found=f"shape {shape}, chunks {chunks}",
+            remedy="point the datasplit at 3-D arrays",
+        )
+    attributes = _read_json(path / ".zattrs", what="attributes") if (path / ".zattrs").exists() else {}
+    return Level(
+        name=name,
+        path=path,
+        grid=Grid((shape[0], shape[1], shape[2]), voxel_size_nm, translation_nm),
+        chunks=(chunks[0], chunks[1], chunks[2]),
+        dtype=np.dtype(meta["dtype"]),
+        separator=meta.get("dimension_separator", "."),
+        attributes=attributes,
+    )
+
+
+def _transforms(entries: list[dict[str, Any]], path: Path) -> tuple[Vector3, Vector3]:
+    """Return scale and translation of a list of OME-NGFF transformations; a missing one is the identity."""
+    scale: list[float] = [1.0, 1.0, 1.0]
+    translation: list[float] = [0.0, 0.0, 0.0]
+    for entry in entries:
+        values = entry.get(entry.get("type", ""), [])
+        numbers = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
+        if entry.get("type") not in {"scale", "translation"} or len(numbers) != _AXES or len(values) != _AXES:
+            raise LayoutError(
+                f"{path} has a coordinate transformation that cannot be used",
+                expected="a scale and at most one translation, three finite numbers each (z, y, x in nm)",
+                found=json.dumps(entry),
+                remedy="rewrite the transformation as scale + translation",
+            )
+        if entry["type"] == "scale":
+            scale = numbers
+        else:
+            translation = numbers
+    return (scale[0], scale[1], scale[2]), (translation[0], translation[1], translation[2])
+
+
+def _read_json(file: Path, *, what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        nearest = next((p for p in file.parents if p.exists()), Path("/"))
+        raise LayoutError(
+            f"no {what} at {file.parent}",
+            expected=f"the file {file.name} of a zarr v2 store",
+            found="the folder without it" if nearest == file.parent else f"nothing below {nearest}",
+            remedy="check the path in the datasplit, or fetch the data again",
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise LayoutError(
+            f"{what} at {file} cannot be read",
+            expected="a JSON object",
+            found=str(error),
+            remedy="fetch the file again",
+        ) from error
+    if not isinstance(content, dict):
+        raise LayoutError(
+            f"{what} at {file} is not an object",
+            expected="a JSON object",
+            found=type(content).__name__,
+            remedy="fetch the file again",
+        )
+    return content

@@ -1,0 +1,1 @@
+"""The experiment: its configuration, its arms, and what decides their results."""

@@ -1,0 +1,304 @@
+"""``experiment.toml`` to a frozen, validated configuration. Defaults are the reference protocol."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from counterpoise.errors import ConfigError, suggest
+from counterpoise.experiment.locate import find_line
+from counterpoise.weights import CLASSIC
+
+__all__ = [
+    "ArmsConfig",
+    "DataConfig",
+    "Experiment",
+    "LossConfig",
+    "ModelConfig",
+    "Precision",
+    "RunConfig",
+    "SamplingConfig",
+    "TrainingConfig",
+    "ValidationConfig",
+    "known_presets",
+    "load_experiment",
+    "parse_experiment",
+]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class DataConfig(_Table):
+    """``[data]``: which crops, which classes, at which voxel size (nm; z, y, x)."""
+
+    datasplit: Path
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    voxel_size_nm: tuple[Positive, Positive, Positive] = (8.0, 8.0, 8.0)
+    max_upsampling: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
+    store: Path = Path("counterpoise.store")
+
+
+class SamplingConfig(_Table):
+    """``[sampling]``: what a training patch is and how it is varied."""
+
+    patch_shape: tuple[Count, Count] = (256, 256)
+    slices: Count = 1
+    crop_weights: Literal["uniform", "volume"] = "uniform"
+    mirror: bool = True
+    transpose: bool = True
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 180.0
+
+    @field_validator("slices")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("must be odd: the centre section is the one that is predicted")
+        return value
+
+
+class ModelConfig(_Table):
+    """``[model]``: ``unet2d`` at any width and depth, or ``module:callable``."""
+
+    name: str = "unet2d"
+    width: Count = 64
+    depth: Annotated[int, Field(ge=1, le=8)] = 4
+
+
+class LossConfig(_Table):
+    """``[loss]``: per-class Tversky; alpha weighs false positives, beta false negatives."""
+
+    alpha: NonNegative = 0.6
+    beta: NonNegative = 0.4
+    smooth: Positive = 1e-6
+
+
+class TrainingConfig(_Table):
+    """``[training]``: AdamW with a one-cycle schedule stepped every step."""
+
+    epochs: Count = 60
+    steps_per_epoch: Count = 100
+    batch_size: Count | Literal["auto"] = "auto"
+    learning_rate: Positive = 1e-4
+    weight_decay: NonNegative = 1e-4
+    warmup_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    gradient_clip: Positive = 1.0
+    precision: Precision | Literal["auto"] = "auto"
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    max_nonfinite_steps: Annotated[int, Field(ge=0)] = 100
+
+
+class ValidationConfig(_Table):
+    """``[validation]``: the fixed list of tiles every arm, epoch and seed is scored on."""
+
+    tiles_per_crop: Count = 64
+    every_epochs: Count = 1
+    example_patches: Annotated[int, Field(ge=0, le=16)] = 4
+
+
+class ArmsConfig(_Table):
+    """``[arms]``: the strategies that are compared, and how often each is trained."""
+
+    strategies: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSIC
+    baseline: str = "weight_uniform"
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0, 1, 2)
+    duplicates: Literal["once", "run"] = "once"
+    manual_weights: dict[str, NonNegative] = {}
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_or_list(cls, value: Any) -> Any:
+        """Read ``seeds = 3`` as seeds 0, 1, 2."""
+        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("must be a number of seeds (1 or more), or a list of different whole numbers")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.strategies)) != len(self.strategies):
+            raise ValueError("a strategy is listed twice")
+        if self.baseline not in self.strategies:
+            raise ValueError(f"the baseline {self.baseline!r} is not among the strategies")
+        return self
+
+
+class RunConfig(_Table):
+    """``[run]``: where results go and how the machine is shared."""
+
+    folder: Path = Path("runs/classic")
+    slots: Count | Literal["auto"] = "auto"
+    threads: Count | Literal["auto"] = "auto"
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+
+
+class Experiment(_Table):
+    """One complete experiment. Paths are absolute once it is loaded from a file."""
+
+    preset: str = "classic"
+    data: DataConfig
+    sampling: SamplingConfig = SamplingConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    validation: ValidationConfig = ValidationConfig()
+    arms: ArmsConfig = ArmsConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for side in self.sampling.patch_shape:
+            if self.model.name == "unet2d" and side < 2**self.model.depth:
+                raise ValueError(
+                    f"sampling.patch_shape {list(self.sampling.patch_shape)} is too small for a network that halves "
+                    f"it {self.model.depth} times: {2**self.model.depth} or more"
+                )
+        return self
+
+
+def known_presets() -> tuple[str, ...]:
+    """Name the presets that come with the package."""
+    folder = resources.files("counterpoise.experiment") / "presets"
+    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def load_experiment(file: Path) -> Experiment:
+    """Read and validate an experiment; relative paths are read against the file's folder.
+
+    Raises
+    ------
+    ConfigError
+        Names the key and the line that is wrong.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no experiment at {file}",
+            expected="a configuration in TOML",
+            found="no such file",
+            remedy="check the path, or write one with `counterpoise init`",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} cannot be read",
+            expected="a configuration in TOML, UTF-8",
+            found=str(error),
+            remedy="check the file and its permissions",
+        ) from error
+    experiment = parse_experiment(text, name=str(file))
+    base = file.resolve().parent
+    data = experiment.data.model_copy(
+        update={"datasplit": base / experiment.data.datasplit, "store": base / experiment.data.store}
+    )
+    run = experiment.run.model_copy(update={"folder": base / experiment.run.folder})
+    return experiment.model_copy(update={"data": data, "run": run})
+
+
+def parse_experiment(text: str, *, name: str = "experiment.toml") -> Experiment:
+    """Validate the text of an experiment, over the values of its preset.
+
+    Raises
+    ------
+    ConfigError
+        Names the key and the line that is wrong.
+    """
+    try:
+        own = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{name} is not valid TOML",
+            expected="key = value lines under [table] headers",
+            found=str(error),
+            remedy="mend the line it names; strings need quotes, lists need brackets",
+        ) from error
+    preset = own.get("preset", "classic")
+    if preset not in known_presets():
+        line = find_line(text, ("preset",))
+        raise ConfigError(
+            f"{name}, line {line}: unknown preset",
+            expected="one of " + ", ".join(known_presets()),
+            found=repr(preset),
+            remedy=suggest(str(preset), known_presets()),
+        )
+    source = resources.files("counterpoise.experiment") / "presets" / f"{preset}.toml"
+    merged = _merge(tomllib.loads(source.read_text(encoding="utf-8")), own)
+    try:
+        return Experiment.model_validate(merged)
+    except ValidationError as error:
+        raise _explain(error, text, name) from None
+
+
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Lay one nested table over another; a table of manual weights replaces the other whole."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict) and key != "manual_weights"
+        merged[key] = _merge(below, value) if both else value
+    return merged
+
+
+def _explain(error: ValidationError, text: str, name: str) -> ConfigError:
+    """Turn the first of pydantic's complaints into the four parts, with key and line."""
+    # A misspelt key also makes the right one "missing": the misspelling is what to show.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    path = tuple(str(part) for part in first["loc"] if not _is_union_tag(part))
+    key = ".".join(path) or "the experiment"
+    line = find_line(text, path)
+    place = f"{name}, line {line}" if line else name
+    more = len(error.errors()) - 1
+    also = f" ({more} more after this one)" if more else ""
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        return ConfigError(
+            f"{place}: unknown key {key!r}{also}",
+            expected="a key of this table" if path[:-1] else "a table of an experiment",
+            found=repr(path[-1]),
+            remedy=suggest(path[-1], known),
+        )
+    if kind == "missing":
+        return ConfigError(
+            f"{place}: {key} is not set{also}",
+            expected=f"a value for {key}",
+            found="nothing",
+            remedy=f"add {path[-1]} = ... under [{'.'.join(path[:-1])}]" if path[:-1] else f"add [{key}]",
+        )
+    expected = first["msg"].removeprefix("Value error, ")
+    return ConfigError(
+        f"{place}: {key} cannot be used{also}",
+        expected=expected[:1].lower() + expected[1:],
+        found="what stands there now" if isinstance(first["input"], dict | BaseModel) else repr(first["input"]),
+        remedy=f"correct {key}; docs/configuration.md lists every key with its range",
+    )
+
+
+_UNION_TAGS = {"constrained-int", "literal['auto']", "int", "literal['float32','bfloat16','float16']"}
+
+
+def _is_union_tag(part: object) -> bool:
+    """Recognise the parts that pydantic adds to a path for each choice of a union."""
+    return isinstance(part, str) and (part in _UNION_TAGS or part.startswith(("literal[", "constrained-")))
+
+
+def _keys_at(path: tuple[str, ...]) -> list[str]:
+    if not path:
+        return list(Experiment.model_fields)
+    field = Experiment.model_fields.get(path[0])
+    table = field.annotation if field else None
+    return list(table.model_fields) if isinstance(table, type) and issubclass(table, BaseModel) else []

@@ -1,0 +1,1 @@
+"""Exact class frequencies: counted voxels, never an estimate."""

@@ -1,0 +1,212 @@
+"""The records that pass through files: arms, epochs, states, validation counts, example patches."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from counterpoise.records.atomic import read_json, write_atomically, write_json
+
+__all__ = ["ArmRecord", "ArmsRecord", "EpochRecord", "Examples", "TrialState", "TrialStatus", "ValidationCounts"]
+
+RECORD_VERSION = 1
+
+TrialState = Literal["waiting", "running", "finished", "failed"]
+
+
+@dataclass(frozen=True)
+class ArmRecord:
+    """One arm of the experiment.
+
+    Parameters
+    ----------
+    name : str
+        Name of the strategy.
+    summary : str
+        The strategy in one sentence.
+    weights : mapping
+        Class name to weight.
+    clamped : sequence of str
+        Classes whose weight was clamped.
+    same_as : str or None
+        The arm whose weights these are after scaling; such an arm is not trained a second time.
+    runs : bool
+        Whether the arm has trials of its own.
+    """
+
+    name: str
+    summary: str
+    weights: Mapping[str, float]
+    clamped: Sequence[str]
+    same_as: str | None
+    runs: bool
+
+
+@dataclass(frozen=True)
+class ArmsRecord:
+    """All arms of a run and what they are compared on."""
+
+    classes: tuple[str, ...]
+    baseline: str
+    seeds: tuple[int, ...]
+    arms: tuple[ArmRecord, ...]
+    notes: tuple[str, ...]
+
+    def write(self, file: Path) -> None:
+        """Write ``weights.json``."""
+        write_json(file, {"version": RECORD_VERSION, **asdict(self)})
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read ``weights.json``."""
+        content = read_json(file)
+        return cls(
+            tuple(content["classes"]),
+            content["baseline"],
+            tuple(content["seeds"]),
+            tuple(ArmRecord(**arm) for arm in content["arms"]),
+            tuple(content["notes"]),
+        )
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of one trial; ``epoch`` counts from 1.
+
+    ``dice`` is None for a class that has no score; ``dice_mean`` is the mean over the others, None if there are
+    none. ``counts`` holds TP, FP, FN per class, summed over the validation tiles.
+    """
+
+    epoch: int
+    train_loss: float | None
+    val_loss: float | None
+    dice_mean: float | None
+    dice: Mapping[str, float | None]
+    counts: Mapping[str, Sequence[int]]
+    learning_rate: float
+    clipped_steps: int
+    nonfinite_steps: int
+    train_s: float
+    validation_s: float
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> Self:
+        """Rebuild from a line of ``metrics.jsonl``."""
+        return cls(**line)
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """How far a trial is; times are seconds since 1970."""
+
+    state: TrialState
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps_per_epoch: int = 0
+    train_loss: float | None = None
+    dice_mean: float | None = None
+    best_dice: float | None = None
+    best_epoch: int = 0
+    patches_per_s: float | None = None
+    started: float | None = None
+    updated: float | None = None
+    reason: str = ""
+
+    def write(self, file: Path, *, durable: bool = False) -> None:
+        """Write ``status.json``."""
+        write_json(file, {"version": RECORD_VERSION, **asdict(self)}, durable=durable)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read ``status.json``; a trial that has none is waiting."""
+        try:
+            content = read_json(file)
+        except (OSError, ValueError):
+            return cls("waiting")
+        content.pop("version")
+        return cls(**content)
+
+
+@dataclass(frozen=True)
+class ValidationCounts:
+    """TP, FP, FN of every epoch, validation crop and class, counted where the class is known.
+
+    Parameters
+    ----------
+    crops, classes : tuple of str
+        Names along the second and third axis.
+    counts : int64 array, shape (epochs, crops, classes, 3)
+    """
+
+    crops: tuple[str, ...]
+    classes: tuple[str, ...]
+    counts: Int[np.ndarray, "epoch crop class_ 3"]
+
+    def write(self, file: Path) -> None:
+        """Write ``counts.npz`` atomically."""
+        _write_npz(file, crops=np.array(self.crops), classes=np.array(self.classes), counts=self.counts)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read ``counts.npz``; nothing in it is unpickled."""
+        with np.load(file, allow_pickle=False) as content:
+            return cls(tuple(content["crops"].tolist()), tuple(content["classes"].tolist()), content["counts"])
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Validation patches for the eye: the same ones in every trial of a run.
+
+    Parameters
+    ----------
+    crops : tuple of str
+        Crop each patch comes from.
+    raw : uint8 array, shape (patches, rows, columns)
+        The predicted section.
+    truth : uint8 array, shape (patches, classes, rows, columns)
+        1 present, 0 absent, 255 unknown.
+    prediction : uint8 array, shape (patches, classes, rows, columns)
+        1 predicted present, 0 absent.
+    """
+
+    crops: tuple[str, ...]
+    classes: tuple[str, ...]
+    raw: UInt8[np.ndarray, "patch row column"]
+    truth: UInt8[np.ndarray, "patch class_ row column"]
+    prediction: UInt8[np.ndarray, "patch class_ row column"]
+
+    def write(self, file: Path) -> None:
+        """Write ``examples.npz`` atomically."""
+        _write_npz(
+            file,
+            crops=np.array(self.crops),
+            classes=np.array(self.classes),
+            raw=self.raw,
+            truth=self.truth,
+            prediction=self.prediction,
+        )
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read ``examples.npz``; nothing in it is unpickled."""
+        with np.load(file, allow_pickle=False) as content:
+            return cls(
+                tuple(content["crops"].tolist()),
+                tuple(content["classes"].tolist()),
+                content["raw"],
+                content["truth"],
+                content["prediction"],
+            )
+
+
+def _write_npz(file: Path, **arrays: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(file, lambda stream: stream.write(buffer.getbuffer()))

@@ -1,0 +1,158 @@
+"""Example patches for the page: the same validation patches as raw, truth and every arm's prediction."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from counterpoise.analysis.table import ArmResult, Results
+from counterpoise.records.schema import Examples
+from counterpoise.report.images import (
+    UNKNOWN,
+    ClassColour,
+    agreement_overlay,
+    choose_patches,
+    class_colours,
+    class_overlay,
+    fitting_step,
+    grey_png,
+)
+
+__all__ = ["ExamplePatches", "Patch", "PatchPrediction", "load_patches"]
+
+MOST_PATCHES = 4
+
+
+@dataclass(frozen=True)
+class PatchPrediction:
+    """What one arm makes of a patch: its classes, and where they are right and wrong, as overlays."""
+
+    arm: str
+    seed: int
+    overlay: str
+    agreement: str
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One validation patch; images are data URIs of ``rows`` x ``columns`` pixels."""
+
+    crop: str
+    rows: int
+    columns: int
+    raw: str
+    truth: str
+    classes_shown: tuple[str, ...]
+    classes_unknown: tuple[str, ...]
+    predictions: tuple[PatchPrediction, ...]
+
+
+@dataclass(frozen=True)
+class ExamplePatches:
+    """The patches, the colours of the classes in them, and the arms that have no prediction to show."""
+
+    patches: tuple[Patch, ...]
+    colours: tuple[ClassColour, ...]
+    missing: tuple[str, ...]
+    every_pixel: int
+    """1 if every pixel is shown, 2 if every second one, ..."""
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """The chosen patches as one arm predicts them; True where a class is predicted."""
+
+    arm: str
+    seed: int
+    masks: Bool[np.ndarray, "patch class_ row column"]
+
+
+def load_patches(results: Results) -> ExamplePatches | None:
+    """Read the example patches of every trained arm's first finished seed; None if there are none."""
+    trained = [arm for arm in results.arms if arm.record.runs]
+    first = next((found[1] for arm in trained if (found := _read_first(arm, results))), None)
+    if first is None:
+        return None
+    step = fitting_step(first)
+    chosen = choose_patches(first, MOST_PATCHES)
+    predictions = []
+    for arm in trained:
+        found = _read_first(arm, results)
+        if found is not None and _same_patches(found[1], first):
+            masks = found[1].prediction[list(chosen), :, ::step, ::step] == 1
+            predictions.append(_Prediction(arm.record.name, found[0], masks))
+    truth = first.truth[list(chosen), :, ::step, ::step]
+    sizes = sum((p.masks.sum(axis=(0, 2, 3)) for p in predictions), start=(truth == 1).sum(axis=(0, 2, 3)))
+    colours = class_colours(first.classes, sizes.tolist())
+    return ExamplePatches(
+        patches=tuple(
+            _patch(
+                first.crops[index],
+                first.raw[index, ::step, ::step],
+                truth[i],
+                first.classes,
+                colours,
+                [(p, p.masks[i]) for p in predictions],
+            )
+            for i, index in enumerate(chosen)
+        ),
+        colours=tuple(sorted(colours, key=lambda c: c.class_index)),
+        missing=tuple(
+            arm.record.name for arm in trained if arm.record.name not in {p.arm for p in predictions}
+        ),
+        every_pixel=step,
+    )
+
+
+def _read_first(arm: ArmResult, results: Results) -> tuple[int, Examples] | None:
+    for trial in arm.trials:
+        file = results.run.trial(arm.record.name, trial.seed).examples
+        try:
+            return trial.seed, Examples.read(file)
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            continue
+    return None
+
+
+def _same_patches(examples: Examples, first: Examples) -> bool:
+    return (
+        examples.crops == first.crops
+        and examples.classes == first.classes
+        and np.array_equal(examples.raw, first.raw)
+        and np.array_equal(examples.truth, first.truth)
+    )
+
+
+def _patch(
+    crop: str,
+    raw: UInt8[np.ndarray, "row column"],
+    truth: UInt8[np.ndarray, "class_ row column"],
+    classes: Sequence[str],
+    colours: Sequence[ClassColour],
+    predictions: Sequence[tuple[_Prediction, Bool[np.ndarray, "class_ row column"]]],
+) -> Patch:
+    unknown = np.all(truth == UNKNOWN, axis=0)
+    shown = np.any(truth == 1, axis=(1, 2))
+    never_known = np.all(truth == UNKNOWN, axis=(1, 2))
+    return Patch(
+        crop=crop,
+        rows=raw.shape[0],
+        columns=raw.shape[1],
+        raw=grey_png(raw),
+        truth=class_overlay(truth == 1, colours, unknown),
+        classes_shown=tuple(name for name, there in zip(classes, shown, strict=True) if there),
+        classes_unknown=tuple(name for name, there in zip(classes, never_known, strict=True) if there),
+        predictions=tuple(
+            PatchPrediction(
+                p.arm,
+                p.seed,
+                class_overlay(masks, colours, np.zeros_like(unknown)),
+                agreement_overlay(truth, masks),
+            )
+            for p, masks in predictions
+        ),
+    )

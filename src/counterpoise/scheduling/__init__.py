@@ -1,0 +1,1 @@
+"""What to run where: hardware found, trials planned, processes started and watched."""

@@ -1,0 +1,180 @@
+"""The local engine: one fresh process per trial, one trial per slot, a failed trial tried again, the others go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import FrameType
+
+from counterpoise.records.layout import TrialFolder
+from counterpoise.records.schema import TrialStatus
+from counterpoise.scheduling.plan import Slot
+
+__all__ = ["Outcome", "StoppedError", "run_trials"]
+
+_POLL_S = 0.2
+_GRACE_S = 10.0
+
+
+class StoppedError(Exception):
+    """The run was interrupted (Ctrl-C or SIGTERM); all trial processes have ended."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one trial ended: its last status, and how often it was started in this run."""
+
+    folder: TrialFolder
+    status: TrialStatus
+    attempts: int
+
+
+@dataclass
+class _Job:
+    folder: TrialFolder
+    attempts: int = 0
+
+
+@dataclass
+class _Running:
+    job: _Job
+    slot: Slot
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+
+def run_trials(
+    trials: Sequence[TrialFolder],
+    slots: Sequence[Slot],
+    *,
+    retries: int,
+    on_change: Callable[[], object] = lambda: None,
+) -> tuple[Outcome, ...]:
+    """Run trials until each has finished, or failed for good.
+
+    Parameters
+    ----------
+    trials : sequence of TrialFolder
+        In the order of starting. One that is finished already is not run again.
+    slots : sequence of Slot
+        Each runs one trial at a time, in a process of its own (and a process group of its own, so that everything
+        a trial starts ends with it).
+    retries : int
+        How often a failed trial is started again.
+    on_change : callable
+        Called several times a second (for a live table).
+
+    Returns
+    -------
+    tuple of Outcome
+        One per trial, in the order given.
+
+    Raises
+    ------
+    StoppedError
+        On Ctrl-C or SIGTERM, after the trial processes have ended. A later call continues where they were.
+    """
+    jobs = [_Job(folder) for folder in trials]
+    waiting = deque(job for job in jobs if TrialStatus.read(job.folder.status).state != "finished")
+    free, running = deque(slots), list[_Running]()
+    with _stop_requested() as stop:
+        try:
+            while waiting or running:
+                while waiting and free:
+                    running.append(_start(waiting.popleft(), free.popleft()))
+                time.sleep(_POLL_S)
+                for item in [r for r in running if r.process.poll() is not None]:
+                    running.remove(item)
+                    free.append(item.slot)
+                    _settle(item.job, item.process.returncode)
+                    state = TrialStatus.read(item.job.folder.status).state
+                    if state != "finished" and item.job.attempts <= retries:
+                        waiting.append(item.job)
+                on_change()
+                if stop:
+                    raise StoppedError
+        finally:
+            _end(running)
+    return tuple(Outcome(job.folder, TrialStatus.read(job.folder.status), job.attempts) for job in jobs)
+
+
+def _start(job: _Job, slot: Slot) -> _Running:
+    job.attempts += 1
+    command = [sys.executable, "-m", "counterpoise", "trial", str(job.folder.path)]
+    command += ["--device", slot.device, "--threads", str(slot.threads)]
+    with job.folder.log.open("ab") as log:
+        if job.attempts > 1:
+            log.write(f"--- attempt {job.attempts} ---\n".encode())
+            log.flush()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **dict(slot.environment), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+    return _Running(job, slot, process)
+
+
+def _settle(job: _Job, code: int) -> None:
+    """Make the status say what became of a process that ended without saying so itself (killed, crashed at import)."""
+    status = TrialStatus.read(job.folder.status)
+    if status.state in {"finished", "failed"} and (code == 0) == (status.state == "finished"):
+        return
+    reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    reason = f"{reason}; {job.folder.log.name} says: {_last_line(job.folder)}"
+    replace(status, state="failed", reason=reason, updated=time.time()).write(job.folder.status, durable=True)
+
+
+def _last_line(folder: TrialFolder) -> str:
+    lines = folder.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "nothing"
+
+
+def _end(running: Sequence[_Running]) -> None:
+    """End process groups: politely first, for good after a grace period."""
+    for item in running:
+        _signal(item, signal.SIGTERM)
+    deadline = time.monotonic() + _GRACE_S
+    for item in running:
+        try:
+            item.process.wait(max(deadline - time.monotonic(), 0.01))
+        except subprocess.TimeoutExpired:
+            _signal(item, signal.SIGKILL)
+            item.process.wait()
+        status = TrialStatus.read(item.job.folder.status)
+        if status.state == "running":
+            replace(status, state="waiting", reason="stopped").write(item.job.folder.status)
+
+
+def _signal(item: _Running, number: signal.Signals) -> None:
+    try:
+        os.killpg(item.process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+@contextmanager
+def _stop_requested() -> Iterator[list[int]]:
+    """Collect Ctrl-C, SIGTERM and a closed terminal instead of dying of them; the list is empty until one comes."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
+        signals.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in signals}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

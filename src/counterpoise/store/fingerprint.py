@@ -1,0 +1,54 @@
+"""What a store was made from, as one hash: if any of it changes, the store is another one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from counterpoise.data.crops import FittedCrop
+from counterpoise.data.geometry import IndexBox
+from counterpoise.data.omezarr import Level
+from counterpoise.store.store import STORE_VERSION
+from counterpoise.types import Vector3
+
+__all__ = ["fingerprint_of"]
+
+
+def fingerprint_of(classes: Sequence[str], voxel_size_nm: Vector3, fitted: Sequence[FittedCrop]) -> str:
+    """Hash everything that decides a store's content.
+
+    Classes and their order, voxel size, splits, the levels and blocks chosen, the metadata of every array read,
+    and size and modification time of every chunk under the crops: fetching more of a volume makes another store.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits (SHA-256).
+    """
+    digest = hashlib.sha256()
+    digest.update(json.dumps([STORE_VERSION, list(classes), list(voxel_size_nm)]).encode())
+    for item in fitted:
+        digest.update(f"{item.crop.crop_id}\0{item.crop.split}\0{item.grid}\0{item.raw_block}".encode())
+        _add_level(digest, item.raw, item.raw_block)
+        for name, label in item.labels.items():
+            first = item.crop.labels[name][0]
+            digest.update(f"{name}\0{label.unknown_code}\0{first.unknown_code}".encode())
+            for level in {label.level.path: label.level, first.level.path: first.level}.values():
+                _add_level(digest, level, level.whole())
+    return digest.hexdigest()
+
+
+def _add_level(digest: hashlib._Hash, level: Level, block: IndexBox) -> None:
+    digest.update(f"{level.path}\0{level.grid}\0{level.chunks}\0{level.dtype}".encode())
+    for _, file in level.chunk_files(block):
+        digest.update(_stamp(file).encode())
+
+
+def _stamp(file: Path) -> str:
+    try:
+        status = file.stat()
+    except OSError:
+        return "-"
+    return f"{status.st_size}:{status.st_mtime_ns};"

@@ -1,0 +1,237 @@
+"""Open, verify and memory-map a voxel store.
+
+A store is a folder of plain files::
+
+    index.json    what it was made from, and where each crop lies in the arrays
+    raw.npy       uint8, all crops' raw blocks one after the other, each in z, y, x order
+    present.npy   one word per label voxel: bit c is set where class c is present
+    unknown.npy   one word per label voxel: bit c is set where class c is not known although the crop annotates it;
+                  absent if no crop has such voxels (the file is sparse where a crop has none)
+
+Which classes a crop annotates is one word in the index: known = annotated and not unknown. Bit c belongs to the c-th requested class; words are 8, 16, 32 or 64 bits wide.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterpoise.data.annotation import ClassCount, VoxelCount
+from counterpoise.data.datasplit import Split
+from counterpoise.data.geometry import Grid, Shape3
+from counterpoise.errors import StoreError
+from counterpoise.frequencies.table import CropCount, FrequencyTable
+from counterpoise.types import Vector3
+
+__all__ = ["ARRAYS", "STORE_VERSION", "StoredCrop", "VoxelStore", "checksum", "open_store", "word_dtype"]
+
+STORE_VERSION = 1
+ARRAYS = ("raw", "present", "unknown")
+_CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class StoredCrop:
+    """Where one crop lies in the store, and in space.
+
+    Parameters
+    ----------
+    crop_id, split
+        Identity.
+    raw_offset, label_offset : int
+        First element of this crop's block in ``raw`` and in ``present`` / ``unknown``.
+    raw_grid, label_grid : Grid
+        Shape, voxel size and position of the two blocks.
+    known_word : int
+        Bits of the classes annotated in this crop.
+    has_unknown : bool
+        Whether some voxel of an annotated class is unknown; if not, ``known_word`` holds everywhere.
+    counts : mapping
+        Exact counts of each annotated class at its finest listed level.
+    checksums : mapping
+        CRC-32 of this crop's block in each array that holds it.
+    """
+
+    crop_id: str
+    split: Split
+    raw_offset: int
+    raw_grid: Grid
+    label_offset: int
+    label_grid: Grid
+    known_word: int
+    has_unknown: bool
+    counts: Mapping[str, ClassCount]
+    checksums: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class VoxelStore:
+    """A store on disk, memory-mapped: every process that opens it shares one copy in the page cache.
+
+    ``unknown`` is empty if no crop needs it.
+    """
+
+    path: Path
+    fingerprint: str
+    classes: tuple[str, ...]
+    voxel_size_nm: Vector3
+    crops: tuple[StoredCrop, ...]
+    notes: tuple[str, ...]
+    raw: np.ndarray
+    present: np.ndarray
+    unknown: np.ndarray
+
+    def of(self, split: Split) -> tuple[StoredCrop, ...]:
+        """Return the crops of one split, in the order of the datasplit."""
+        return tuple(crop for crop in self.crops if crop.split == split)
+
+    def frequencies(self) -> FrequencyTable:
+        """Return the exact counts that fell out of the building pass."""
+        return FrequencyTable(self.classes, tuple(CropCount(c.crop_id, c.split, c.counts) for c in self.crops))
+
+    def raw_of(self, crop: StoredCrop) -> np.ndarray:
+        """Return a crop's raw block, uint8 (z, y, x)."""
+        return _view(self.raw, crop.raw_offset, crop.raw_grid.shape)
+
+    def present_of(self, crop: StoredCrop) -> np.ndarray:
+        """Return a crop's presence words (z, y, x)."""
+        return _view(self.present, crop.label_offset, crop.label_grid.shape)
+
+    def known_of(self, crop: StoredCrop) -> np.ndarray:
+        """Return a crop's known words (z, y, x)."""
+        annotated = self.present.dtype.type(crop.known_word)
+        if crop.has_unknown:
+            return annotated & ~_view(self.unknown, crop.label_offset, crop.label_grid.shape)
+        return np.full(crop.label_grid.shape, annotated)
+
+    def damaged_crops(self) -> list[str]:
+        """Compare every block with its checksum and name the crops that differ."""
+        arrays = {"raw": self.raw, "present": self.present, "unknown": self.unknown}
+        damaged = []
+        for crop in self.crops:
+            for name, expected in crop.checksums.items():
+                offset = crop.raw_offset if name == "raw" else crop.label_offset
+                shape = crop.raw_grid.shape if name == "raw" else crop.label_grid.shape
+                if checksum(_view(arrays[name], offset, shape)) != expected:
+                    damaged.append(crop.crop_id)
+                    break
+        return damaged
+
+
+def word_dtype(classes: int) -> np.dtype[Any]:
+    """Choose the narrowest word with a bit for every class.
+
+    Raises
+    ------
+    StoreError
+        If there are more than 64 classes.
+    """
+    for bits in (8, 16, 32, 64):
+        if classes <= bits:
+            return np.dtype(f"uint{bits}")
+    raise StoreError(
+        f"{classes} classes do not fit into a label word",
+        expected="at most 64 classes",
+        found=str(classes),
+        remedy="train fewer classes at a time",
+    )
+
+
+def checksum(block: np.ndarray) -> int:
+    """Compute the CRC-32 of a block, in pieces, so that memory stays bounded."""
+    flat = np.ascontiguousarray(block).reshape(-1).view(np.uint8)
+    value = 0
+    for start in range(0, flat.size, _CHUNK_BYTES):
+        value = zlib.crc32(flat[start : start + _CHUNK_BYTES], value)
+    return value
+
+
+def open_store(path: Path) -> VoxelStore:
+    """Map a finished store.
+
+    Parameters
+    ----------
+    path : Path
+        The store's folder.
+
+    Returns
+    -------
+    VoxelStore
+        Sizes are checked against the index; contents only by :meth:`VoxelStore.damaged_crops`.
+
+    Raises
+    ------
+    StoreError
+        If a file is missing, unreadable or of the wrong size.
+    """
+    try:
+        index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+        arrays = {
+            name: np.load(path / f"{name}.npy", mmap_mode="r")
+            for name in ARRAYS
+            if name != "unknown" or index["sizes"]["unknown"]
+        }
+        store = _from_index(path, index, arrays)
+        wrong = [name for name, array in arrays.items() if array.shape != (index["sizes"][name],)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unusable(path, f"{type(error).__name__}: {error}") from error
+    if wrong or index.get("version") != STORE_VERSION:
+        raise _unusable(path, f"wrong size of {', '.join(wrong)}" if wrong else "a store of another version")
+    return store
+
+
+def to_index(crop: StoredCrop) -> dict[str, Any]:
+    """Turn a crop's entry into plain values for ``index.json``."""
+    return asdict(crop) | {
+        "counts": {
+            name: {"voxels": list(count.voxels), "voxel_size_nm": list(count.voxel_size_nm)}
+            for name, count in crop.counts.items()
+        }
+    }
+
+
+def from_index(entry: Mapping[str, Any]) -> StoredCrop:
+    """Rebuild a crop's entry from ``index.json``."""
+    counts = {
+        name: ClassCount(VoxelCount(*count["voxels"]), tuple(count["voxel_size_nm"]))
+        for name, count in entry["counts"].items()
+    }
+    grids = {key: _grid(entry[key]) for key in ("raw_grid", "label_grid")}
+    return StoredCrop(**{**entry, **grids, "counts": counts})
+
+
+def _grid(entry: Mapping[str, Any]) -> Grid:
+    return Grid(tuple(entry["shape"]), tuple(entry["voxel_size_nm"]), tuple(entry["translation_nm"]))
+
+
+def _from_index(path: Path, index: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> VoxelStore:
+    return VoxelStore(
+        path=path,
+        fingerprint=index["fingerprint"],
+        classes=tuple(index["classes"]),
+        voxel_size_nm=tuple(index["voxel_size_nm"]),
+        crops=tuple(from_index(entry) for entry in index["crops"]),
+        notes=tuple(index["notes"]),
+        raw=arrays["raw"],
+        present=arrays["present"],
+        unknown=arrays.get("unknown", np.zeros(0, dtype=arrays["present"].dtype)),
+    )
+
+
+def _view(array: np.ndarray, offset: int, shape: Shape3) -> np.ndarray:
+    return array[offset : offset + shape[0] * shape[1] * shape[2]].reshape(shape)
+
+
+def _unusable(path: Path, found: str) -> StoreError:
+    return StoreError(
+        f"the voxel store at {path} cannot be used",
+        expected=f"index.json and its arrays, version {STORE_VERSION}",
+        found=found,
+        remedy="delete the folder; it is rebuilt from the crops on the next run",
+    )

@@ -1,0 +1,347 @@
+"""One trial: one arm with one seed, from its folder's configuration to its folder's results. Resumable."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from counterpoise.errors import RunFolderError, StoreError
+from counterpoise.experiment.trial import TrialConfig
+from counterpoise.metrics.dice import dice_score, mean_score
+from counterpoise.records.atomic import append_line, read_lines, write_atomically
+from counterpoise.records.layout import TrialFolder
+from counterpoise.records.schema import EpochRecord, TrialStatus, ValidationCounts
+from counterpoise.sampling.sampler import Sampler
+from counterpoise.sampling.tiles import TileList, list_tiles
+from counterpoise.store import VoxelStore, open_store
+from counterpoise.training.checkpoint import load_checkpoint, save_checkpoint
+from counterpoise.training.device import Device, open_device
+from counterpoise.training.seeding import prepare_torch
+from counterpoise.training.trainer import EpochOutcome, Trainer
+from counterpoise.training.validation import ValidationResult, predict_examples, validate
+
+__all__ = ["run_trial"]
+
+CHECKPOINT_VERSION = 1
+_STATUS_INTERVAL_S = 1.0
+
+Say = Callable[[str], object]
+OnStep = Callable[[TrialStatus], object]
+
+
+def run_trial(
+    folder: Path, *, device: str = "cpu", threads: int = 1, say: Say = print, on_step: OnStep = lambda _: None
+) -> TrialStatus:
+    """Train, validate and record one trial; continue after the last finished epoch if there is one.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``trial.toml``; everything the trial leaves goes here.
+    device : str
+        ``cpu``, ``cuda``, ``cuda:0``, ``mps``.
+    threads : int
+        Threads of this process.
+    say : callable
+        Told one line at a time what happens.
+    on_step : callable
+        Told the status after every step (for a progress bar).
+
+    Returns
+    -------
+    TrialStatus
+        Finished. A trial that was finished before is left as it is.
+
+    Raises
+    ------
+    CounterpoiseError
+        With the trial's status set to failed and the reason in it.
+    """
+    trial = _Trial.open(TrialFolder(folder), device, threads, say)
+    if trial.status.state == "finished":
+        say(f"{trial.config.arm}, seed {trial.config.seed}: finished before, nothing to do")
+        return trial.status
+    try:
+        return trial.run(on_step)
+    except BaseException as error:
+        reason = getattr(error, "problem", None) or f"{type(error).__name__}: {error}"
+        if not isinstance(error, KeyboardInterrupt | SystemExit):
+            trial.update(state="failed", reason=reason)
+        raise
+
+
+@dataclass
+class _Progress:
+    """What a trial knows about its epochs so far; goes through checkpoints."""
+
+    epoch: int
+    best_dice: float
+    best_epoch: int
+
+
+class _Trial:
+    """The moving parts of one trial. Built by :meth:`open`, driven by :meth:`run`."""
+
+    def __init__(
+        self,
+        folder: TrialFolder,
+        config: TrialConfig,
+        trainer: Trainer,
+        validation: Sampler,
+        tiles: TileList,
+        device: Device,
+        say: Say,
+    ) -> None:
+        self.folder, self.config = folder, config
+        self._trainer, self._validation, self._tiles = trainer, validation, tiles
+        self._device, self._say = device, say
+        self._progress = _Progress(0, -1.0, 0)
+        self._counts: list[np.ndarray] = []
+        self._written = 0.0
+        self.status = TrialStatus.read(folder.status)
+
+    @classmethod
+    def open(cls, folder: TrialFolder, device_name: str, threads: int, say: Say) -> _Trial:
+        """Read the configuration, map the store and build the network."""
+        config = TrialConfig.read(folder.config)
+        prepare_torch(config.seed, threads=threads)
+        device = open_device(device_name, config.training.precision)
+        store = _open_store(config)
+        training = Sampler(store, "train", config.sampling, threads=threads)
+        validation = Sampler(store, "validate", config.sampling, threads=threads)
+        tiles = list_tiles(validation.plan, store, cap=config.validation.tiles_per_crop)
+        if tiles.hash() != config.tiles_hash:
+            raise RunFolderError(
+                f"{folder.path} was planned on other validation tiles",
+                expected=f"the list with the hash {config.tiles_hash}",
+                found=tiles.hash(),
+                remedy="start the experiment in a new run folder",
+            )
+        return cls(folder, config, Trainer(config, training, device), validation, tiles, device, say)
+
+    def run(self, on_step: OnStep) -> TrialStatus:
+        """Train the epochs that are left."""
+        training = self.config.training
+        self._resume()
+        started = time.time()
+        self.update(
+            state="running",
+            epoch=self._progress.epoch,
+            epochs=training.epochs,
+            step=0,
+            steps_per_epoch=training.steps_per_epoch,
+            started=started,
+            reason="",
+        )
+        with SummaryWriter(str(self.folder.path), purge_step=self._progress.epoch + 1) as writer:
+            for epoch in range(self._progress.epoch + 1, training.epochs + 1):
+                self._epoch(epoch, writer, on_step)
+        self._say("Predicting the example patches")
+        predict_examples(
+            self._trainer.averaged.module,
+            self._validation,
+            self._tiles,
+            self.config.classes,
+            self._device,
+            count=self.config.validation.example_patches,
+        ).write(self.folder.examples)
+        self.update(state="finished")
+        self._say(
+            f"Done: best Val Dice {self._progress.best_dice:.4f} in epoch {self._progress.best_epoch}, "
+            f"{time.time() - started:.0f} s"
+        )
+        return self.status
+
+    def update(self, **changes: Any) -> None:
+        """Write the status now."""
+        self._written = time.time()
+        self.status = replace(self.status, updated=self._written, **changes)
+        self.status.write(self.folder.status, durable=changes.get("state") in {"finished", "failed"})
+
+    def _epoch(self, epoch: int, writer: SummaryWriter, on_step: OnStep) -> None:
+        config = self.config
+        began = time.perf_counter()
+
+        def after_step(step: int, loss: float) -> None:
+            speed = step * config.training.batch_size / (time.perf_counter() - began)
+            values = {"epoch": epoch, "step": step, "patches_per_s": speed}
+            if np.isfinite(loss):
+                values["train_loss"] = loss
+            if time.time() - self._written > _STATUS_INTERVAL_S:
+                self.update(**values)
+            else:
+                self.status = replace(self.status, **values)
+            on_step(self.status)
+
+        outcome = self._trainer.train_epoch(epoch, after_step)
+        last = epoch == config.training.epochs
+        if last or epoch % config.validation.every_epochs == 0:
+            validation_began = time.perf_counter()
+            result = validate(
+                self._trainer.averaged.module,
+                self._validation,
+                self._tiles,
+                self._trainer.loss,
+                self._device,
+                batch_size=config.training.batch_size,
+            )
+            record = _record(epoch, config.classes, outcome, result, time.perf_counter() - validation_began)
+            self._counts.append(result.counts)
+        else:
+            record = _record(epoch, config.classes, outcome, None, 0.0)
+        self._keep(record, writer)
+
+    def _keep(self, record: EpochRecord, writer: SummaryWriter) -> None:
+        """Write an epoch's results: scores and counts first, the checkpoint that vouches for them last."""
+        config, progress = self.config, self._progress
+        progress.epoch = record.epoch
+        append_line(self.folder.metrics, record.__dict__)
+        if self._counts:
+            counts = ValidationCounts(self._tiles.crops, config.classes, np.stack(self._counts))
+            counts.write(self.folder.counts)
+        if record.dice_mean is not None and record.dice_mean > progress.best_dice:
+            progress.best_dice, progress.best_epoch = record.dice_mean, record.epoch
+            save_checkpoint(self.folder.best_checkpoint, self._weights(record))
+        save_checkpoint(
+            self.folder.last_checkpoint,
+            {
+                **self._weights(record),
+                "fingerprint": config.fingerprint(),
+                "progress": dict(progress.__dict__),
+                "trainer": self._trainer.state(),
+            },
+        )
+        _write_scalars(writer, record)
+        self.update(
+            epoch=record.epoch,
+            step=config.training.steps_per_epoch,
+            train_loss=record.train_loss,
+            dice_mean=record.dice_mean if record.dice_mean is not None else self.status.dice_mean,
+            best_dice=progress.best_dice if progress.best_epoch else None,
+            best_epoch=progress.best_epoch,
+        )
+        for line in _describe(record, config.training.epochs):
+            self._say(line)
+
+    def _weights(self, record: EpochRecord) -> dict[str, Any]:
+        """Make the part of a checkpoint that another program needs: averaged weights and how to build the network."""
+        config = self.config
+        return {
+            "version": CHECKPOINT_VERSION,
+            "arm": config.arm,
+            "seed": config.seed,
+            "epoch": record.epoch,
+            "dice_mean": record.dice_mean,
+            "classes": list(config.classes),
+            "class_weights": dict(config.class_weights),
+            "model": config.model.model_dump(mode="json"),
+            "slices": config.sampling.slices,
+            "model_state_dict": self._trainer.averaged.module.state_dict(),
+        }
+
+    def _resume(self) -> None:
+        """Continue after the last finished epoch, if its checkpoint is whole and of this very trial."""
+        file = self.folder.last_checkpoint
+        content = load_checkpoint(file) if file.exists() else None
+        if content is None or content.get("fingerprint") != self.config.fingerprint():
+            if file.exists():
+                self._say("The checkpoint is damaged or of another experiment: starting from the beginning")
+            self._forget_after(0)
+            return
+        self._trainer.restore(content["trainer"])
+        self._progress = _Progress(**content["progress"])
+        self._forget_after(self._progress.epoch)
+        self._say(f"Resuming after epoch {self._progress.epoch}/{self.config.training.epochs}")
+
+    def _forget_after(self, epoch: int) -> None:
+        """Drop records of epochs that no checkpoint vouches for: they are trained again."""
+        lines = [line for line in read_lines(self.folder.metrics) if line["epoch"] <= epoch]
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        write_atomically(self.folder.metrics, lambda stream: stream.write(text.encode()))
+        validated = sum(line["dice_mean"] is not None or bool(line["counts"]) for line in lines)
+        self._counts = (
+            list(ValidationCounts.read(self.folder.counts).counts[:validated])
+            if validated and self.folder.counts.exists()
+            else []
+        )
+
+
+def _open_store(config: TrialConfig) -> VoxelStore:
+    store = open_store(config.store)
+    if store.fingerprint != config.store_fingerprint:
+        raise StoreError(
+            f"the voxel store at {config.store} is not the one this trial was planned on",
+            expected=f"fingerprint {config.store_fingerprint[:16]}",
+            found=store.fingerprint[:16],
+            remedy="run the experiment again: `counterpoise run` plans on the store as it is now",
+        )
+    return store
+
+
+def _record(
+    epoch: int, classes: tuple[str, ...], outcome: EpochOutcome, result: ValidationResult | None, validation_s: float
+) -> EpochRecord:
+    dice: dict[str, float | None] = dict.fromkeys(classes)
+    counts: dict[str, list[int]] = {}
+    mean = None
+    if result is not None:
+        pooled = result.counts.sum(axis=0)
+        scores = dice_score(pooled[:, 0], pooled[:, 1], pooled[:, 2])
+        dice = {c: None if np.isnan(s) else float(s) for c, s in zip(classes, scores, strict=True)}
+        counts = {c: [int(n) for n in row] for c, row in zip(classes, pooled, strict=True)}
+        average = mean_score(scores)
+        mean = None if np.isnan(average) else average
+    return EpochRecord(
+        epoch=epoch,
+        train_loss=outcome.loss,
+        val_loss=result.loss if result is not None and np.isfinite(result.loss) else None,
+        dice_mean=mean,
+        dice=dice,
+        counts=counts,
+        learning_rate=outcome.learning_rate,
+        clipped_steps=outcome.clipped_steps,
+        nonfinite_steps=outcome.nonfinite_steps,
+        train_s=outcome.seconds,
+        validation_s=validation_s,
+    )
+
+
+def _write_scalars(writer: SummaryWriter, record: EpochRecord) -> None:
+    """Write the TensorBoard scalars under the reference experiment's names."""
+    scalars = {
+        "Loss/train": record.train_loss,
+        "Loss/val": record.val_loss,
+        "Dice/mean": record.dice_mean,
+        **{f"Dice/{name}": score for name, score in record.dice.items()},
+        "LR": record.learning_rate,
+    }
+    for name, value in scalars.items():
+        if value is not None:
+            writer.add_scalar(name, value, record.epoch)
+    writer.flush()
+
+
+def _describe(record: EpochRecord, epochs: int) -> list[str]:
+    """Say an epoch in the reference's words, so that scripts that read its logs read ours."""
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    lines = [
+        f"Epoch {record.epoch}/{epochs}",
+        f"  Train Loss: {number(record.train_loss)}  LR: {record.learning_rate:.2e}  "
+        f"({record.train_s:.1f} s + {record.validation_s:.1f} s validation)",
+    ]
+    if record.counts:
+        lines.append(f"  Val Loss: {number(record.val_loss)}  Val Dice: {number(record.dice_mean)}")
+        lines += [f"    {name}: {number(score)}" for name, score in record.dice.items()]
+    if record.nonfinite_steps:
+        lines.append(f"  {record.nonfinite_steps} steps with a non-finite loss or gradient moved no weight")
+    return lines

@@ -1,0 +1,198 @@
+"""What a weighting strategy is, and the register of those there are."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from counterpoise.errors import ConfigError, suggest
+from counterpoise.types import Frequencies
+
+__all__ = [
+    "ClassStatistics",
+    "DerivedWeights",
+    "NotApplicableError",
+    "Strategy",
+    "derive_weights",
+    "find_strategy",
+    "register_strategy",
+]
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """What strategies may look at: the train split, class by class.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        Names, in the order of the arrays.
+    frequencies : float64 array, shape (classes,)
+        Present / known volume, in [0, 1].
+    positives : int64 array, shape (classes,)
+        Present voxels.
+    manual : mapping
+        Weights chosen by hand, from the configuration.
+    """
+
+    classes: tuple[str, ...]
+    frequencies: Frequencies
+    positives: Int[np.ndarray, " class_"]
+    manual: Mapping[str, float]
+
+
+class NotApplicableError(Exception):
+    """A strategy has no weights for these classes; the text says why. The arm is left out, with this reason."""
+
+
+Rule = Callable[[ClassStatistics], Float[np.ndarray, " class_"]]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One weighting strategy: a rule and the range its weights are clamped to.
+
+    Parameters
+    ----------
+    name : str
+        Name of the arm.
+    reference_key : str
+        Key under which ``class_frequencies.json`` holds its weights.
+    bounds : (float, float)
+        Inclusive clamp on the weights.
+    rule : callable
+        Unclamped weights from the class statistics.
+    """
+
+    name: str
+    reference_key: str
+    bounds: tuple[float, float]
+    rule: Rule
+
+    @property
+    def summary(self) -> str:
+        """Return the first line of the rule's docstring."""
+        return (self.rule.__doc__ or self.name).strip().splitlines()[0]
+
+
+@dataclass(frozen=True)
+class DerivedWeights:
+    """The weights of one strategy for one set of classes, and the classes whose weight was clamped."""
+
+    strategy: str
+    weights: Mapping[str, float]
+    clamped: tuple[str, ...]
+
+
+_REGISTER: dict[str, Strategy] = {}
+
+
+def register_strategy(
+    name: str, *, reference_key: str | None = None, bounds: tuple[float, float] = (0.0, math.inf)
+) -> Callable[[Rule], Rule]:
+    """Put a rule into the register (decorator).
+
+    Parameters
+    ----------
+    name : str
+        Name of the arm.
+    reference_key : str, optional
+        Key in ``class_frequencies.json``; the name itself by default.
+    bounds : (float, float)
+        Inclusive clamp.
+    """
+
+    def put(rule: Rule) -> Rule:
+        _REGISTER[name] = Strategy(name, reference_key or name, bounds, rule)
+        return rule
+
+    return put
+
+
+def known_strategies() -> tuple[str, ...]:
+    """Name the registered strategies, in the order of their registration."""
+    return tuple(_REGISTER)
+
+
+def find_strategy(name: str) -> Strategy:
+    """Look a strategy up by name, or import it by ``module:function``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such strategy; the error lists the known ones.
+    """
+    if name in _REGISTER:
+        return _REGISTER[name]
+    module, _, function = name.partition(":")
+    if function:
+        try:
+            rule: Rule = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"strategy {name!r} cannot be imported",
+                expected="module:function, importable from where you run",
+                found=str(error),
+                remedy="check the spelling, and that the module is on PYTHONPATH",
+            ) from error
+        return Strategy(function, function, (0.0, math.inf), rule)
+    raise ConfigError(
+        f"unknown strategy {name!r}",
+        expected="a registered strategy, or module:function",
+        found=repr(name),
+        remedy=suggest(name, known_strategies()),
+    )
+
+
+def derive_weights(
+    names: Iterable[str], statistics: ClassStatistics
+) -> tuple[tuple[DerivedWeights, ...], tuple[str, ...]]:
+    """Compute the weights of several strategies.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Strategies, registered or ``module:function``.
+    statistics : ClassStatistics
+        The train split.
+
+    Returns
+    -------
+    derived : tuple of DerivedWeights
+        One per strategy that applies, in the order asked for.
+    notes : tuple of str
+        One sentence per strategy that does not apply and is left out.
+
+    Raises
+    ------
+    ConfigError
+        If a strategy is unknown, or returns something other than one positive number per class.
+    """
+    derived, notes = [], []
+    for name in names:
+        strategy = find_strategy(name)
+        try:
+            raw = np.asarray(strategy.rule(statistics), dtype=np.float64)
+        except NotApplicableError as reason:
+            notes.append(f"{strategy.name} is left out: {reason}")
+            continue
+        low, high = strategy.bounds
+        weights = np.clip(raw, low, high)
+        if weights.shape != (len(statistics.classes),) or not np.all(np.isfinite(weights) & (weights >= 0)):
+            raise ConfigError(
+                f"strategy {strategy.name} does not return weights",
+                expected=f"{len(statistics.classes)} finite numbers, none negative",
+                found=str(raw.tolist()),
+                remedy="correct the strategy's rule",
+            )
+        clamped = tuple(
+            c for c, r in zip(statistics.classes, raw, strict=True) if not low <= r <= high or np.isnan(r)
+        )
+        named = dict(zip(statistics.classes, weights.tolist(), strict=True))
+        derived.append(DerivedWeights(strategy.name, named, clamped))
+    return tuple(derived), tuple(notes)

@@ -1,0 +1,298 @@
+"""The written page: whole, self-contained, escaped, readable by machines that read it aloud."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from counterpoise.errors import RunFolderError
+from counterpoise.records.atomic import read_json, write_json
+from counterpoise.records.layout import RunFolder
+from counterpoise.report import write_report
+
+Make = Callable[..., RunFolder]
+NASTY = "<b>x</b>&\"'"
+VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}
+DASH = "\N{EN DASH}"
+
+
+class Reader(HTMLParser):
+    """Collects what the tests ask about, and insists that tags are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        expected = "p" if tag == "p" else tag
+        assert self.open.pop() == expected
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+def page_of(run: RunFolder) -> str:
+    return write_report(run).read_text(encoding="utf-8")
+
+
+def table(page: str, number: int) -> list[list[str]]:
+    """Return the cells of a table's body as text."""
+    body = re.findall(r"<tbody>(.*?)</tbody>", page, flags=re.DOTALL)[number]
+    rows = re.findall(r"<tr>(.*?)</tr>", body, flags=re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in rows]
+    return [[text_of(cell) for cell in row] for row in cells]
+
+
+def text_of(fragment: str) -> str:
+    spaced = re.sub(r"<span[^>]*>", " ", fragment)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", spaced)).split())
+
+
+SHAPES = {
+    "classic": {},
+    "single class and seed": {
+        "arms": ("a", "b"),
+        "classes": ("mito",),
+        "seeds": (5,),
+        "same_as": {},
+        "failed": (),
+        "epochs": 1,
+    },
+    "nothing finished": {
+        "arms": ("a", "b"),
+        "same_as": {},
+        "failed": tuple((a, s) for a in "ab" for s in (1, 2)),
+    },
+    "many classes": {"classes": tuple(f"class_{i}" for i in range(48)), "side": 32},
+    "hostile names": {
+        "arms": (NASTY, "b/../c"),
+        "classes": (NASTY, "é 中 \U0001f52c"),
+        "same_as": {},
+        "failed": (),
+        "reason": NASTY,
+    },
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_run_makes_a_sound_page(make: Make, shape: str) -> None:
+    if shape == "hostile names":
+        pytest.skip("folder names cannot hold a slash; see the test of escaping")
+    page = page_of(make(**SHAPES[shape]))
+    tags = read(page).tags
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in zip(levels, levels[1:], strict=False))
+    assert not {"script", "link", "iframe", "img"} & {tag for tag, _ in tags}
+    assert ("html", {"lang": "en"}) in tags
+    assert all(attributes.get("scope") for tag, attributes in tags if tag == "th")
+    assert re.search(r"\bnan\b|\bNone\b|\binf\b", re.sub(r"base64,[^\"]*", "", page)) is None
+    identifiers = [a["id"] for _, a in tags if "id" in a]
+    assert len(identifiers) == len(set(identifiers))
+    assert {a["href"][1:] for tag, a in tags if tag in {"a", "use"} and a["href"]} <= set(identifiers)
+
+
+@pytest.mark.parametrize("shape", ["classic", "nothing finished"])
+def test_the_page_asks_for_nothing_from_outside(make: Make, shape: str) -> None:
+    page = page_of(make(**SHAPES[shape]))
+    assert "http" not in page
+    assert "@import" not in page
+    assert "url(" not in page
+    links = [a.get(k) or "" for _, a in read(page).tags for k in ("href", "src") if k in a]
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+
+
+def test_every_drawing_is_well_formed_and_named(make: Make) -> None:
+    drawings = re.findall(r"<svg.*?</svg>", page_of(make()), flags=re.DOTALL)
+    assert len(drawings) > 40
+    for drawing in drawings:
+        root = ET.fromstring(drawing)
+        assert root.attrib.get("aria-hidden") == "true" or (
+            root.attrib["role"] == "img" and (root.findtext("title") or "")
+        )
+
+
+def test_the_results_table_shows_the_numbers_of_the_trials(make_scored: Make) -> None:
+    run = make_scored(
+        {
+            "uniform": {1: [{"nuc": 0.8, "pm": 0.4}], 2: [{"nuc": 0.7, "pm": 0.3}]},
+            "sqrt": {1: [{"nuc": 0.7, "pm": 0.2}], 2: [{"nuc": 0.6, "pm": None}]},
+        },
+        same_as={"effective": "uniform"},
+    )
+    # uniform: 0.60, 0.50; sqrt: 0.45, 0.60; differences: -0.15, 0.10.
+    assert table(page_of(run), 0) == [
+        ["uniform (baseline)", "0.550 ± 0.071", "2", DASH, "0.550", "1.0", "0.750 ± 0.071", "0.350 ± 0.071"],
+        ["effective", "same weights as uniform after scaling; not trained again"],
+        [
+            "sqrt",
+            "0.525 ± 0.106",
+            "2",
+            "\N{MINUS SIGN}0.025 ± 0.177",
+            "0.525",
+            "1.0",
+            "0.650 ± 0.071",
+            "0.200",
+        ],
+    ]
+
+
+def test_missing_scores_are_dashes(make_scored: Make) -> None:
+    nothing: dict[str, float | None] = {"nuc": None, "pm": None}
+    run = make_scored({"uniform": {1: [{"nuc": 0.5, "pm": None}]}, "sqrt": {1: [nothing]}})
+    assert table(page_of(run), 0) == [
+        ["uniform (baseline)", "0.500", "1", DASH, "0.500", "1.0", "0.500", DASH],
+        ["sqrt", DASH, DASH, DASH, DASH, DASH, DASH, DASH],
+    ]
+
+
+def test_frequencies_are_percentages_and_counts_are_grouped(make: Make) -> None:
+    run = make(classes=("nuc", "pm", "none"))
+    document = read_json(run.frequencies)
+    document["frequencies"]["none"] = None
+    document["frequencies"]["pm"] = 0
+    document["total_pos"]["pm"] = 0
+    write_json(run.frequencies, document)
+    nuc, pm, none = table(page_of(run), 1)
+    space = "\N{NARROW NO-BREAK SPACE}"
+    assert [c.replace(space, "_") for c in nuc[:5]] == ["nuc", "4_800_000", "40_000_000", "12.0", "9"]
+    assert pm[1:4:2] == ["0", "0"]
+    assert none[3] == DASH
+
+
+def test_clamped_weights_are_marked(make: Make) -> None:
+    page = page_of(make())
+    weights = {row[0]: row[1:] for row in table(page, 2)}
+    assert weights["golgi_mem"] == ["1.00", "1.80", "3.23", "†5.00", "†5.00", "1.00"]
+    assert "† marks a weight that was clamped" in page
+
+
+def test_a_run_without_frequencies_still_has_a_page(make: Make) -> None:
+    run = make()
+    run.frequencies.unlink()
+    run.environment.unlink()
+    run.config.unlink()
+    page = page_of(run)
+    assert "no record of class frequencies" in page
+    assert "no configuration" in page
+
+
+def test_damaged_records_are_named(make: Make) -> None:
+    run = make()
+    run.environment.write_text("{", encoding="utf-8")
+    assert "environment.json cannot be read" in page_of(run)
+
+
+def test_whatever_a_user_typed_is_shown_as_text(make: Make) -> None:
+    nasty = "<b>x<b>&\"'"
+    run = make(
+        arms=(nasty, "b"), classes=(nasty, "pm"), same_as={}, failed=(("b", 1),), reason="<script>1</script>"
+    )
+    run.config.write_text("</pre><script>", encoding="utf-8")
+    write_json(run.environment, {"<i>key": "<i>value", "list": ["<i>"], "number": 3})
+    page = page_of(run)
+    tags = {tag for tag, _ in read(page).tags}
+    assert not {"script", "i"} & {t for t, a in read(page).tags if not a.get("style")}
+    assert "<b>x" not in page
+    assert table(page, 0)[0][0] in {nasty, f"{nasty} (baseline)"} or table(page, 0)[1][0].startswith(nasty)
+    assert "script" not in tags
+    assert "&lt;script&gt;1&lt;/script&gt;" in page
+    assert "&lt;i&gt;key" in page
+
+
+def test_an_incomplete_run_says_so_before_anything_else(make: Make) -> None:
+    page = page_of(make(reason="line one\nline <two>"))
+    assert page.index("This run is incomplete") < page.index('class="lead"') < page.index("<h2>")
+    assert "9 of 10 trials finished" in page
+    assert "weight_log_inv, seed 2: failed after 4 of 12 epochs" in page
+    assert "line one\nline &lt;two&gt;" in page
+
+
+def test_a_complete_run_has_no_warning(make: Make) -> None:
+    assert "incomplete" not in page_of(make(failed=()))
+
+
+def test_patches_show_raw_truth_and_every_arm(make: Make) -> None:
+    page = page_of(make(failed=(("weight_log_inv", 1), ("weight_log_inv", 2))))
+    section = page[page.index('<section id="patches">') : page.index('<section id="provenance">')]
+    assert section.count('<use href="#raw-1"/>') == 2 + 4 + 4  # raw, truth, predictions, agreement
+    assert section.count('<image id="raw-') == 4
+    assert "No prediction to show: weight_log_inv" in section
+    assert "Not annotated here, so predictions of it count neither for nor against: golgi_mem" in section
+
+
+def test_twelve_arms_stay_below_three_megabytes(make: Make) -> None:
+    arms = tuple(f"arm_{i}" for i in range(12))
+    page = write_report(make(arms=arms, same_as={}, failed=(), side=256, epochs=60))
+    assert page.stat().st_size < 3_000_000
+
+
+def test_the_page_is_written_over_and_leaves_nothing_beside_it(make: Make) -> None:
+    run = make()
+    run.report.write_text("old", encoding="utf-8")
+    before = {p.name for p in run.path.iterdir()}
+    first = page_of(run)
+    assert first.startswith("<!DOCTYPE html>")
+    assert {p.name for p in run.path.iterdir()} == before
+    assert page_of(run) == first
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="is not a run folder"):
+        write_report(RunFolder(tmp_path))
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: str, b: str) -> float:
+    dark, light = sorted((luminance(a), luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_text_and_marks_stand_out_in_light_and_dark(make: Make) -> None:
+    schemes = [
+        dict(re.findall(r"--(\w[\w-]*): (#[0-9a-f]{6})", block))
+        for block in re.findall(r":root \{(.*?)\}", page_of(make()), flags=re.DOTALL)
+    ]
+    assert len(schemes) == 2
+    for scheme in schemes:
+        for text in ("ink", "quiet", "link"):
+            assert contrast(scheme[text], scheme["page"]) >= 4.5
+        assert contrast(scheme["ink"], scheme["warn"]) >= 4.5
+        assert contrast(scheme["ink"], scheme["panel"]) >= 4.5
+        for arm in range(7):
+            assert contrast(scheme[f"a{arm}"], scheme["page"]) >= 3
+
+
+def test_torch_and_training_are_not_imported() -> None:
+    code = (
+        "import sys, counterpoise.report; "
+        "bad = ('torch', *(f'counterpoise.{n}' for n in ('training', 'sampling', 'models', 'losses', 'scheduling'))); "
+        "sys.exit(sorted(set(bad) & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
