@@ -1,4 +1,4 @@
-"""counterpoise: which class weighting gives the best Dice on annotated EM volumes, and can the data tell?
+"""Find out which class weighting gives the best Dice on annotated EM volumes, and whether the data can tell.
 
 The public names that compute with torch are imported on first use, so that ``import counterpoise`` stays quick.
 """

@@ -69,9 +69,7 @@ class CounterpoiseError(Exception):
         return (_rebuild, (type(self), self.problem, self.expected, self.found, self.remedy))
 
 
-def _rebuild(
-    kind: type[CounterpoiseError], problem: str, expected: str, found: str, remedy: str
-) -> CounterpoiseError:
+def _rebuild(kind: type[CounterpoiseError], problem: str, expected: str, found: str, remedy: str) -> CounterpoiseError:
     return kind(problem, expected=expected, found=found, remedy=remedy)
 
 

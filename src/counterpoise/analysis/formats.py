@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.analysis.table import ArmResult, Results, Spread, TrialResult
-from counterpoise.records.atomic import write_atomically, write_json
+from counterpoise.records.atomic import write_json, write_text
 from counterpoise.records.schema import EpochRecord
 
 __all__ = ["results_as_csv", "results_as_json", "write_csv", "write_reference"]
@@ -137,5 +137,4 @@ def _reference_history(epochs: tuple[EpochRecord, ...]) -> Iterator[dict[str, An
 
 def write_csv(results: Results) -> None:
     """Write ``results.csv`` into the run folder."""
-    content = results_as_csv(results).encode()
-    write_atomically(results.run.results, lambda stream: stream.write(content))
+    write_text(results.run.results, results_as_csv(results))

@@ -125,7 +125,12 @@ def load_results(run: RunFolder) -> Results:
         arm.name: [_load_trial(run.trial(arm.name, seed)) for seed in record.seeds] for arm in record.arms if arm.runs
     }
     arms = [
-        _summarise(arm, trials.get(arm.name) or trials.get(arm.same_as or "", []), trials.get(record.baseline, []), record)
+        _summarise(
+            arm,
+            trials.get(arm.name) or trials.get(arm.same_as or "", []),
+            trials.get(record.baseline, []),
+            record,
+        )
         for arm in record.arms
     ]
     arms.sort(key=lambda a: -(a.last_dice.mean if a.last_dice else -1.0))

@@ -153,7 +153,8 @@ def results(
     run: RunPath,
     output: Annotated[ResultsFormat, typer.Option("--format", help="How to show or write them.")] = ResultsFormat.table,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write; standard output if left out (RUN/reference for reference).")
+        Path | None,
+        typer.Option(help="Where to write; standard output if left out (RUN/reference for reference)."),
     ] = None,
 ) -> None:
     """Show a run's results, finished or not."""

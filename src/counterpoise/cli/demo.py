@@ -8,7 +8,7 @@ from counterpoise.cli.run import run_and_show
 from counterpoise.cli.screen import console
 from counterpoise.data.phantom import write_phantom
 from counterpoise.errors import RunFolderError
-from counterpoise.records.atomic import write_atomically
+from counterpoise.records.atomic import write_text
 
 __all__ = ["make_phantom", "run_demo"]
 
@@ -35,7 +35,7 @@ def run_demo(folder: Path, seed: int) -> int:
         make_phantom(datasplit.parent, seed)
     experiment = folder / "experiment.toml"
     if not experiment.exists():
-        write_atomically(experiment, lambda stream: stream.write(_EXPERIMENT.encode()))
+        write_text(experiment, _EXPERIMENT)
     return run_and_show(experiment)
 
 

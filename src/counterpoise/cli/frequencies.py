@@ -30,7 +30,8 @@ def show_frequencies(datasplit: Path, classes: tuple[str, ...], *, as_json: bool
         side.print(f"note: {note}", markup=False, soft_wrap=True)
     for name in table.empty_classes("train"):
         side.print(
-            f"warning: {name} has no positive voxel in the train crops; leave it out before training", markup=False
+            f"warning: {name} has no positive voxel in the train crops; leave it out before training",
+            markup=False,
         )
 
 
@@ -68,8 +69,7 @@ def print_arms(arms: tuple[Arm, ...], classes: tuple[str, ...]) -> None:
     grid = new_table("strategy", *classes, title="Class weights (* clamped)")
     for arm in arms:
         cells = [
-            number(arm.weights.weights[name], ".3f") + ("*" if name in arm.weights.clamped else " ")
-            for name in classes
+            number(arm.weights.weights[name], ".3f") + ("*" if name in arm.weights.clamped else " ") for name in classes
         ]
         grid.add_row(arm.name, *cells)
     console.print(grid)
@@ -77,6 +77,6 @@ def print_arms(arms: tuple[Arm, ...], classes: tuple[str, ...]) -> None:
 
 def _count(datasplit: Path, classes: tuple[str, ...]) -> tuple[CropSet, FrequencyTable]:
     crop_set = load_crops(datasplit, classes)
-    voxels = sum(levels[0].level.whole().size for crop in crop_set.crops for levels in crop.labels.values())
+    voxels = sum(levels[0].level.whole().voxels for crop in crop_set.crops for levels in crop.labels.values())
     with progress_bar("Counting", voxels) as advance:
         return crop_set, count_crops(crop_set, workers=find_hardware().cores, on_array=advance)

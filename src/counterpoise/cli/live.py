@@ -19,6 +19,7 @@ from counterpoise.store.build import voxels_to_decode
 
 __all__ = ["RunScreen"]
 
+_REDRAW_S = 0.5
 _STYLES = {"waiting": "dim", "running": "", "finished": "green", "failed": "red"}
 
 
@@ -66,7 +67,7 @@ class RunScreen:
         """Redraw the table, at most twice a second; without a terminal, print a line per finished epoch."""
         if self._live is None:
             self._print_news(run)
-        elif time.monotonic() - self._drawn > 0.5:
+        elif time.monotonic() - self._drawn > _REDRAW_S:
             self._drawn = time.monotonic()
             self._live.update(self._table(run), refresh=True)
 
@@ -127,7 +128,9 @@ class RunScreen:
             epochs = f"  epoch {news[1]}/{status.epochs}" if status.epochs else ""
             reason = f"  {status.reason}" if status.reason else ""
             console.print(
-                f"{folder.arm} seed {folder.seed}: {status.state}{epochs}{dice}{reason}", markup=False, soft_wrap=True
+                f"{folder.arm} seed {folder.seed}: {status.state}{epochs}{dice}{reason}",
+                markup=False,
+                soft_wrap=True,
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from counterpoise.analysis.formats import results_as_csv, results_as_json, write_reference
 from counterpoise.analysis.table import ArmResult, Results, Spread, load_results
 from counterpoise.cli.screen import console, new_table, number, side
-from counterpoise.records.atomic import write_atomically
+from counterpoise.records.atomic import write_text
 from counterpoise.records.layout import RunFolder
 from counterpoise.report import write_report
 
@@ -31,7 +31,7 @@ def show_results(path: Path, output: str, out: Path | None) -> None:
     if out is None:
         print(text, end="")
     else:
-        write_atomically(out, lambda stream: stream.write(text.encode()))
+        write_text(out, text)
 
 
 def make_report(path: Path) -> None:

@@ -16,7 +16,12 @@ __all__ = ["run_one_trial"]
 
 def run_one_trial(folder: Path, device: str, threads: int) -> None:
     """Train with a progress bar on a terminal, and plain lines everywhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=side, transient=True, disable=not side.is_terminal) as progress:
         task = progress.add_task("Training", total=None, text="")
 

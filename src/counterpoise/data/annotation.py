@@ -22,7 +22,15 @@ from jaxtyping import Bool, Integer
 from counterpoise.data.geometry import voxel_volume_nm3
 from counterpoise.types import Vector3
 
-__all__ = ["INSTANCE_CLASSES", "ClassCount", "VoxelCount", "count_voxels", "find_unknown_code", "is_known", "is_present"]
+__all__ = [
+    "INSTANCE_CLASSES",
+    "ClassCount",
+    "VoxelCount",
+    "count_voxels",
+    "find_unknown_code",
+    "is_known",
+    "is_present",
+]
 
 INSTANCE_CLASSES = frozenset(
     {"nuc", "vim", "ves", "endo", "lyso", "ld", "perox", "mito", "np", "mt", "cell", "instance"}
@@ -47,9 +55,7 @@ class VoxelCount(NamedTuple):
     def __add__(self, other: object) -> VoxelCount:
         if not isinstance(other, VoxelCount):
             return NotImplemented
-        return VoxelCount(
-            self.present + other.present, self.absent + other.absent, self.unknown + other.unknown
-        )
+        return VoxelCount(self.present + other.present, self.absent + other.absent, self.unknown + other.unknown)
 
 
 class ClassCount(NamedTuple):
@@ -100,7 +106,7 @@ def find_unknown_code(
 
 def is_present(stored: Integer[np.ndarray, "*shape"], unknown_code: int | None) -> Bool[np.ndarray, "*shape"]:
     """Mark the voxels where the class is: neither 0 nor unknown."""
-    present = stored != 0
+    present: np.ndarray = stored != 0
     if unknown_code is not None:
         present &= stored != unknown_code
     return present

@@ -42,7 +42,7 @@ Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 Labels = npt.NDArray[np.unsignedinteger[Any]]
 
-# Not Blosc: its threads order the parts of a chunk as they happen to finish, so equal arrays become unequal files.
+# Not Blosc: its threads order the parts of a chunk as they finish, so that equal arrays become unequal files.
 # The description leaves out `checksum`, which newer numcodecs adds and not every reader accepts.
 _COMPRESSOR = Zstd(level=1)
 _COMPRESSOR_DESCRIPTION = {"id": "zstd", "level": 1}
@@ -244,9 +244,7 @@ def create_raw(
     return folder
 
 
-def write_raw_block(
-    folder: Path, start: Shape, block: npt.NDArray[np.uint8], geometry: MultiscaleGeometry
-) -> None:
+def write_raw_block(folder: Path, start: Shape, block: npt.NDArray[np.uint8], geometry: MultiscaleGeometry) -> None:
     """Write part of a raw volume and the same part of all coarser levels, which are means rounded half up.
 
     Parameters
@@ -267,9 +265,7 @@ def write_raw_block(
     for first, length, factor in zip(start, block.shape, geometry.factor, strict=True):
         step = factor ** (geometry.levels - 1)
         if first % step or length % step:
-            raise ValueError(
-                f"a block of {block.shape} at {start} does not lie on the coarsest grid (step {step})"
-            )
+            raise ValueError(f"a block of {block.shape} at {start} does not lie on the coarsest grid (step {step})")
     for level in range(geometry.levels):
         if level:
             block = downsample_mean(block, geometry.factor)
@@ -317,9 +313,7 @@ def write_crop(
     if all_ids is not None:
         shapes.add(all_ids.shape)
     if len(shapes) != 1 or "all" in labels:
-        raise ValueError(
-            f"crop {path} needs classes of one shape, none called 'all'; found {sorted(labels)}, {shapes}"
-        )
+        raise ValueError(f"crop {path} needs classes of one shape, none called 'all'; found {sorted(labels)}, {shapes}")
     annotation = _CROP_ANNOTATION | {"name": path.rsplit("/", 1)[-1], "class_names": list(labels)}
     folder = create_group(store, path, {"cellmap": {"annotation": annotation}})
     for name, volume in labels.items():
@@ -364,9 +358,7 @@ def _complement_counts(values: Labels, *, is_instance: bool) -> dict[str, int]:
     return counts if is_instance else counts | {"present": values.size - absent - unknown}
 
 
-def _label_pyramid(
-    folder: Path, values: Labels, geometry: MultiscaleGeometry
-) -> Iterator[tuple[Path, Labels]]:
+def _label_pyramid(folder: Path, values: Labels, geometry: MultiscaleGeometry) -> Iterator[tuple[Path, Labels]]:
     for level in range(geometry.levels):
         if level:
             values = downsample_mode(values, geometry.factor)
@@ -431,9 +423,7 @@ def _create_array(
         _write_json(folder / ".zattrs", attributes)
 
 
-def _write_array(
-    folder: Path, values: Labels, chunk: Shape, attributes: Mapping[str, Any] | None = None
-) -> None:
+def _write_array(folder: Path, values: Labels, chunk: Shape, attributes: Mapping[str, Any] | None = None) -> None:
     z, y, x = (min(edge, length) for edge, length in zip(chunk, values.shape, strict=True))
     shape = (values.shape[0], values.shape[1], values.shape[2])
     _create_array(folder, shape, values.dtype, (z, y, x), attributes)
@@ -445,9 +435,7 @@ def _write_block(folder: Path, start: Sequence[int], block: Labels) -> None:
     array = json.loads((folder / ".zarray").read_text(encoding="utf-8"))
     stop = [first + length for first, length in zip(start, block.shape, strict=True)]
     if min(start) < 0 or any(last > length for last, length in zip(stop, array["shape"], strict=True)):
-        raise ValueError(
-            f"a block from {tuple(start)} to {tuple(stop)} leaves the array {folder} of {array['shape']}"
-        )
+        raise ValueError(f"a block from {tuple(start)} to {tuple(stop)} leaves the array {folder} of {array['shape']}")
     chunk, dtype = array["chunks"], np.dtype(array["dtype"])
     made: set[Path] = set()
     axes = zip(start, stop, chunk, strict=True)
@@ -466,9 +454,7 @@ def _write_block(folder: Path, start: Sequence[int], block: Labels) -> None:
             _paste(path, part, inside, chunk, dtype)
 
 
-def _paste(
-    path: Path, part: Labels, inside: tuple[slice, ...], chunk: Sequence[int], dtype: np.dtype[Any]
-) -> None:
+def _paste(path: Path, part: Labels, inside: tuple[slice, ...], chunk: Sequence[int], dtype: np.dtype[Any]) -> None:
     """Write part of a chunk; what the chunk already holds elsewhere stays."""
     if path.exists():
         content = np.frombuffer(_COMPRESSOR.decode(path.read_bytes()), dtype).reshape(chunk).copy()

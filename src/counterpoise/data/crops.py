@@ -186,7 +186,7 @@ def _fit_raw(
     fetched: list[Level] = []
     for level in crop.raw.levels:
         block = level.grid.covering(box)
-        if block.size == 0:
+        if block.voxels == 0:
             raise LayoutError(
                 f"crop {crop.crop_id} lies outside its raw volume",
                 expected=f"a block inside {level.grid.box.lower_nm} to {level.grid.box.upper_nm} nm",
@@ -266,9 +266,7 @@ def _crop_ids(rows: Sequence[CropRow]) -> list[str]:
 
     short = [f"{dataset(row)}/{row.label_path.name}" for row in rows]
     times = Counter(short)
-    return [
-        name if times[name] == 1 else f"{name} (line {row.line})" for name, row in zip(short, rows, strict=True)
-    ]
+    return [name if times[name] == 1 else f"{name} (line {row.line})" for name, row in zip(short, rows, strict=True)]
 
 
 def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple[Crop, list[str]]:
@@ -283,7 +281,7 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
             continue
         group = open_multiscale(path)
         for level in group.levels:
-            if level.dtype.kind != "u" and level.dtype.kind != "i":
+            if level.dtype.kind not in "ui":
                 raise LayoutError(
                     f"label level {level.path} does not hold whole numbers",
                     expected="an unsigned integer type (uint8, or wider for many instances)",
@@ -291,8 +289,7 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
                     remedy="store labels as integers",
                 )
         labels[name] = tuple(
-            LabelLevel(level, find_unknown_code(name, group.attributes, level.attributes))
-            for level in group.levels
+            LabelLevel(level, find_unknown_code(name, group.attributes, level.attributes)) for level in group.levels
         )
     if not labels:
         notes.append(f"{crop_id}: annotates none of the requested classes and is left out")

@@ -2,8 +2,8 @@
 
 One rule governs everything here: the translation of a level is the position of the **centre** of voxel 0, so
 voxel ``i`` covers ``[translation + (i - 1/2) size, translation + (i + 1/2) size]`` (OME-NGFF 0.4 as CellMap
-writes it). Positions are rounded to 1e-6 nm and indices are rounded, never floored: 3133.52 / 5.24 is
-597.99999... in binary, and a floor would lose a voxel.
+writes it). Positions are rounded to 1e-6 nm and indices are rounded, never floored: 47.16 / 5.24 is
+8.99999... in binary, and a floor would lose a voxel.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ __all__ = ["Box", "Grid", "IndexBox", "LevelChoice", "choose_level", "round_nm",
 _DECIMALS_NM = 6
 SAME_SIZE_TOLERANCE = 0.01
 """Voxel sizes within 1 % are the same: 5.24 nm beside 5.2 nm is a rounding of metadata, not another scale."""
+_TOUCH = 1e-4
+"""Share of a voxel that a box must reach into it to touch it: above what rounding to 1e-6 nm adds up to."""
 
 Shape3 = tuple[int, int, int]
 
@@ -45,13 +47,13 @@ class Box:
     @property
     def size_nm(self) -> Vector3:
         """Return the length of the three sides."""
-        return round_nm([u - l for l, u in zip(self.lower_nm, self.upper_nm, strict=True)])
+        return round_nm([upper - lower for lower, upper in zip(self.lower_nm, self.upper_nm, strict=True)])
 
     def grow(self, margin_nm: Vector3) -> Box:
         """Move every face outwards."""
         return Box(
-            round_nm([l - m for l, m in zip(self.lower_nm, margin_nm, strict=True)]),
-            round_nm([u + m for u, m in zip(self.upper_nm, margin_nm, strict=True)]),
+            round_nm([lower - margin for lower, margin in zip(self.lower_nm, margin_nm, strict=True)]),
+            round_nm([upper + margin for upper, margin in zip(self.upper_nm, margin_nm, strict=True)]),
         )
 
     def overlaps(self, other: Box) -> bool:
@@ -80,7 +82,7 @@ class IndexBox(NamedTuple):
         return (z, y, x)
 
     @property
-    def size(self) -> int:
+    def voxels(self) -> int:
         """Return the number of voxels."""
         return math.prod(self.shape)
 
@@ -107,38 +109,33 @@ class Grid:
     def box(self) -> Box:
         """Return the space the voxels cover, from outer face to outer face."""
         triples = list(zip(self.translation_nm, self.voxel_size_nm, self.shape, strict=True))
-        return Box(
-            round_nm([t - s / 2 for t, s, _ in triples]), round_nm([t + (n - 0.5) * s for t, s, n in triples])
-        )
+        return Box(round_nm([t - s / 2 for t, s, _ in triples]), round_nm([t + (n - 0.5) * s for t, s, n in triples]))
 
     def index_of(self, position_nm: Vector3) -> Vector3:
         """Convert a position to a fractional index: whole numbers are centres of voxels."""
-        z, y, x = (
-            (p - t) / s for p, t, s in zip(position_nm, self.translation_nm, self.voxel_size_nm, strict=True)
-        )
+        z, y, x = ((p - t) / s for p, t, s in zip(position_nm, self.translation_nm, self.voxel_size_nm, strict=True))
         return (z, y, x)
 
     def covering(self, box: Box) -> IndexBox:
-        """Find the voxels that a box touches, cut to the grid; a touch below 1e-6 of a voxel does not count."""
+        """Find the voxels that a box touches, cut to the grid; a touch below 1e-4 of a voxel does not count."""
         start, stop = [], []
         for k in range(3):
             edge = self.box.lower_nm[k]
             size = self.voxel_size_nm[k]
-            first = math.floor((box.lower_nm[k] - edge) / size + 1e-6)
-            last = math.ceil((box.upper_nm[k] - edge) / size - 1e-6)
+            first = math.floor((box.lower_nm[k] - edge) / size + _TOUCH)
+            last = math.ceil((box.upper_nm[k] - edge) / size - _TOUCH)
             start.append(min(max(first, 0), self.shape[k]))
             stop.append(max(min(last, self.shape[k]), start[k]))
         return IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
     def part(self, block: IndexBox) -> Grid:
         """Return the grid of a block of this grid's voxels."""
-        origin = [
-            t + a * s for t, a, s in zip(self.translation_nm, block.start, self.voxel_size_nm, strict=True)
-        ]
+        origin = [t + a * s for t, a, s in zip(self.translation_nm, block.start, self.voxel_size_nm, strict=True)]
         return Grid(block.shape, self.voxel_size_nm, round_nm(origin))
 
 
-class LevelChoice(NamedTuple):
+@dataclass(frozen=True)
+class LevelChoice:
     """Which level serves a requested voxel size, and how it relates to it.
 
     ``coarsening`` is the largest ratio of stored to requested voxel size over the axes: 1 for the same size,
@@ -177,5 +174,6 @@ def choose_level(voxel_sizes_nm: Sequence[Vector3], requested_nm: Vector3) -> Le
     if finer:
         coarsest = max(finer, key=lambda i: math.prod(ratios[i]))
         return LevelChoice(coarsest, "finer", max(ratios[coarsest]))
-    least = min(range(len(ratios)), key=lambda i: (max(ratios[i]), -math.prod(ratios[i])))
+    upsampled = [math.prod(max(r, 1.0) for r in row) for row in ratios]  # where the worst axes tie, the others decide
+    least = min(range(len(ratios)), key=lambda i: (max(ratios[i]), upsampled[i], -math.prod(ratios[i])))
     return LevelChoice(least, "coarser", max(ratios[least]))

@@ -71,9 +71,7 @@ class Level:
 
     def chunk_files(self, block: IndexBox) -> Iterator[tuple[IndexBox, Path]]:
         """Walk over the chunks that a block touches: the voxels of each (cut to the array), and its file."""
-        ranges = [
-            range(a // c, math.ceil(b / c)) for a, b, c in zip(block.start, block.stop, self.chunks, strict=True)
-        ]
+        ranges = [range(a // c, math.ceil(b / c)) for a, b, c in zip(block.start, block.stop, self.chunks, strict=True)]
         for key in itertools.product(*ranges):
             start = tuple(k * c for k, c in zip(key, self.chunks, strict=True))
             stop = tuple(min(a + c, n) for a, c, n in zip(start, self.chunks, self.grid.shape, strict=True))

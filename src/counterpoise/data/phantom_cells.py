@@ -377,9 +377,7 @@ def _golgi(
     return np.maximum(golgi, np.maximum(-20 - nucleus, free))
 
 
-def _mitos(
-    rng: np.random.Generator, grid: Grid, crop: Grid, taken: Field, fraction: float
-) -> tuple[Field, Field, Ids]:
+def _mitos(rng: np.random.Generator, grid: Grid, crop: Grid, taken: Field, fraction: float) -> tuple[Field, Field, Ids]:
     """Put sausages where there is room until they fill a share of the crop: distance, axis position, id."""
     mito = np.full(grid.shape, _FAR, np.float32)
     along = np.zeros(grid.shape, np.float32)

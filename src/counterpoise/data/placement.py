@@ -1,7 +1,7 @@
 """Where a patch may lie in a crop so that the two overlap as much as they can, and how far it then reaches.
 
 All lengths in nm, in the plane (y, x). A patch of size P turned by an angle t has the bounding box
-``B = (|cos t| P_y + |sin t| P_x, |sin t| P_y + |cos t| P_x)`` and holds an upright rectangle of size ``I = P min(P/B)``.
+``B = (|cos t| P_y + |sin t| P_x, |sin t| P_y + |cos t| P_x)`` and holds an upright rectangle ``I = P min(P / B)``.
 On an axis where the crop's extent E is at least B the patch stays inside the crop; where E is at most I the crop
 stays inside the patch; in between the patch is centred.
 """
@@ -19,7 +19,9 @@ __all__ = ["PatchReach", "half_ranges_nm"]
 
 
 def half_ranges_nm(
-    extent_nm: Float[np.ndarray, "batch 2"], patch_nm: Float[np.ndarray, "batch 2"], angle: Float[np.ndarray, " batch"]
+    extent_nm: Float[np.ndarray, "batch 2"],
+    patch_nm: Float[np.ndarray, "batch 2"],
+    angle: Float[np.ndarray, " batch"],
 ) -> Float[np.ndarray, "batch 2"]:
     """Compute how far a patch's centre may lie from its crop's centre.
 

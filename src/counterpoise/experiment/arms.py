@@ -17,7 +17,7 @@ SAME_SPREAD = 0.05
 the same weights changes."""
 
 NEAR_SPREAD = 0.10
-"""Below this the two are so close that a difference between them is hardly the weighting's doing: said, not acted on."""
+"""Below this a difference between the two is hardly the weighting's doing: said, not acted on."""
 
 
 @dataclass(frozen=True)

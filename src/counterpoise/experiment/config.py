@@ -36,28 +36,39 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DataConfig(_Table):
     """``[data]``: which crops, which classes, at which voxel size (nm; z, y, x)."""
 
     datasplit: Path
+    """List of crops, relative to this file."""
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    """Classes to segment, in the order of the network's outputs."""
     voxel_size_nm: tuple[Positive, Positive, Positive] = (8.0, 8.0, 8.0)
+    """Voxel size to train at: z, y, x in nm. Each crop is read at the level that serves it."""
     max_upsampling: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
+    """How many times coarser than voxel_size_nm a crop may be stored on any axis."""
     store: Path = Path("counterpoise.store")
+    """Where the decoded voxels are kept, relative to this file; shared by all trials."""
 
 
 class SamplingConfig(_Table):
     """``[sampling]``: what a training patch is and how it is varied."""
 
     patch_shape: tuple[Count, Count] = (256, 256)
+    """Rows and columns of a patch."""
     slices: Count = 1
+    """Sections in (odd; 1 is 2-D, more is 2.5-D); the centre one is predicted."""
     crop_weights: Literal["uniform", "volume"] = "uniform"
+    """Chance of a crop to be drawn: uniform, or by its volume."""
     mirror: bool = True
+    """Mirror patches at random, along rows and columns."""
     transpose: bool = True
+    """Swap rows and columns at random."""
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 180.0
+    """Turn patches in the plane by a random angle up to this, to either side; 0 for none."""
 
     @field_validator("slices")
     @classmethod
@@ -71,49 +82,73 @@ class ModelConfig(_Table):
     """``[model]``: ``unet2d`` at any width and depth, or ``module:callable``."""
 
     name: str = "unet2d"
+    """unet2d, or module:callable for a network of your own."""
     width: Count = 64
+    """Channels after the first convolution (64 loads into the CellMap toolbox's UNet_2D)."""
     depth: Annotated[int, Field(ge=1, le=8)] = 4
+    """Steps down and up."""
 
 
 class LossConfig(_Table):
     """``[loss]``: per-class Tversky; alpha weighs false positives, beta false negatives."""
 
     alpha: NonNegative = 0.6
+    """Weight of false positives."""
     beta: NonNegative = 0.4
+    """Weight of false negatives."""
     smooth: Positive = 1e-6
+    """Added to numerator and denominator of the index."""
 
 
 class TrainingConfig(_Table):
     """``[training]``: AdamW with a one-cycle schedule stepped every step."""
 
     epochs: Count = 60
+    """Epochs; the network is scored after each."""
     steps_per_epoch: Count = 100
+    """Optimiser updates per epoch."""
     batch_size: Count | Literal["auto"] = "auto"
+    """Patches per update; auto: by GPU memory (28 for 11 GB, 48 for 24 GB, 64 for 40 GB), 8 on a CPU."""
     learning_rate: Positive = 1e-4
+    """Peak learning rate of AdamW."""
     weight_decay: NonNegative = 1e-4
+    """Weight decay of AdamW."""
     warmup_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of the steps in which the learning rate rises to its peak."""
     gradient_clip: Positive = 1.0
+    """Largest gradient norm; longer gradients are scaled down to it."""
     precision: Precision | Literal["auto"] = "auto"
+    """auto: bfloat16 or float16 on a GPU, float32 on a CPU."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay per step of the averaged weights that are scored; 0 scores the weights themselves."""
     max_nonfinite_steps: Annotated[int, Field(ge=0)] = 100
+    """Steps with a loss or gradient that is not finite before the trial is given up."""
 
 
 class ValidationConfig(_Table):
     """``[validation]``: the fixed list of tiles every arm, epoch and seed is scored on."""
 
     tiles_per_crop: Count = 64
+    """Most tiles per validation crop, so that a few giant crops do not decide."""
     every_epochs: Count = 1
+    """Score after every so many epochs (and always after the last)."""
     example_patches: Annotated[int, Field(ge=0, le=16)] = 4
+    """Validation patches shown in the report."""
 
 
 class ArmsConfig(_Table):
     """``[arms]``: the strategies that are compared, and how often each is trained."""
 
     strategies: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSIC
+    """Weighting strategies to compare: names, or module:function for your own."""
     baseline: str = "weight_uniform"
+    """The strategy the others are compared to."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0, 1, 2)
+    """How many seeds, or a list of them. Every arm is trained once per seed, with the same patches."""
     duplicates: Literal["once", "run"] = "once"
+    """Arms whose weights are the same after scaling: train them once, or run them on purpose."""
     manual_weights: dict[str, NonNegative] = {}
+    """Weights of weight_manual, class by class; the reference's own five are known."""
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -141,15 +176,20 @@ class RunConfig(_Table):
     """``[run]``: where results go and how the machine is shared."""
 
     folder: Path = Path("runs/classic")
+    """Where results go, relative to this file."""
     slots: Count | Literal["auto"] = "auto"
+    """Trials at the same time; auto: one per GPU, or one per core."""
     threads: Count | Literal["auto"] = "auto"
+    """Threads per trial; auto: the cores divided by the slots."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """How often a failed trial is started again."""
 
 
 class Experiment(_Table):
     """One complete experiment. Paths are absolute once it is loaded from a file."""
 
     preset: str = "classic"
+    """Which values to start from: classic (the reference protocol) or demo (a CPU in minutes)."""
     data: DataConfig
     sampling: SamplingConfig = SamplingConfig()
     model: ModelConfig = ModelConfig()
@@ -248,8 +288,10 @@ def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(value, dict) and isinstance(below, dict) and key != "manual_weights"
-        merged[key] = _merge(below, value) if both else value
+        if isinstance(value, dict) and isinstance(below, dict) and key != "manual_weights":
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
     return merged
 
 

@@ -52,7 +52,8 @@ def tversky_index(
     """
     axes = [0, *range(2, logits_BCX.ndim)]
     wide = torch.promote_types(logits_BCX.dtype, torch.float32)
-    # Unknown voxels drop out of all three sums by multiplication; p is finite even where a logit is not wanted.
+    # Unknown voxels drop out of all three sums by multiplication: p is finite also where a logit is infinite. Only a
+    # logit that is NaN shows, known or not: that network has diverged.
     p = torch.sigmoid(logits_BCX.to(wide)) * known_BCX
     t = target_BCX.to(wide) * known_BCX
     true_pos = (p * t).sum(axes)
@@ -78,20 +79,20 @@ class TverskyLoss(nn.Module):
     beta : float
         Weight of false negatives. (Papers disagree which letter is which; this is the CellMap users' reading.)
     smooth : float
-        Added to numerator and denominator.
+        Added to numerator and denominator; above 0.
 
     Raises
     ------
     ValueError
-        If a weight or a parameter is negative or not finite, or shapes do not fit.
+        If a weight or a parameter is negative or not finite, smooth is 0, or shapes do not fit.
 
     Examples
     --------
     >>> import torch
     >>> loss = TverskyLoss([1.0], smooth=1e-6)
     >>> target = torch.tensor([[[[1.0, 0.0], [float("nan"), 0.0]]]])
-    >>> round(loss(torch.zeros(1, 1, 2, 2), target).item(), 6)
-    0.615385
+    >>> round(loss(torch.zeros(1, 1, 2, 2), target).item(), 4)
+    0.6154
     """
 
     class_weights: Tensor
@@ -108,9 +109,11 @@ class TverskyLoss(nn.Module):
         weights = torch.as_tensor(values, dtype=torch.float32)
         if weights.ndim != 1 or not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
             raise ValueError(f"class_weights must be one finite number >= 0 per class, found {values}")
-        for name, value in (("alpha", alpha), ("beta", beta), ("smooth", smooth)):
+        for name, value in (("alpha", alpha), ("beta", beta)):
             if not 0 <= value < float("inf"):
                 raise ValueError(f"{name} must be a finite number >= 0, found {value}")
+        if not 0 < smooth < float("inf"):  # 0 would make the index of a class without a known voxel 0 / 0
+            raise ValueError(f"smooth must be a finite number > 0, found {smooth}")
         self.register_buffer("class_weights", weights)
         self.alpha, self.beta, self.smooth = float(alpha), float(beta), float(smooth)
 

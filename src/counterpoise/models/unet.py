@@ -99,9 +99,7 @@ class UNet2D(nn.Module):
             self.add_module(f"up{step}", _Up(width * 2 ** (depth - step + 1)))
         self.outc = _OutConv(width, classes)
 
-    def forward(
-        self, image: Float[Tensor, "batch slices row column"]
-    ) -> Float[Tensor, "batch class_ row column"]:
+    def forward(self, image: Float[Tensor, "batch slices row column"]) -> Float[Tensor, "batch class_ row column"]:
         """Compute one logit per class and pixel of the centre section."""
         skipped = [self.inc(image)]
         for step in range(1, self.depth + 1):

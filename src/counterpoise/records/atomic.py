@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["append_line", "read_json", "read_lines", "write_atomically", "write_json"]
+__all__ = ["append_line", "read_json", "read_lines", "write_atomically", "write_json", "write_text"]
 
 
 def write_atomically(file: Path, write: Callable[[BinaryIO], object], *, durable: bool = True) -> None:
@@ -36,6 +36,11 @@ def write_atomically(file: Path, write: Callable[[BinaryIO], object], *, durable
         raise
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a text file atomically."""
+    write_atomically(file, lambda stream: stream.write(text.encode()))
+
+
 def write_json(file: Path, content: object, *, durable: bool = True) -> None:
     """Write a JSON document atomically."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
@@ -46,7 +51,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object."""
     content = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
-        raise ValueError(f"{file} holds {type(content).__name__}, not an object")
+        raise TypeError(f"{file} holds {type(content).__name__}, not an object")
     return content
 
 

@@ -13,7 +13,15 @@ from jaxtyping import Int, UInt8
 
 from counterpoise.records.atomic import read_json, write_atomically, write_json
 
-__all__ = ["ArmRecord", "ArmsRecord", "EpochRecord", "Examples", "TrialState", "TrialStatus", "ValidationCounts"]
+__all__ = [
+    "ArmRecord",
+    "ArmsRecord",
+    "EpochRecord",
+    "Examples",
+    "TrialState",
+    "TrialStatus",
+    "ValidationCounts",
+]
 
 RECORD_VERSION = 1
 
@@ -128,7 +136,7 @@ class TrialStatus:
         """Read ``status.json``; a trial that has none is waiting."""
         try:
             content = read_json(file)
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return cls("waiting")
         content.pop("version")
         return cls(**content)
@@ -206,7 +214,7 @@ class Examples:
             )
 
 
-def _write_npz(file: Path, **arrays: np.ndarray) -> None:
+def _write_npz(file: Path, **arrays: Any) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomically(file, lambda stream: stream.write(buffer.getbuffer()))

@@ -82,9 +82,7 @@ def read_balance(record: ArmsRecord, frequencies: Mapping[str, Any] | None) -> B
     splits = [crop["split"] for crop in (frequencies or {}).get("crops", {}).values()]
     widest = _widest(record)
     return Balance(
-        counts=()
-        if frequencies is None
-        else tuple(_class_balance(name, frequencies) for name in record.classes),
+        counts=() if frequencies is None else tuple(_class_balance(name, frequencies) for name in record.classes),
         crops_train=splits.count("train"),
         crops_validate=splits.count("validate"),
         classes=record.classes,
@@ -109,16 +107,12 @@ def _class_balance(name: str, document: Mapping[str, Any]) -> ClassBalance:
     )
 
 
-def _split_balance(
-    name: str, pooled: Mapping[str, Any], document: Mapping[str, Any], split: str
-) -> SplitBalance:
+def _split_balance(name: str, pooled: Mapping[str, Any], document: Mapping[str, Any], split: str) -> SplitBalance:
     return SplitBalance(
         positives=pooled.get("total_pos", {}).get(name),
         known=pooled.get("total_valid", {}).get(name),
         frequency=pooled.get("frequencies", {}).get(name),
-        crops=sum(
-            crop["split"] == split and name in crop["classes"] for crop in document.get("crops", {}).values()
-        ),
+        crops=sum(crop["split"] == split and name in crop["classes"] for crop in document.get("crops", {}).values()),
     )
 
 

@@ -80,9 +80,7 @@ class Scale:
         return f"{tick:.{self.decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def nice_scale(
-    values: Iterable[float], *, from_zero: bool = False, whole: bool = False, count: int = 5
-) -> Scale:
+def nice_scale(values: Iterable[float], *, from_zero: bool = False, whole: bool = False, count: int = 5) -> Scale:
     """Find round ends and ticks for an axis that holds all values.
 
     Parameters
@@ -225,9 +223,7 @@ def dot_strip(row: DotRow, scale: Scale, *, slots: int, reference: float | None)
     scores = ", ".join(f"seed {dot.seed} {dot.value:.3f}" for dot in row.dots)
     mean = "no score" if row.mean is None else f"mean {row.mean:.3f}"
     css = f"strip {row.style.css}"
-    return _picture(
-        f"{row.label}: {mean}", scores, *grid, *marks, class_=css, width="100%", height=STRIP_HEIGHT
-    )
+    return _picture(f"{row.label}: {mean}", scores, *grid, *marks, class_=css, width="100%", height=STRIP_HEIGHT)
 
 
 def _slot(slot: int, slots: int, top: float, bottom: float) -> float:
@@ -269,14 +265,10 @@ def bar_panel(panel: BarPanel, scale: Scale) -> Markup:
         return floor - height * scale.at(value)
 
     grid = [_tick_line(left, width, y(t), scale.label(t)) for t in scale.ticks]
-    bars = [
-        _bar(bar, panel.name, left + 3 + pitch * i, pitch - 4, floor, y) for i, bar in enumerate(panel.bars)
-    ]
+    bars = [_bar(bar, panel.name, left + 3 + pitch * i, pitch - 4, floor, y) for i, bar in enumerate(panel.bars)]
     scores = "; ".join(f"{b.label} {'no score' if b.mean is None else f'{b.mean:.3f}'}" for b in panel.bars)
     box = f"0 0 {width:.0f} {floor + 6:.0f}"
-    return _picture(
-        f"Last Dice of {panel.name}", scores, *grid, *bars, class_="panel", width=width, viewBox=box
-    )
+    return _picture(f"Last Dice of {panel.name}", scores, *grid, *bars, class_="panel", width=width, viewBox=box)
 
 
 def _tick_line(left: float, right: float, y: float, label: str) -> Markup:

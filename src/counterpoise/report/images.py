@@ -95,9 +95,7 @@ def grey_png(image: Image2D) -> str:
     return _data_uri(Image.fromarray(np.ascontiguousarray(image)))
 
 
-def class_overlay(
-    masks: Masks, colours: Sequence[ClassColour], unknown: Bool[np.ndarray, "row column"]
-) -> str:
+def class_overlay(masks: Masks, colours: Sequence[ClassColour], unknown: Bool[np.ndarray, "row column"]) -> str:
     """Draw classes as tinted areas with solid outlines; small classes over large ones, unknown area hatched.
 
     Parameters

@@ -85,9 +85,7 @@ class Page:
         return any(row.dots for row in self.dots)
 
 
-def build_page(
-    results: Results, balance: Balance, patches: ExamplePatches | None, provenance: Provenance
-) -> Page:
+def build_page(results: Results, balance: Balance, patches: ExamplePatches | None, provenance: Provenance) -> Page:
     """Put the page together from what was read.
 
     Parameters
@@ -157,9 +155,7 @@ def _finished(arm: ArmResult) -> list[tuple[int, EpochRecord]]:
 
 def _dots(arm: ArmResult, style: ArmStyle, results: Results) -> DotRow:
     values = {seed: epoch.dice_mean for seed, epoch in _finished(arm)}
-    return DotRow(
-        arm.record.name, style, _seeds(values, results), arm.last_dice.mean if arm.last_dice else None
-    )
+    return DotRow(arm.record.name, style, _seeds(values, results), arm.last_dice.mean if arm.last_dice else None)
 
 
 def _seeds(values: Mapping[int, float | None], results: Results) -> tuple[Dot, ...]:
@@ -167,9 +163,7 @@ def _seeds(values: Mapping[int, float | None], results: Results) -> tuple[Dot, .
     return tuple(Dot(seed, slots[seed], value) for seed, value in values.items() if value is not None)
 
 
-def _panel(
-    name: str, trained: Sequence[ArmResult], styles: Mapping[str, ArmStyle], results: Results
-) -> BarPanel:
+def _panel(name: str, trained: Sequence[ArmResult], styles: Mapping[str, ArmStyle], results: Results) -> BarPanel:
     bars = []
     for arm in trained:
         values = {seed: epoch.dice.get(name) for seed, epoch in _finished(arm)}

@@ -101,9 +101,7 @@ def load_patches(results: Results) -> ExamplePatches | None:
             for i, index in enumerate(chosen)
         ),
         colours=tuple(sorted(colours, key=lambda c: c.class_index)),
-        missing=tuple(
-            arm.record.name for arm in trained if arm.record.name not in {p.arm for p in predictions}
-        ),
+        missing=tuple(arm.record.name for arm in trained if arm.record.name not in {p.arm for p in predictions}),
         every_pixel=step,
     )
 

@@ -106,8 +106,7 @@ def _describe_finding(scored: Sequence[ArmResult], results: Results) -> str:
     highest = tied[0] if len(tied) == 1 else f"{', '.join(tied[:-1])} and {tied[-1]}"
     verb = "has" if len(tied) == 1 else "share"
     text = (
-        f"In the last epoch {highest} {verb} the highest mean Dice, {_mean(top):.3f} "
-        f"over {count(_seeds(top), 'seed')}"
+        f"In the last epoch {highest} {verb} the highest mean Dice, {_mean(top):.3f} over {count(_seeds(top), 'seed')}"
     )
     spread = _describe_spread(scored)
     if len(tied) > 1:
@@ -157,6 +156,5 @@ def _describe_verdict(scored: Sequence[ArmResult]) -> str:
     if fewest < MIN_SEEDS:
         return f"No verdict: needs {MIN_SEEDS} seeds; with fewer, the spread itself is hardly known."
     return (
-        "No verdict yet: this report has no statistics so far, and the highest of several scores is "
-        "always partly luck."
+        "No verdict yet: this report has no statistics so far, and the highest of several scores is always partly luck."
     )

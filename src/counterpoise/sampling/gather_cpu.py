@@ -6,8 +6,11 @@ voxel. Raw outside its block is 0. A label position outside the crop is unknown.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -18,8 +21,19 @@ from counterpoise.types import Vector3
 
 __all__ = ["CropTable", "PatchArrays", "gather_patches"]
 
+Array = np.ndarray[Any, Any]
+
 _TIE = 1e-6
 """Nearest-neighbour ties (a position exactly between two voxels) go up, whatever the rounding of the division."""
+
+_EDGE = 0.5 + 1e-6
+"""A voxel reaches half its size beyond its centre; raw further out than that is outside."""
+
+_ON_SECTION = 1e-3
+"""A position this close to a section is on it: blending would change nothing and cost twice."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_compiled = cast("Callable[[_Function], _Function]", njit(nogil=True, cache=True))
 
 
 @dataclass(frozen=True)
@@ -75,15 +89,30 @@ class PatchArrays:
     known: np.ndarray
 
     @classmethod
-    def empty(
-        cls, batch: int, slices: int, shape: tuple[int, int], word: np.dtype[np.generic]
-    ) -> PatchArrays:
+    def empty(cls, batch: int, slices: int, shape: tuple[int, int], word: np.dtype[np.generic]) -> PatchArrays:
         """Allocate for a batch."""
         return cls(
             np.empty((batch, slices, *shape), dtype=np.float32),
             np.empty((batch, *shape), dtype=word),
             np.empty((batch, *shape), dtype=word),
         )
+
+
+@dataclass(frozen=True)
+class _IndexMap:
+    """From pixel (r, c) of each patch to a fractional voxel index: ``start + r * by_row + c * by_column`` (y, x)."""
+
+    start: Array
+    by_row: Array
+    by_column: Array
+
+    @classmethod
+    def of(cls, patches: Patches, origin_nm: Array, size_nm: Array, spacing_nm: Array, shape: tuple[int, ...]) -> Self:
+        """Compose patch to world and world to grid; ``origin_nm`` and ``size_nm`` are each patch's crop's (y, x)."""
+        by_row = patches.orientation[:, :, 0] * spacing_nm[0]
+        by_column = patches.orientation[:, :, 1] * spacing_nm[1]
+        corner = patches.centre_nm - by_row * (shape[0] - 1) / 2.0 - by_column * (shape[1] - 1) / 2.0
+        return cls((corner - origin_nm) / size_nm, by_row / size_nm, by_column / size_nm)
 
 
 def gather_patches(
@@ -111,102 +140,119 @@ def gather_patches(
     out : PatchArrays
         Written in place.
     pool, threads
-        Where to run, and into how many parts to cut the batch; the compiled loop holds no lock.
+        Where to run, and into how many parts to cut the batch; the compiled loops hold no lock.
     """
-    z_nm = (
-        table.label_origin[patches.crop, 0] + patches.section * table.label_size[patches.crop, 0]
-    )
-    centre = np.concatenate([z_nm[:, None], patches.centre_nm], axis=1)
-    size = np.array(voxel_size_nm)
-    arguments = (
-        store.raw, store.present, store.unknown,
-        table.raw_offset, table.raw_shape, table.raw_origin, table.raw_size,
-        table.label_offset, table.label_shape, table.label_origin, table.label_size,
-        table.known_word, table.has_unknown,
-        patches.crop, patches.section, centre, patches.orientation, size,
-        out.images, out.present, out.known,
-    )  # fmt: skip
-    count = len(patches)
+    crop, spacing, shape = patches.crop, np.array(voxel_size_nm), out.present.shape[1:]
+    section_nm = table.label_origin[crop, 0] + patches.section * table.label_size[crop, 0]
+    raw_z = (section_nm - table.raw_origin[crop, 0]) / table.raw_size[crop, 0]
+    raw_step = spacing[0] / table.raw_size[crop, 0]
+    raw = _IndexMap.of(patches, table.raw_origin[crop, 1:], table.raw_size[crop, 1:], spacing[1:], shape)
+    label = _IndexMap.of(patches, table.label_origin[crop, 1:], table.label_size[crop, 1:], spacing[1:], shape)
+
+    def part(first: int, last: int) -> None:
+        _gather_raw(
+            store.raw, table.raw_offset[crop], table.raw_shape[crop], raw_z, raw_step,
+            raw.start, raw.by_row, raw.by_column, out.images, first, last,
+        )  # fmt: skip
+        _gather_labels(
+            store.present, store.unknown, table.label_offset[crop], table.label_shape[crop], patches.section,
+            table.known_word[crop], table.has_unknown[crop],
+            label.start, label.by_row, label.by_column, out.present, out.known, first, last,
+        )  # fmt: skip
+
     if pool is None or threads == 1:
-        _gather(*arguments, 0, count)
+        part(0, len(patches))
         return
-    edges = [count * k // threads for k in range(threads + 1)]
-    for done in [pool.submit(_gather, *arguments, a, b) for a, b in zip(edges, edges[1:], strict=False)]:
+    edges = [len(patches) * k // threads for k in range(threads + 1)]
+    for done in [pool.submit(part, first, last) for first, last in itertools.pairwise(edges)]:
         done.result()
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _gather(
-    raw, present, unknown,
-    raw_offset, raw_shape, raw_origin, raw_size,
-    label_offset, label_shape, label_origin, label_size,
-    known_word, has_unknown,
-    crop, section, centre, orientation, size,
-    images, present_out, known_out,
-    first, last,
-):  # type: ignore[no-untyped-def] # fmt: skip # noqa: ANN001, ANN202
-    slices, rows, columns = images.shape[1], images.shape[2], images.shape[3]
+@_compiled
+def _gather_raw(
+    raw: Array,
+    offset: Array,
+    shape: Array,
+    z_start: Array,
+    z_step: Array,
+    start: Array,
+    by_row: Array,
+    by_column: Array,
+    out: Array,
+    first: int,
+    last: int,
+) -> None:
+    """Interpolate patches ``first`` to ``last``: linear in the plane, and along z where a section lies between two."""
     for b in range(first, last):
-        k = crop[b]
-        # Index of pixel (r, c): start + r * by_row + c * by_column, on the raw and on the label grid.
-        row_y, row_x = orientation[b, 0, 0] * size[1], orientation[b, 1, 0] * size[1]
-        col_y, col_x = orientation[b, 0, 1] * size[2], orientation[b, 1, 1] * size[2]
-        start_y = centre[b, 1] - row_y * (rows - 1) / 2.0 - col_y * (columns - 1) / 2.0
-        start_x = centre[b, 2] - row_x * (rows - 1) / 2.0 - col_x * (columns - 1) / 2.0
-
-        depth, height, width = raw_shape[k, 0], raw_shape[k, 1], raw_shape[k, 2]
-        y0, x0 = (start_y - raw_origin[k, 1]) / raw_size[k, 1], (start_x - raw_origin[k, 2]) / raw_size[k, 2]
-        y_row, y_col = row_y / raw_size[k, 1], col_y / raw_size[k, 1]
-        x_row, x_col = row_x / raw_size[k, 2], col_x / raw_size[k, 2]
-        for s in range(slices):
-            z = (centre[b, 0] + (s - slices // 2) * size[0] - raw_origin[k, 0]) / raw_size[k, 0]
-            inside = -0.5 - 1e-6 <= z <= depth - 0.5 + 1e-6
+        depth, height, width = shape[b, 0], shape[b, 1], shape[b, 2]
+        for s in range(out.shape[1]):
+            z = z_start[b] + (s - out.shape[1] // 2) * z_step[b]
+            z_inside = -_EDGE <= z <= depth - 1 + _EDGE
             z = min(max(z, 0.0), depth - 1.0)
-            below = min(int(z + 1e-3), depth - 1)
+            below = min(int(z + _ON_SECTION), depth - 1)
             part = z - below
-            blend = part > 1e-3 and below + 1 < depth
-            plane = raw_offset[k] + below * height * width
-            for r in range(rows):
-                for c in range(columns):
-                    y = y0 + r * y_row + c * y_col
-                    x = x0 + r * x_row + c * x_col
-                    value = 0.0
-                    if inside and -0.5 - 1e-6 <= y <= height - 0.5 + 1e-6 and -0.5 - 1e-6 <= x <= width - 0.5 + 1e-6:
-                        y = min(max(y, 0.0), height - 1.0)
-                        x = min(max(x, 0.0), width - 1.0)
-                        iy, ix = int(y), int(x)
-                        ny, nx = min(iy + 1, height - 1), min(ix + 1, width - 1)
-                        fy, fx = y - iy, x - ix
-                        a = plane + iy * width
-                        d = plane + ny * width
-                        upper = raw[a + ix] * (1.0 - fx) + raw[a + nx] * fx
-                        lower = raw[d + ix] * (1.0 - fx) + raw[d + nx] * fx
-                        value = upper * (1.0 - fy) + lower * fy
-                        if blend:
-                            a += height * width
-                            d += height * width
-                            upper = raw[a + ix] * (1.0 - fx) + raw[a + nx] * fx
-                            lower = raw[d + ix] * (1.0 - fx) + raw[d + nx] * fx
-                            value = value * (1.0 - part) + (upper * (1.0 - fy) + lower * fy) * part
-                    images[b, s, r, c] = value / 255.0
+            if part < _ON_SECTION or below + 1 >= depth:
+                part = 0.0
+            plane = offset[b] + below * height * width
+            above = plane + (height * width if part > 0.0 else 0)
+            for r in range(out.shape[2]):
+                for c in range(out.shape[3]):
+                    y = start[b, 0] + r * by_row[b, 0] + c * by_column[b, 0]
+                    x = start[b, 1] + r * by_row[b, 1] + c * by_column[b, 1]
+                    inside = -_EDGE <= y <= height - 1 + _EDGE and -_EDGE <= x <= width - 1 + _EDGE
+                    if not (z_inside and inside):
+                        out[b, s, r, c] = 0.0
+                        continue
+                    value = _bilinear(raw, plane, height, width, y, x)
+                    if part > 0.0:
+                        value = value * (1.0 - part) + _bilinear(raw, above, height, width, y, x) * part
+                    out[b, s, r, c] = value / 255.0
 
-        height, width = label_shape[k, 1], label_shape[k, 2]
-        y0 = (start_y - label_origin[k, 1]) / label_size[k, 1] + 0.5 + _TIE
-        x0 = (start_x - label_origin[k, 2]) / label_size[k, 2] + 0.5 + _TIE
-        y_row, y_col = row_y / label_size[k, 1], col_y / label_size[k, 1]
-        x_row, x_col = row_x / label_size[k, 2], col_x / label_size[k, 2]
-        plane = label_offset[k] + section[b] * height * width
-        for r in range(rows):
-            for c in range(columns):
-                y = y0 + r * y_row + c * y_col
-                x = x0 + r * x_row + c * x_col
+
+@_compiled
+def _bilinear(raw: Array, plane: int, height: int, width: int, y: float, x: float) -> float:
+    """Interpolate one position of a section; within half a voxel of the border the border's value holds."""
+    y = min(max(y, 0.0), height - 1.0)
+    x = min(max(x, 0.0), width - 1.0)
+    row, column = int(y), int(x)
+    next_column = min(column + 1, width - 1)
+    upper = plane + row * width
+    lower = plane + min(row + 1, height - 1) * width
+    fy, fx = y - row, x - column
+    top = raw[upper + column] * (1.0 - fx) + raw[upper + next_column] * fx
+    bottom = raw[lower + column] * (1.0 - fx) + raw[lower + next_column] * fx
+    value: float = top * (1.0 - fy) + bottom * fy
+    return value
+
+
+@_compiled
+def _gather_labels(
+    present: Array,
+    unknown: Array,
+    offset: Array,
+    shape: Array,
+    section: Array,
+    known_word: Array,
+    has_unknown: Array,
+    start: Array,
+    by_row: Array,
+    by_column: Array,
+    present_out: Array,
+    known_out: Array,
+    first: int,
+    last: int,
+) -> None:
+    """Take the nearest label voxel for every pixel of patches ``first`` to ``last``."""
+    for b in range(first, last):
+        height, width = shape[b, 1], shape[b, 2]
+        plane = offset[b] + section[b] * height * width
+        for r in range(present_out.shape[1]):
+            for c in range(present_out.shape[2]):
+                y = start[b, 0] + r * by_row[b, 0] + c * by_column[b, 0] + 0.5 + _TIE
+                x = start[b, 1] + r * by_row[b, 1] + c * by_column[b, 1] + 0.5 + _TIE
+                present_out[b, r, c] = 0
+                known_out[b, r, c] = 0
                 if 0.0 <= y < height and 0.0 <= x < width:
                     i = plane + int(y) * width + int(x)
                     present_out[b, r, c] = present[i]
-                    if has_unknown[k]:
-                        known_out[b, r, c] = known_word[k] & ~unknown[i]
-                    else:
-                        known_out[b, r, c] = known_word[k]
-                else:
-                    present_out[b, r, c] = 0
-                    known_out[b, r, c] = 0
+                    known_out[b, r, c] = known_word[b] & ~unknown[i] if has_unknown[b] else known_word[b]

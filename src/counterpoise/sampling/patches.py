@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -24,6 +23,7 @@ from counterpoise.types import Vector3
 
 __all__ = ["PatchPlan", "Patches", "draw_patches", "snap_nm"]
 
+_HALF = 0.5
 _DRAWS = 8
 """Uniform numbers per patch: crop, section, y, x, mirror y, mirror x, transposition, angle."""
 
@@ -120,8 +120,8 @@ def draw_patches(plan: PatchPlan, *, seed: int, step: int, batch_size: int) -> P
     section = (u[:, 1] * shapes[:, 0]).astype(np.int64)
 
     angle = np.deg2rad((2.0 * u[:, 7] - 1.0) * config.rotation_degrees)
-    transposed = (u[:, 6] < 0.5) & config.transpose
-    mirror = np.where((u[:, 4:6] < 0.5) & config.mirror, -1.0, 1.0)
+    transposed = (u[:, 6] < _HALF) & config.transpose
+    mirror = np.where((u[:, 4:6] < _HALF) & config.mirror, -1.0, 1.0)
     orientation = _orientation(mirror, transposed, angle)
 
     patch = np.where(transposed[:, None], np.array(plan.patch_nm[::-1]), np.array(plan.patch_nm))

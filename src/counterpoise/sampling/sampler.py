@@ -123,7 +123,5 @@ class Sampler:
     def _buffer(self, count: int) -> PatchArrays:
         if count not in self._buffers:
             config = self.plan.config
-            self._buffers[count] = PatchArrays.empty(
-                count, config.slices, config.patch_shape, self.store.present.dtype
-            )
+            self._buffers[count] = PatchArrays.empty(count, config.slices, config.patch_shape, self.store.present.dtype)
         return self._buffers[count]

@@ -24,6 +24,7 @@ class TileList:
     """
 
     crops: tuple[str, ...]
+    patch_nm: tuple[float, float]
     patches: Patches
     cap: int
     available: tuple[int, ...]
@@ -33,6 +34,7 @@ class TileList:
         return {
             "hash": self.hash(),
             "cap_per_crop": self.cap,
+            "patch_nm": list(self.patch_nm),
             "crops": list(self.crops),
             "tiles_available": list(self.available),
             "tiles": [
@@ -43,9 +45,10 @@ class TileList:
         }
 
     def hash(self) -> str:
-        """Hash crops and positions (SHA-256, first 16 hexadecimal digits); equal lists have equal hashes."""
+        """Hash crops, positions and size of the tiles (SHA-256, first 16 digits); equal lists have equal hashes."""
         content = [
             list(self.crops),
+            list(self.patch_nm),
             self.patches.crop.tolist(),
             self.patches.section.tolist(),
             np.round(self.patches.centre_nm, 6).tolist(),
@@ -73,7 +76,7 @@ def list_tiles(plan: PatchPlan, store: VoxelStore, *, cap: int) -> TileList:
     crops = tuple(crop.crop_id for crop in store.of("validate"))
     rows: list[tuple[int, int, float, float]] = []
     available = []
-    for index, (grid, crop_id) in enumerate(zip(plan.grids, crops, strict=True)):
+    for index, crop_id in enumerate(crops):
         centres = [_centres(plan, index, axis) for axis in (1, 2)]
         sections = _sections(plan, index)
         tiles = [(index, z, y, x) for z in sections for y in centres[0] for x in centres[1]]
@@ -82,7 +85,6 @@ def list_tiles(plan: PatchPlan, store: VoxelStore, *, cap: int) -> TileList:
             key = int.from_bytes(hashlib.sha256(crop_id.encode()).digest()[:8], "little")
             chosen = np.random.Generator(np.random.Philox(key=key)).choice(len(tiles), cap, replace=False)
             tiles = [tiles[i] for i in np.sort(chosen)]
-        del grid
         rows.extend(tiles)
     table = np.array(rows, dtype=np.float64).reshape(-1, 4)
     patches = Patches(
@@ -91,7 +93,7 @@ def list_tiles(plan: PatchPlan, store: VoxelStore, *, cap: int) -> TileList:
         centre_nm=table[:, 2:],
         orientation=np.tile(np.eye(2), (len(rows), 1, 1)),
     )
-    return TileList(crops, patches, cap, tuple(available))
+    return TileList(crops, plan.patch_nm, patches, cap, tuple(available))
 
 
 def _centres(plan: PatchPlan, index: int, axis: int) -> list[float]:

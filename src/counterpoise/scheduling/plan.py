@@ -70,9 +70,9 @@ def plan_machine(experiment: Experiment, hardware: Hardware, *, trials: int) -> 
         count = max(min(count, trials), 1)
         why = "one per core, as memory allows" if wanted == "auto" else "as configured"
         reasons.append(f"{count} slot{'s' * (count > 1)} on the CPU: {why}")
-    threads = experiment.run.threads
-    if threads == "auto":
-        threads = max(hardware.cores // count, 1)
+    configured = experiment.run.threads
+    threads = max(hardware.cores // count, 1) if configured == "auto" else configured
+    if configured == "auto":
         reasons.append(f"{threads} thread{'s' * (threads > 1)} per slot: {hardware.cores} cores / {count}")
     batch, precision = _batch_and_precision(experiment.training, hardware, reasons)
     slots = tuple(_make_slot(k, hardware.gpus, threads) for k in range(count))
@@ -92,9 +92,7 @@ def _make_slot(number: int, gpus: tuple[Gpu, ...], threads: int) -> Slot:
     return Slot(f"gpu-{gpu.index}", "cuda:0", threads, (*limits, ("CUDA_VISIBLE_DEVICES", gpu.address)))
 
 
-def _batch_and_precision(
-    training: TrainingConfig, hardware: Hardware, reasons: list[str]
-) -> tuple[int, Precision]:
+def _batch_and_precision(training: TrainingConfig, hardware: Hardware, reasons: list[str]) -> tuple[int, Precision]:
     batch = training.batch_size
     if batch == "auto":
         if hardware.gpus:

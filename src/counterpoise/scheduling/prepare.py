@@ -16,7 +16,7 @@ from counterpoise.experiment.arms import Arm, find_arms
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
 from counterpoise.frequencies.table import FrequencyTable
-from counterpoise.records.atomic import write_atomically, write_json
+from counterpoise.records.atomic import write_json, write_text
 from counterpoise.records.environment import describe_environment
 from counterpoise.records.layout import RunFolder, TrialFolder
 from counterpoise.records.schema import ArmRecord, ArmsRecord
@@ -115,9 +115,7 @@ def prepare_run(
     _require_both_splits(crop_set)
     _require_writable(run.path)
     request = store_request(experiment, crop_set)
-    store = open_or_build(
-        request, experiment.data.store, workers=hardware.cores, on_voxels=on_store(request)
-    )
+    store = open_or_build(request, experiment.data.store, workers=hardware.cores, on_voxels=on_store(request))
     table = store.frequencies()
     table.require_positives()
     statistics = class_statistics(table, dict(experiment.arms.manual_weights))
@@ -228,8 +226,7 @@ def _write_run(
     notes: tuple[str, ...],
     statistics: ClassStatistics,
 ) -> None:
-    text = source.read_bytes()
-    write_atomically(run.config, lambda stream: stream.write(text))
+    write_text(run.config, source.read_text(encoding="utf-8"))
     write_json(run.environment, describe_environment(source))
     write_json(run.frequencies, table.to_json(reference_weights(experiment.arms.strategies, statistics)))
     write_json(run.tiles, tiles.document())
@@ -240,7 +237,12 @@ def _write_run(
         seeds=experiment.arms.seeds,
         arms=tuple(
             ArmRecord(
-                arm.name, summaries[arm.name], dict(arm.weights.weights), arm.weights.clamped, arm.same_as, arm.runs
+                arm.name,
+                summaries[arm.name],
+                dict(arm.weights.weights),
+                arm.weights.clamped,
+                arm.same_as,
+                arm.runs,
             )
             for arm in arms
         ),
@@ -249,7 +251,6 @@ def _write_run(
     fingerprints = {}
     for folder, config in configs.items():
         folder.path.mkdir(parents=True, exist_ok=True)
-        content = config.to_toml().encode()
-        write_atomically(folder.config, lambda stream, content=content: stream.write(content))
+        write_text(folder.config, config.to_toml())
         fingerprints[f"{config.arm}/seed-{config.seed}"] = config.fingerprint()
     write_json(run.fingerprint, fingerprints)

@@ -105,7 +105,7 @@ def open_or_build(
 
 def voxels_to_decode(request: StoreRequest) -> int:
     """Add up the voxels that building reads: the full length of its progress bar."""
-    return sum(item.raw_block.size + _label_voxels(item) for item in request.fit())
+    return sum(item.raw_block.voxels + _label_voxels(item) for item in request.fit())
 
 
 def build_store(
@@ -132,7 +132,7 @@ def build_store(
     building = path.with_name(path.name + ".building")
     classes = request.crop_set.classes
     sizes = {
-        "raw": sum(f.raw_block.size for f in fitted),
+        "raw": sum(f.raw_block.voxels for f in fitted),
         "present": sum(_size(f.grid) for f in fitted),
         "unknown": sum(_size(f.grid) for f in fitted),
     }
@@ -140,7 +140,9 @@ def build_store(
         (building / "crops").mkdir(parents=True, exist_ok=True)
         arrays = {
             name: _map_array(
-                building / f"{name}.npy", sizes[name], np.dtype("uint8") if name == "raw" else word_dtype(len(classes))
+                building / f"{name}.npy",
+                sizes[name],
+                np.dtype("uint8") if name == "raw" else word_dtype(len(classes)),
             )
             for name in ARRAYS
         }
@@ -148,7 +150,7 @@ def build_store(
         raw_offset = label_offset = 0
         for item in fitted:
             jobs.append((item, raw_offset, label_offset))
-            raw_offset += item.raw_block.size
+            raw_offset += item.raw_block.voxels
             label_offset += _size(item.grid)
 
         def build(number: int) -> tuple[StoredCrop, tuple[str, ...]]:
@@ -198,7 +200,7 @@ def _build_or_reuse(
     """Decode one crop, or take it over from an interrupted build if what it wrote is still what it noted down."""
     marker = building / "crops" / f"{number}.json"
     blocks = {
-        "raw": arrays["raw"][raw_offset : raw_offset + item.raw_block.size].reshape(item.raw_block.shape),
+        "raw": arrays["raw"][raw_offset : raw_offset + item.raw_block.voxels].reshape(item.raw_block.shape),
         "present": arrays["present"][label_offset : label_offset + _size(item.grid)].reshape(item.grid.shape),
         "unknown": arrays["unknown"][label_offset : label_offset + _size(item.grid)].reshape(item.grid.shape),
     }
@@ -207,7 +209,7 @@ def _build_or_reuse(
             content = json.loads(marker.read_text(encoding="utf-8"))
             stored = from_index(content["crop"])
             if all(checksum(blocks[name]) == value for name, value in stored.checksums.items()):
-                on_voxels(item.raw_block.size + _label_voxels(item))
+                on_voxels(item.raw_block.voxels + _label_voxels(item))
                 return stored, tuple(content["notes"])
         except (ValueError, KeyError, TypeError):
             marker.unlink()  # torn while it was written: decode the crop again
@@ -235,7 +237,7 @@ def _decode(
     for block in _slabs(item.raw_block, item.raw.chunks[0]):
         place = slice(block.start[0] - item.raw_block.start[0], block.stop[0] - item.raw_block.start[0])
         raw[place] = item.raw.read(block)
-        on_voxels(block.size)
+        on_voxels(block.voxels)
     for words in (present, unknown):
         if words.any():  # left by an interrupted build; a fresh file stays sparse where nothing is set
             words[...] = 0
@@ -248,10 +250,10 @@ def _decode(
         else:
             count = None
             _resample_class(label, item.grid, bit, present, unknown)
-        on_voxels(label.level.whole().size)
+        on_voxels(label.level.whole().voxels)
         if count is None or label is not first:
             counts[name] = first.count()
-            on_voxels(first.level.whole().size)
+            on_voxels(first.level.whole().voxels)
         else:
             counts[name] = ClassCount(count, first.level.grid.voxel_size_nm)
     notes = list(item.notes)
@@ -280,9 +282,7 @@ def _copy_class(label: LabelLevel, bit: np.generic, present: np.ndarray, unknown
     return total
 
 
-def _resample_class(
-    label: LabelLevel, grid: Grid, bit: np.generic, present: np.ndarray, unknown: np.ndarray
-) -> None:
+def _resample_class(label: LabelLevel, grid: Grid, bit: np.generic, present: np.ndarray, unknown: np.ndarray) -> None:
     """Set the bits of a class stored on another grid than its crop's finest: the nearest voxel's value counts."""
     level, nothing = label.level, present.dtype.type(0)
     index = [_nearest(grid, level.grid, axis) for axis in range(3)]
@@ -299,9 +299,7 @@ def _resample_class(
         unknown[planes] |= np.where(is_known(taken, label.unknown_code) & here, nothing, bit)
 
 
-def _mask_missing_raw(
-    item: FittedCrop, present: np.ndarray, unknown: np.ndarray, known_word: np.generic
-) -> int:
+def _mask_missing_raw(item: FittedCrop, present: np.ndarray, unknown: np.ndarray, known_word: np.generic) -> int:
     """Make label voxels unknown whose raw chunk is not on disk or that lie outside the raw volume; count them."""
     raw = item.raw
     index = [_nearest(item.grid, raw.grid, axis) for axis in range(3)]
@@ -313,9 +311,7 @@ def _mask_missing_raw(
         on_disk[key] = file.exists()
     if on_disk.all() and all(axis.all() for axis in inside):
         return 0
-    z, y, x = (
-        np.clip(i, 0, n - 1) // c for i, n, c in zip(index, raw.grid.shape, raw.chunks, strict=True)
-    )
+    z, y, x = (np.clip(i, 0, n - 1) // c for i, n, c in zip(index, raw.grid.shape, raw.chunks, strict=True))
     missing_total = 0
     for plane in range(present.shape[0]):
         has_raw = on_disk[z[plane], y[:, None], x[None, :]] & inside[1][:, None] & inside[2][None, :]
@@ -350,7 +346,7 @@ def _label_voxels(item: FittedCrop) -> int:
     total = 0
     for name, label in item.labels.items():
         first = item.crop.labels[name][0]
-        total += label.level.whole().size + (0 if label is first else first.level.whole().size)
+        total += label.level.whole().voxels + (0 if label is first else first.level.whole().voxels)
     return total
 
 

@@ -8,7 +8,8 @@ A store is a folder of plain files::
     unknown.npy   one word per label voxel: bit c is set where class c is not known although the crop annotates it;
                   absent if no crop has such voxels (the file is sparse where a crop has none)
 
-Which classes a crop annotates is one word in the index: known = annotated and not unknown. Bit c belongs to the c-th requested class; words are 8, 16, 32 or 64 bits wide.
+Which classes a crop annotates is one word in the index: known = annotated and not unknown. Bit c belongs to the
+c-th requested class; words are 8, 16, 32 or 64 bits wide.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ class VoxelStore:
         """Return a crop's known words (z, y, x)."""
         annotated = self.present.dtype.type(crop.known_word)
         if crop.has_unknown:
-            return annotated & ~_view(self.unknown, crop.label_offset, crop.label_grid.shape)
+            known: np.ndarray = annotated & ~_view(self.unknown, crop.label_offset, crop.label_grid.shape)
+            return known
         return np.full(crop.label_grid.shape, annotated)
 
     def damaged_crops(self) -> list[str]:
@@ -148,7 +150,7 @@ def checksum(block: np.ndarray) -> int:
     flat = np.ascontiguousarray(block).reshape(-1).view(np.uint8)
     value = 0
     for start in range(0, flat.size, _CHUNK_BYTES):
-        value = zlib.crc32(flat[start : start + _CHUNK_BYTES], value)
+        value = zlib.crc32(flat[start : start + _CHUNK_BYTES].data, value)
     return value
 
 

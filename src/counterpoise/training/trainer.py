@@ -67,7 +67,9 @@ class Trainer:
         model = build_model(config.model, slices=config.sampling.slices, classes=classes)
         self.model: nn.Module = model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = AveragedModel(
-            self.model, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay), use_buffers=True
+            self.model,
+            multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay),  # type: ignore[no-untyped-call]
+            use_buffers=True,
         )
         self.loss = TverskyLoss(
             [config.class_weights[name] for name in config.classes],
@@ -108,10 +110,10 @@ class Trainer:
         started = time.perf_counter()
         self.model.train()
         total, finite, clipped, nonfinite = 0.0, 0, 0, 0
-        rate = self._schedule.get_last_lr()[0]
+        rate = 0.0
         for index in range(training.steps_per_epoch):
             step = (epoch - 1) * training.steps_per_epoch + index
-            rate = self._schedule.get_last_lr()[0]
+            rate = float(self._schedule.get_last_lr()[0])
             loss, norm = self._step(step)
             if math.isfinite(loss) and math.isfinite(norm):
                 total += loss
@@ -159,8 +161,7 @@ class Trainer:
                 f"training of {self._config.arm}, seed {self._config.seed}, diverged in epoch {epoch}",
                 expected=f"at most {allowed} steps whose loss or gradient is not finite",
                 found=f"{self.nonfinite_steps} of them",
-                remedy="lower training.learning_rate, or use precision = 'float32'; "
-                "the last good checkpoint is kept",
+                remedy="lower training.learning_rate, or use precision = 'float32'; the last good checkpoint is kept",
             )
 
     def state(self) -> dict[str, Any]:

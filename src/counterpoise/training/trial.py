@@ -171,7 +171,7 @@ class _Trial:
 
         def after_step(step: int, loss: float) -> None:
             speed = step * config.training.batch_size / (time.perf_counter() - began)
-            values = {"epoch": epoch, "step": step, "patches_per_s": speed}
+            values: dict[str, Any] = {"epoch": epoch, "step": step, "patches_per_s": speed}
             if np.isfinite(loss):
                 values["train_loss"] = loss
             if time.time() - self._written > _STATUS_INTERVAL_S:
@@ -286,7 +286,11 @@ def _open_store(config: TrialConfig) -> VoxelStore:
 
 
 def _record(
-    epoch: int, classes: tuple[str, ...], outcome: EpochOutcome, result: ValidationResult | None, validation_s: float
+    epoch: int,
+    classes: tuple[str, ...],
+    outcome: EpochOutcome,
+    result: ValidationResult | None,
+    validation_s: float,
 ) -> EpochRecord:
     dice: dict[str, float | None] = dict.fromkeys(classes)
     counts: dict[str, list[int]] = {}
@@ -336,8 +340,10 @@ def _describe(record: EpochRecord, epochs: int) -> list[str]:
 
     lines = [
         f"Epoch {record.epoch}/{epochs}",
-        f"  Train Loss: {number(record.train_loss)}  LR: {record.learning_rate:.2e}  "
-        f"({record.train_s:.1f} s + {record.validation_s:.1f} s validation)",
+        (
+            f"  Train Loss: {number(record.train_loss)}  LR: {record.learning_rate:.2e}  "
+            f"({record.train_s:.1f} s + {record.validation_s:.1f} s validation)"
+        ),
     ]
     if record.counts:
         lines.append(f"  Val Loss: {number(record.val_loss)}  Val Dice: {number(record.dice_mean)}")

@@ -103,7 +103,13 @@ def choose_examples(sampler: Sampler, tiles: TileList, classes: int, count: int)
 
 @torch.no_grad()
 def predict_examples(
-    model: nn.Module, sampler: Sampler, tiles: TileList, classes: tuple[str, ...], device: Device, *, count: int
+    model: nn.Module,
+    sampler: Sampler,
+    tiles: TileList,
+    classes: tuple[str, ...],
+    device: Device,
+    *,
+    count: int,
 ) -> Examples:
     """Predict the example tiles, one at a time."""
     model.eval()

@@ -53,17 +53,16 @@ def manual(statistics: ClassStatistics) -> Weights:
     table = {**MANUAL_WEIGHTS, **statistics.manual}
     missing = [name for name in statistics.classes if name not in table]
     if missing:
-        raise NotApplicableError(
-            f"no manual weight for {', '.join(missing)} (set arms.manual_weights to include it)"
-        )
+        raise NotApplicableError(f"no manual weight for {', '.join(missing)} (set arms.manual_weights to include it)")
     return np.array([table[name] for name in statistics.classes], dtype=np.float64)
 
 
 @register_strategy("weight_inv_freq", reference_key="inverse_frequency", bounds=(0.5, 5.0))
 def inverse_frequency(statistics: ClassStatistics) -> Weights:
-    """m / f, clamped to 0.5 .. 5."""
+    """Median frequency over frequency, m / f, clamped to 0.5 .. 5."""
     f, m = _floored(statistics)
-    return m / f
+    weights: Weights = m / f
+    return weights
 
 
 @register_strategy("weight_sqrt_inv", reference_key="sqrt_inverse_frequency", bounds=(0.5, 3.0))
@@ -77,7 +76,8 @@ def sqrt_inverse_frequency(statistics: ClassStatistics) -> Weights:
 def log_inverse_frequency(statistics: ClassStatistics) -> Weights:
     """log(1 + 1/f) / log(1 + 1/m), clamped to 0.5 .. 3; a median of 0 is floored like a frequency."""
     f, m = _floored(statistics)
-    return np.log1p(1.0 / f) / np.log1p(1.0 / max(m, SMALLEST_FREQUENCY))
+    weights: Weights = np.log1p(1.0 / f) / np.log1p(1.0 / max(m, SMALLEST_FREQUENCY))
+    return weights
 
 
 @register_strategy("weight_effective_num", reference_key="effective_number", bounds=(0.5, 3.0))
@@ -95,4 +95,5 @@ def effective_number(statistics: ClassStatistics) -> Weights:
     b, n = EFFECTIVE_NUMBER_BETA, statistics.positives.astype(np.float64)
     covered = 1.0 - np.power(b, n)
     e = np.where(n > 0, (1.0 - b) / np.where(n > 0, covered, 1.0), 1.0)
-    return 2.0 * e / e.max()
+    weights: Weights = 2.0 * e / e.max()
+    return weights

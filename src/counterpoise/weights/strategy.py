@@ -190,9 +190,7 @@ def derive_weights(
                 found=str(raw.tolist()),
                 remedy="correct the strategy's rule",
             )
-        clamped = tuple(
-            c for c, r in zip(statistics.classes, raw, strict=True) if not low <= r <= high or np.isnan(r)
-        )
+        clamped = tuple(c for c, r in zip(statistics.classes, raw, strict=True) if not low <= r <= high or np.isnan(r))
         named = dict(zip(statistics.classes, weights.tolist(), strict=True))
         derived.append(DerivedWeights(strategy.name, named, clamped))
     return tuple(derived), tuple(notes)
