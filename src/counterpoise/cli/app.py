@@ -193,6 +193,13 @@ def main() -> None:
     except CounterpoiseError as error:
         typer.echo(str(error), err=True)
         sys.exit(EXIT_BAD_INPUT)
+    except BrokenPipeError:  # the reader of our output has seen enough (`| head`)
+        sys.stderr.close()
+        sys.exit(EXIT_FAILED)
+    except OSError as error:  # the disk is full, a folder vanished: the system's words, without a traceback
+        where = f" at {error.filename}" if error.filename else ""
+        typer.echo(f"{type(error).__name__}: {error.strerror or error}{where}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
         sys.exit(EXIT_STOPPED)

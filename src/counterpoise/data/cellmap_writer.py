@@ -1,26 +1,19 @@
 """Write volumes in the CellMap layout: OME-NGFF 0.4 multiscale groups in zarr format 2.
 
-The files are written directly, by the zarr v2 specification [1]_, with nothing but JSON and one compressor:
-the result does not depend on the version of zarr-python (2.18 or 3.x), and a chunk costs microseconds.
-
 Axes are z, y, x throughout; a *translation* is the position in nm of the **centre** of voxel 0.
-
-References
-----------
-.. [1] https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html
 """
 
 import itertools
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numcodecs import Zstd
+
+from counterpoise.data.zarr_v2_writer import create_array, write_array, write_block, write_metadata
 
 __all__ = [
     "ABSENT",
@@ -42,10 +35,6 @@ Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 Labels = npt.NDArray[np.unsignedinteger[Any]]
 
-# Not Blosc: its threads order the parts of a chunk as they finish, so that equal arrays become unequal files.
-# The description leaves out `checksum`, which newer numcodecs adds and not every reader accepts.
-_COMPRESSOR = Zstd(level=1)
-_COMPRESSOR_DESCRIPTION = {"id": "zstd", "level": 1}
 _DECIMALS = 6  # nm; keeps sums of binary fractions such as 2.62 + 1.31 readable
 
 
@@ -210,9 +199,9 @@ def create_group(store: Path, path: str = "", attributes: Mapping[str, Any] | No
         folder = folder / part
         if not (folder / ".zgroup").exists():
             folder.mkdir(parents=True, exist_ok=True)
-            _write_json(folder / ".zgroup", {"zarr_format": 2})
+            write_metadata(folder / ".zgroup", {"zarr_format": 2})
     if attributes is not None:
-        _write_json(folder / ".zattrs", attributes)
+        write_metadata(folder / ".zattrs", attributes)
     return folder
 
 
@@ -240,7 +229,7 @@ def create_raw(
     folder = create_group(store, path, geometry.attributes())
     for level in range(geometry.levels):
         level_shape = _shape_of_level(shape, geometry.factor, level)
-        _create_array(folder / f"s{level}", level_shape, np.dtype(np.uint8), chunk)
+        create_array(folder / f"s{level}", level_shape, np.dtype(np.uint8), chunk)
     return folder
 
 
@@ -269,7 +258,7 @@ def write_raw_block(folder: Path, start: Shape, block: npt.NDArray[np.uint8], ge
     for level in range(geometry.levels):
         if level:
             block = downsample_mean(block, geometry.factor)
-        _write_block(folder / f"s{level}", _shape_of_level(start, geometry.factor, level), block)
+        write_block(folder / f"s{level}", _shape_of_level(start, geometry.factor, level), block)
 
 
 def write_crop(
@@ -322,11 +311,11 @@ def write_crop(
         create_group(store, f"{path}/{name}", attributes)
         for level_folder, values in _label_pyramid(folder / name, volume.values, geometry):
             counts = {"complement_counts": _complement_counts(values, is_instance=volume.is_instance)}
-            _write_array(level_folder, values, chunk, {"cellmap": {"annotation": head | counts}})
+            write_array(level_folder, values, chunk, {"cellmap": {"annotation": head | counts}})
     if all_ids is not None:
         create_group(store, f"{path}/all", geometry.attributes())
         for level_folder, values in _label_pyramid(folder / "all", all_ids, geometry):
-            _write_array(level_folder, values, chunk)
+            write_array(level_folder, values, chunk)
     return folder
 
 
@@ -393,72 +382,3 @@ def _window_sum(volume: Labels, factor: Shape) -> npt.NDArray[Any]:
 def _shape_of_level(shape: Shape, factor: Shape, level: int) -> Shape:
     z, y, x = (length // step**level for length, step in zip(shape, factor, strict=True))
     return (z, y, x)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _create_array(
-    folder: Path,
-    shape: Shape,
-    dtype: np.dtype[Any],
-    chunk: Shape,
-    attributes: Mapping[str, Any] | None = None,
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    description = {
-        "zarr_format": 2,
-        "shape": list(shape),
-        "chunks": list(chunk),
-        "dtype": dtype.newbyteorder("<").str,
-        "compressor": _COMPRESSOR_DESCRIPTION,
-        "fill_value": 0,
-        "order": "C",
-        "filters": None,
-        "dimension_separator": "/",
-    }
-    _write_json(folder / ".zarray", description)
-    if attributes is not None:
-        _write_json(folder / ".zattrs", attributes)
-
-
-def _write_array(folder: Path, values: Labels, chunk: Shape, attributes: Mapping[str, Any] | None = None) -> None:
-    z, y, x = (min(edge, length) for edge, length in zip(chunk, values.shape, strict=True))
-    shape = (values.shape[0], values.shape[1], values.shape[2])
-    _create_array(folder, shape, values.dtype, (z, y, x), attributes)
-    _write_block(folder, (0, 0, 0), values)
-
-
-def _write_block(folder: Path, start: Sequence[int], block: Labels) -> None:
-    """Paste a block into an array; chunks that are only partly covered keep the rest of what they hold."""
-    array = json.loads((folder / ".zarray").read_text(encoding="utf-8"))
-    stop = [first + length for first, length in zip(start, block.shape, strict=True)]
-    if min(start) < 0 or any(last > length for last, length in zip(stop, array["shape"], strict=True)):
-        raise ValueError(f"a block from {tuple(start)} to {tuple(stop)} leaves the array {folder} of {array['shape']}")
-    chunk, dtype = array["chunks"], np.dtype(array["dtype"])
-    made: set[Path] = set()
-    axes = zip(start, stop, chunk, strict=True)
-    for index in itertools.product(*(range(first // step, -(-last // step)) for first, last, step in axes)):
-        low = [max(first - i * step, 0) for first, i, step in zip(start, index, chunk, strict=True)]
-        high = [min(last - i * step, step) for last, i, step in zip(stop, index, chunk, strict=True)]
-        origin = [i * step - first for i, step, first in zip(index, chunk, start, strict=True)]
-        inside = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        part = block[tuple(slice(o + a, o + b) for o, a, b in zip(origin, low, high, strict=True))]
-        path = folder.joinpath(*map(str, index))
-        if part.any() or path.exists():
-            for parent in (path.parent.parent, path.parent):
-                if parent not in made:
-                    parent.mkdir(exist_ok=True)
-                    made.add(parent)
-            _paste(path, part, inside, chunk, dtype)
-
-
-def _paste(path: Path, part: Labels, inside: tuple[slice, ...], chunk: Sequence[int], dtype: np.dtype[Any]) -> None:
-    """Write part of a chunk; what the chunk already holds elsewhere stays."""
-    if path.exists():
-        content = np.frombuffer(_COMPRESSOR.decode(path.read_bytes()), dtype).reshape(chunk).copy()
-    else:
-        content = np.zeros(chunk, dtype)
-    content[inside] = part
-    path.write_bytes(_COMPRESSOR.encode(content))

@@ -110,10 +110,11 @@ def write_datasplit(path: Path, rows: Iterable[tuple[Split, str, str, str, str, 
 
 
 def _lines(stream: Iterable[str]) -> Iterable[tuple[int, list[str]]]:
-    reader = csv.reader(stream, skipinitialspace=True)
-    for cells in reader:
-        if any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith("#"):
-            yield reader.line_num, cells
+    """Split line by line, not with one reader: a quote that is never closed would swallow the crops after it."""
+    for number, line in enumerate(stream, start=1):
+        cells = next(csv.reader([line], skipinitialspace=True), [])
+        if any(cell.strip() for cell in cells) and not line.lstrip().startswith("#"):
+            yield number, cells
 
 
 def _parse(file: Path, line: int, cells: list[str]) -> CropRow:

@@ -65,9 +65,13 @@ class Level:
             If a chunk cannot be decoded; the error names its file.
         """
         try:
-            return np.asarray(self._open()[block.slices])
+            array = zarr.open_array(str(self.path), mode="r")
         except _DECODER_ERRORS as error:
-            raise self._damage(block, error) from error
+            raise self._unreadable(block, error) from error
+        try:
+            return np.asarray(array[block.slices])
+        except _DECODER_ERRORS as error:
+            raise self._damage(array, block, error) from error
 
     def chunk_files(self, block: IndexBox) -> Iterator[tuple[IndexBox, Path]]:
         """Walk over the chunks that a block touches: the voxels of each (cut to the array), and its file."""
@@ -102,11 +106,7 @@ class Level:
             stop = [min(a + s, n) for a, s, n in zip((z, y, x), step, self.grid.shape, strict=True)]
             yield IndexBox((z, y, x), (stop[0], stop[1], stop[2]))
 
-    def _open(self) -> Any:
-        return zarr.open_array(str(self.path), mode="r")
-
-    def _damage(self, block: IndexBox, error: Exception) -> DamagedChunkError:
-        array = self._open()
+    def _damage(self, array: Any, block: IndexBox, error: Exception) -> DamagedChunkError:
         for chunk, file in self.chunk_files(block):
             try:
                 array[chunk.slices]
@@ -117,6 +117,9 @@ class Level:
                     found=f"{file.stat().st_size} bytes; the decoder says: {cause or type(cause).__name__}",
                     remedy="fetch the file again, or leave this crop out of the datasplit",
                 )
+        return self._unreadable(block, error)
+
+    def _unreadable(self, block: IndexBox, error: Exception) -> DamagedChunkError:
         return DamagedChunkError(
             f"{self.path} cannot be read",
             expected=f"voxels {block.start} to {block.stop}",
@@ -158,22 +161,46 @@ def open_multiscale(path: Path) -> Multiscale:
         If the folder, its metadata or an array is missing or breaks OME-NGFF 0.4.
     """
     attributes = _read_json(path / ".zattrs", what="multiscale metadata")
+    image, datasets = _image(attributes, path)
+    _check_axes(image, path)
+    scale0, shift0 = _transforms(image.get("coordinateTransformations") or [], path)
+    levels = []
+    for dataset in datasets:
+        scale, shift = _transforms(dataset.get("coordinateTransformations") or None, path)
+        size = round_nm([a * b for a, b in zip(scale, scale0, strict=True)])
+        centre = round_nm([a + b for a, b in zip(shift, shift0, strict=True)])
+        levels.append(_open_level(path / dataset["path"], dataset["path"], size, centre))
+    return Multiscale(path, tuple(levels), attributes)
+
+
+def _image(attributes: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Take the first image of a group's metadata, and its list of levels, each of which has a path."""
     entries = attributes.get("multiscales")
-    if not isinstance(entries, list) or not entries or not entries[0].get("datasets"):
+    image = entries[0] if isinstance(entries, list) and entries else None
+    datasets = image.get("datasets") if isinstance(image, dict) else None
+    named = isinstance(datasets, list) and all(isinstance(d, dict) and isinstance(d.get("path"), str) for d in datasets)
+    if not isinstance(image, dict) or not isinstance(datasets, list) or not datasets or not named:
         raise LayoutError(
             f"{path} is not a multiscale group",
             expected="'multiscales' with a list of 'datasets' in .zattrs (OME-NGFF 0.4)",
             found=f"keys {sorted(attributes)}",
             remedy="name the group that holds s0, s1, ... in the datasplit",
         )
-    scale0, shift0 = _transforms(entries[0].get("coordinateTransformations", []), path)
-    levels = []
-    for dataset in entries[0]["datasets"]:
-        scale, shift = _transforms(dataset.get("coordinateTransformations", []), path)
-        size = round_nm([a * b for a, b in zip(scale, scale0, strict=True)])
-        centre = round_nm([a + b for a, b in zip(shift, shift0, strict=True)])
-        levels.append(_open_level(path / dataset["path"], str(dataset["path"]), size, centre))
-    return Multiscale(path, tuple(levels), attributes)
+    return image, datasets
+
+
+def _check_axes(image: Mapping[str, Any], path: Path) -> None:
+    """Refuse axes in another order or unit, which would be read as another place; nothing said is z, y, x in nm."""
+    described = image.get("axes") or [{"name": name} for name in "zyx"]
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in described]
+    in_order = [axis.get("name") for axis in axes] == ["z", "y", "x"]
+    if not in_order or not all((axis.get("unit") or "nanometer") == "nanometer" for axis in axes):
+        raise LayoutError(
+            f"{path} has axes that cannot be used",
+            expected="z, y, x in nanometer",
+            found=json.dumps(described),
+            remedy="rewrite the group with its axes in this order, scale and translation in nanometers",
+        )
 
 
 def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: Vector3) -> Level:
@@ -185,13 +212,21 @@ def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: V
             remedy="correct the scale in the group's .zattrs (unit: nanometer)",
         )
     meta = _read_json(path / ".zarray", what="zarr v2 array metadata")
-    shape, chunks = tuple(meta.get("shape", ())), tuple(meta.get("chunks", ()))
+    shape, chunks = _integers(meta.get("shape")), _integers(meta.get("chunks"))
     if len(shape) != _AXES or len(chunks) != _AXES or min(*shape, *chunks) < 1:
         raise LayoutError(
             f"{path} is not a volume",
             expected="an array with three axes z, y, x and at least one voxel",
-            found=f"shape {shape}, chunks {chunks}",
+            found=f"shape {meta.get('shape')}, chunks {meta.get('chunks')}",
             remedy="point the datasplit at 3-D arrays",
+        )
+    dtype, separator = _dtype(meta.get("dtype")), meta.get("dimension_separator", ".")
+    if dtype is None or separator not in (".", "/"):
+        raise LayoutError(
+            f"{path} has array metadata that cannot be used",
+            expected="a dtype such as '|u1' and a dimension_separator '.' or '/'",
+            found=f"dtype {meta.get('dtype')!r}, dimension_separator {separator!r}",
+            remedy="fetch the array again",
         )
     attributes = _read_json(path / ".zattrs", what="attributes") if (path / ".zattrs").exists() else {}
     return Level(
@@ -199,27 +234,39 @@ def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: V
         path=path,
         grid=Grid((shape[0], shape[1], shape[2]), voxel_size_nm, translation_nm),
         chunks=(chunks[0], chunks[1], chunks[2]),
-        dtype=np.dtype(meta["dtype"]),
-        separator=meta.get("dimension_separator", "."),
+        dtype=dtype,
+        separator=separator,
         attributes=attributes,
     )
 
 
-def _transforms(entries: list[dict[str, Any]], path: Path) -> tuple[Vector3, Vector3]:
+def _integers(value: Any) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, list) and all(isinstance(v, int) for v in value) else ()
+
+
+def _dtype(value: Any) -> np.dtype[Any] | None:
+    try:
+        return np.dtype(value) if isinstance(value, str) else None
+    except TypeError:
+        return None
+
+
+def _transforms(entries: Any, path: Path) -> tuple[Vector3, Vector3]:
     """Return scale and translation of a list of OME-NGFF transformations; a missing one is the identity."""
     scale: list[float] = [1.0, 1.0, 1.0]
     translation: list[float] = [0.0, 0.0, 0.0]
-    for entry in entries:
-        values = entry.get(entry.get("type", ""), [])
-        numbers = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
-        if entry.get("type") not in {"scale", "translation"} or len(numbers) != _AXES or len(values) != _AXES:
+    for entry in entries if isinstance(entries, list) else [entries]:
+        kind = entry.get("type") if isinstance(entry, dict) else None
+        values = entry.get(kind) if kind in ("scale", "translation") else None
+        numbers = values if isinstance(values, list) and len(values) == _AXES else []
+        if not numbers or not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers):
             raise LayoutError(
                 f"{path} has a coordinate transformation that cannot be used",
                 expected="a scale and at most one translation, three finite numbers each (z, y, x in nm)",
                 found=json.dumps(entry),
                 remedy="rewrite the transformation as scale + translation",
             )
-        if entry["type"] == "scale":
+        if kind == "scale":
             scale = numbers
         else:
             translation = numbers

@@ -4,7 +4,6 @@
 Nothing here is measured: it is made so that a demonstration and the tests need no data and no network.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage  # type: ignore[import-untyped, unused-ignore]
+from scipy import ndimage
 
 from counterpoise.data.cellmap_writer import (
     UNKNOWN,
@@ -23,16 +22,16 @@ from counterpoise.data.cellmap_writer import (
     write_crop,
     write_raw_block,
 )
+from counterpoise.data.datasplit import Split, write_datasplit
 from counterpoise.data.phantom_cells import (
     ATOMIC_IDS,
     MEMBRANE_NM,
     NUCLEAR_ENVELOPE_NM,
     Anatomy,
-    Grid,
-    Noise,
     Scene,
     grow,
 )
+from counterpoise.data.phantom_space import Field, Noise, Shape, SpaceGrid
 
 __all__ = ["PHANTOM_CLASSES", "PhantomSize", "write_phantom"]
 
@@ -41,9 +40,7 @@ PHANTOM_CLASSES = ("nuc", "mito_mem", "er_mem", "pm", "golgi_mem")
 
 PhantomSize = Literal["default", "small"]
 
-Field = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
-Shape = tuple[int, int, int]
 
 _NUCLEUS = ("ne_mem", "ne_lum", "nucpl", "nucleo")
 # Which atomic classes make up a class, as in CellMap's classes.csv (where er includes the nuclear envelope).
@@ -183,7 +180,9 @@ def write_phantom(folder: Path, *, seed: int = 0, size: PhantomSize = "default")
         store = folder / dataset.name / f"{dataset.name}.zarr"
         _write_dataset(store, dataset, planned, dataset_rng)
         rows += [_datasplit_row(store.relative_to(folder).as_posix(), crop) for crop in planned]
-    _write_table(table, rows)
+    temporary = table.with_suffix(".partial")
+    write_datasplit(temporary, rows)
+    temporary.replace(table)
     return table
 
 
@@ -197,16 +196,9 @@ def _thinned(crop: _Crop) -> _Crop:
     return replace(crop, box=box, shape=shape, scene=scene, levels=2)
 
 
-def _datasplit_row(store: str, crop: _Crop) -> list[str]:
-    classes = ",".join(name for name in PHANTOM_CLASSES if name not in crop.not_annotated)
-    return [crop.split, store, _RAW_PATH, store, f"{_crop_path(crop)}/[{classes}]"]
-
-
-def _write_table(path: Path, rows: list[list[str]]) -> None:
-    temporary = path.with_suffix(".partial")
-    with temporary.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
-    temporary.replace(path)
+def _datasplit_row(store: str, crop: _Crop) -> tuple[Split, str, str, str, str, list[str]]:
+    classes = [name for name in PHANTOM_CLASSES if name not in crop.not_annotated]
+    return crop.split, store, _RAW_PATH, store, _crop_path(crop), classes
 
 
 def _crop_path(crop: _Crop) -> str:
@@ -239,7 +231,7 @@ def _places(dataset: _Dataset, crops: Sequence[_Crop]) -> Iterator[tuple[Shape, 
         left += wide * (2 + -(-crop.box[2] * dataset.raw_per_grid // wide))
 
 
-def _grids(dataset: _Dataset, place: Shape, crop: _Crop) -> tuple[Grid, Grid]:
+def _grids(dataset: _Dataset, place: Shape, crop: _Crop) -> tuple[SpaceGrid, SpaceGrid]:
     """Return the grid on which the anatomy of a box is computed, and the part of it that is annotated.
 
     The centre of raw voxel 0 is the origin of the world; `place` is the first raw voxel of the box.
@@ -247,8 +239,8 @@ def _grids(dataset: _Dataset, place: Shape, crop: _Crop) -> tuple[Grid, Grid]:
     per = dataset.raw_per_grid
     places = zip(place, dataset.grid_nm, strict=True)
     z, y, x = ((first + (per - 1) / 2) * size / per for first, size in places)
-    grid = Grid((z, y, x), dataset.grid_nm, crop.box)
-    return grid, grid.part(crop.start(), crop.stop())
+    grid = SpaceGrid(crop.box, dataset.grid_nm, (z, y, x))
+    return grid, grid.cut(crop.start(), crop.stop())
 
 
 def _write_labels(store: Path, crop: _Crop, anatomy: Anatomy) -> None:
@@ -262,8 +254,8 @@ def _write_labels(store: Path, crop: _Crop, anatomy: Anatomy) -> None:
     ids[np.isin(ids, hidden)] = 0
     if crop.unknown_in is not None:
         labels[crop.unknown_in].values[_some_block(ids.shape)] = UNKNOWN
-    grid = anatomy.grid.part(crop.start(), crop.stop()).refined()
-    geometry = MultiscaleGeometry(grid.voxel_nm, grid.origin_nm, crop.levels)
+    grid = anatomy.grid.cut(crop.start(), crop.stop()).refined()
+    geometry = MultiscaleGeometry(grid.voxel_size_nm, grid.translation_nm, crop.levels)
     for _ in range(crop.finest):
         coarse = {name: downsample_mode(volume.values) for name, volume in labels.items()}
         labels = {name: replace(labels[name], values=values) for name, values in coarse.items()}
@@ -351,7 +343,7 @@ def _photograph(rng: np.random.Generator, anatomy: Anatomy, camera: _Camera, *, 
 
 def _draw(scene: Anatomy, granules: Field, chromatin: Field, cloud: Field) -> Field:
     """Return the grey of each voxel, about 0 (dense) to 1 (empty), without any noise of the microscope."""
-    blur_nm = 1.3 * max(scene.grid.voxel_nm[1], 13.0)
+    blur_nm = 1.3 * max(scene.grid.voxel_size_nm[1], 13.0)
 
     ribosomes = np.clip(granules - 0.75, 0, 1.3)
     grey: Field = np.float32(0.66) + 0.02 * cloud + 0.015 * granules - 0.20 * ribosomes

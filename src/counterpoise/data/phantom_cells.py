@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ATOMIC_IDS", "MEMBRANE_NM", "NUCLEAR_ENVELOPE_NM", "Anatomy", "Grid", "Noise", "Scene", "grow"]
+from counterpoise.data.phantom_space import Field, Shape, SpaceGrid, block_of, distance_to_level, noise_on
 
-Field = npt.NDArray[np.float32]
+__all__ = ["ATOMIC_IDS", "MEMBRANE_NM", "NUCLEAR_ENVELOPE_NM", "Anatomy", "Scene", "grow"]
+
 Ids = npt.NDArray[np.uint8]
-Shape = tuple[int, int, int]
 
 # Ids of CellMap's classes.csv.
 ATOMIC_IDS = {
@@ -34,50 +34,6 @@ _FAR = np.float32(1e4)
 _SLAB = 6  # sections; some 100 000 voxels
 _MITO_ATTEMPTS = 450  # a third of them at each size; far fewer succeed than ids fit uint8
 _NEIGHBOUR_NM = 250.0  # cells whose seed is this much farther than the nearest one don't come near
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A regular grid of voxel centres in the world."""
-
-    origin_nm: tuple[float, float, float]
-    voxel_nm: tuple[float, float, float]
-    shape: tuple[int, int, int]
-
-    def axes(self) -> list[Field]:
-        """Return the three coordinates, shaped so that they broadcast to the grid."""
-        lines = zip(self.origin_nm, self.voxel_nm, self.shape, strict=True)
-        z, y, x = ((start + step * np.arange(count)).astype(np.float32) for start, step, count in lines)
-        return [z[:, None, None], y[None, :, None], x[None, None, :]]
-
-    def part(self, low: Shape, high: Shape) -> "Grid":
-        """Return the voxels from `low` to `high`."""
-        z, y, x = (o + n * v for o, n, v in zip(self.origin_nm, low, self.voxel_nm, strict=True))
-        return Grid((z, y, x), self.voxel_nm, (high[0] - low[0], high[1] - low[1], high[2] - low[2]))
-
-    def refined(self) -> "Grid":
-        """Return the grid with 2 x 2 x 2 voxels in place of each."""
-        (z, y, x), (dz, dy, dx) = self.origin_nm, self.voxel_nm
-        shape = (2 * self.shape[0], 2 * self.shape[1], 2 * self.shape[2])
-        return Grid((z - dz / 4, y - dy / 4, x - dx / 4), (dz / 2, dy / 2, dx / 2), shape)
-
-    def centre(self) -> Field:
-        """Return the middle of the grid, shape (3,)."""
-        half = np.array(self.voxel_nm) * (np.array(self.shape) - 1) / 2
-        return np.asarray(np.array(self.origin_nm) + half, np.float32)
-
-    def window(self, points: Field, reach: float) -> tuple[tuple[slice, ...], "Grid"]:
-        """Cut out what lies within `reach` of the bounding box of some points, shape (n, 3)."""
-        low = np.floor((points.min(0) - reach - self.origin_nm) / self.voxel_nm).astype(int)
-        high = np.ceil((points.max(0) + reach - self.origin_nm) / self.voxel_nm).astype(int) + 1
-        z, y, x = np.clip(low, 0, self.shape).tolist()
-        z_end, y_end, x_end = np.clip(high, (z, y, x), self.shape).tolist()
-        return _block((z, y, x), (z_end, y_end, x_end)), self.part((z, y, x), (z_end, y_end, x_end))
-
-    def lookup(self, points: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.intp], ...]:
-        """Return the voxel nearest to each point (clipped to the grid), as an index into arrays."""
-        index = np.rint((points - self.origin_nm) / self.voxel_nm).astype(np.intp)
-        return tuple(np.clip(index, 0, np.array(self.shape) - 1).T)
 
 
 @dataclass(frozen=True)
@@ -103,7 +59,7 @@ class Scene:
 class Anatomy:
     """The structures of one place on one grid: distances in nm, and ids of objects where they have some."""
 
-    grid: Grid
+    grid: SpaceGrid
     cell: Field
     nucleus: Field
     nucleolus: Field
@@ -124,19 +80,19 @@ class Anatomy:
             yield self._refined(start, stop) if refine else self._cut(start, stop)
 
     def _cut(self, low: Shape, high: Shape) -> "Anatomy":
-        parts = {name: getattr(self, name)[_block(low, high)] for name in _FIELDS + _IDS}
-        return Anatomy(self.grid.part(low, high), **parts)
+        parts = {name: getattr(self, name)[block_of(low, high)] for name in _FIELDS + _IDS}
+        return Anatomy(self.grid.cut(low, high), **parts)
 
     def _refined(self, low: Shape, high: Shape) -> "Anatomy":
         # One more voxel on each side, where there is one, lets neighbouring blocks continue each other.
         z, y, x = (max(first - 1, 0) for first in low)
-        outer = _block((z, y, x), (high[0] + 1, high[1] + 1, high[2] + 1))
+        outer = block_of((z, y, x), (high[0] + 1, high[1] + 1, high[2] + 1))
         before = (2 * (low[0] - z), 2 * (low[1] - y), 2 * (low[2] - x))
-        grid = self.grid.part(low, high).refined()
+        grid = self.grid.cut(low, high).refined()
         after = (before[0] + grid.shape[0], before[1] + grid.shape[1], before[2] + grid.shape[2])
-        inner = _block(before, after)
+        inner = block_of(before, after)
         fields = {name: _halve_voxels(getattr(self, name)[outer])[inner] for name in _FIELDS}
-        coarse = {name: getattr(self, name)[_block(low, high)] for name in _IDS}
+        coarse = {name: getattr(self, name)[block_of(low, high)] for name in _IDS}
         ids = {name: block.repeat(2, 0).repeat(2, 1).repeat(2, 2) for name, block in coarse.items()}
         return Anatomy(grid=grid, **fields, **ids)  # type: ignore[arg-type]  # one dictionary per kind of field
 
@@ -163,20 +119,16 @@ _FIELDS = ("cell", "nucleus", "nucleolus", "mito", "crista", "er", "golgi")
 _IDS = ("cell_id", "mito_id")
 
 
-def _block(low: Shape, high: Shape) -> tuple[slice, ...]:
-    return tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-
-
-def grow(rng: np.random.Generator, grid: Grid, crop: Grid, scene: Scene) -> Anatomy:
+def grow(rng: np.random.Generator, grid: SpaceGrid, crop: SpaceGrid, scene: Scene) -> Anatomy:
     """Make the anatomy of one place.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Source of everything that is left to chance.
-    grid : Grid
+    grid : SpaceGrid
         Where to evaluate it.
-    crop : Grid
+    crop : SpaceGrid
         The annotated part of it, where the scene is set.
     scene : Scene
         What shall be seen there.
@@ -189,7 +141,7 @@ def grow(rng: np.random.Generator, grid: Grid, crop: Grid, scene: Scene) -> Anat
     nucleus_centre = crop.centre() - scene.nucleus_shift_nm * towards
     seed = nucleus_centre + 150 * towards
     # A neighbour on the far side, so that the border between the two crosses the crop beyond its middle.
-    width = min(crop.voxel_nm[1] * crop.shape[1], crop.voxel_nm[2] * crop.shape[2])
+    width = min(crop.voxel_size_nm[1] * crop.shape[1], crop.voxel_size_nm[2] * crop.shape[2])
     beyond = scene.nucleus_shift_nm - 150 + 0.3 * width
     cell, cell_id, seeds = _cells(rng, grid, np.stack([seed, seed + 2 * beyond * towards]).astype(np.float32))
     centres = np.concatenate([nucleus_centre[None], seeds[1:] + _jitter(rng, len(seeds) - 1, 120)])
@@ -202,79 +154,13 @@ def grow(rng: np.random.Generator, grid: Grid, crop: Grid, scene: Scene) -> Anat
     return Anatomy(grid, cell, nucleus, nucleolus, mito, crista, er, golgi, cell_id, mito_id)
 
 
-@dataclass(frozen=True)
-class Noise:
-    """Smooth noise of about unit variance: a cubic B-spline with random coefficients, at any place of a box.
-
-    Parameters
-    ----------
-    origin_nm : tuple of float
-        Corner of the box.
-    spacing_nm : float
-        Distance between coefficients; blobs are about twice as large.
-    coefficients : float32 array, shape (z, y, x)
-    """
-
-    origin_nm: tuple[float, float, float]
-    spacing_nm: float
-    coefficients: Field
-
-    @classmethod
-    def over(cls, rng: np.random.Generator, grid: Grid, spacing_nm: float) -> "Noise":
-        """Draw noise for the box of a grid."""
-        extent = (np.array(grid.voxel_nm) * grid.shape / spacing_nm).astype(int) + 5
-        z, y, x = (origin - step / 2 for origin, step in zip(grid.origin_nm, grid.voxel_nm, strict=True))
-        return cls((z, y, x), spacing_nm, 3 * rng.standard_normal(tuple(extent), dtype=np.float32))
-
-    def on(self, grid: Grid, slope_axis: int | None = None) -> Field:
-        """Evaluate on a grid (or the slope per nm along an axis), as a product of three small matrices."""
-        z, y, x = (
-            _spline_matrix((line.ravel() - origin) / self.spacing_nm, knots, slope=axis == slope_axis)
-            for axis, (line, origin, knots) in enumerate(
-                zip(grid.axes(), self.origin_nm, self.coefficients.shape, strict=True)
-            )
-        )
-        depth, height, width = self.coefficients.shape
-        field = (z @ self.coefficients.reshape(depth, -1)).reshape(len(z), height, width)
-        field = (y @ field) @ x.T
-        return field if slope_axis is None else field / np.float32(self.spacing_nm)
-
-
-def _noise(rng: np.random.Generator, grid: Grid, spacing_nm: float) -> Field:
-    return Noise.over(rng, grid, spacing_nm).on(grid)
-
-
-def _spline_matrix(position: Field, knots: int, *, slope: bool) -> Field:
-    first = np.floor(position).astype(int)
-    t = position - first
-    if slope:
-        weights = [-((1 - t) ** 2) / 2, (3 * t**2 - 4 * t) / 2, (-3 * t**2 + 2 * t + 1) / 2, t**2 / 2]
-    else:
-        middle = [(3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6]
-        weights = [(1 - t) ** 3 / 6, *middle, t**3 / 6]
-    matrix = np.zeros((len(position), knots), np.float32)
-    for offset, weight in enumerate(weights):
-        matrix[np.arange(len(position)), first + offset] = weight
-    return matrix
-
-
-def _distance_to_level(rng: np.random.Generator, grid: Grid, spacing_nm: float) -> Field:
-    """Return the signed distance (first order: value / slope) to the zero surface of smooth noise."""
-    noise = Noise.over(rng, grid, spacing_nm)
-    value, slope = noise.on(grid), np.zeros(grid.shape, np.float32)
-    for axis in range(3):
-        slope += noise.on(grid, axis) ** 2
-    value /= np.sqrt(slope) + np.float32(0.25 / spacing_nm)
-    return value
-
-
-def _cells(rng: np.random.Generator, grid: Grid, fixed_seeds: Field) -> tuple[Field, Ids, Field]:
+def _cells(rng: np.random.Generator, grid: SpaceGrid, fixed_seeds: Field) -> tuple[Field, Ids, Field]:
     """Fill space with rounded, warped Voronoi cells; return distance, id (1..n) and seeds, shape (n, 3)."""
     centre = grid.centre()
-    reach = (np.array(grid.voxel_nm) * grid.shape / 2 + _CELL_SPACING_NM).astype(np.float32)
+    reach = (np.array(grid.voxel_size_nm) * grid.shape / 2 + _CELL_SPACING_NM).astype(np.float32)
     seeds = _scatter(rng, fixed_seeds, centre - reach, centre + reach, 0.88 * _CELL_SPACING_NM)
     seeds = _neighbours(seeds, grid)
-    warped = [(a - c) + 55 * _noise(rng, grid, 380) for a, c in zip(grid.axes(), centre, strict=True)]
+    warped = [(a - c) + 55 * noise_on(rng, grid, 380) for a, c in zip(grid.axes(), centre, strict=True)]
     shifted = seeds - centre
     owner = np.zeros(grid.shape, np.uint8)
     best, squares = np.full(grid.shape, np.inf, np.float32), []
@@ -307,7 +193,7 @@ def _scatter(rng: np.random.Generator, fixed: Field, low: Field, high: Field, ap
     return np.asarray(points[kept], np.float32)
 
 
-def _neighbours(seeds: Field, grid: Grid) -> Field:
+def _neighbours(seeds: Field, grid: SpaceGrid) -> Field:
     """Keep the seeds (and the first) whose cells come near the grid, judged at a coarse set of points."""
     lines = (axis.ravel()[::8] for axis in grid.axes())
     points = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 1, 3)
@@ -317,18 +203,18 @@ def _neighbours(seeds: Field, grid: Grid) -> Field:
     return np.asarray(seeds[is_near], np.float32)
 
 
-def _renormalise(distance: Field, grid: Grid) -> Field:
+def _renormalise(distance: Field, grid: SpaceGrid) -> Field:
     """Divide by the slope, so that layers of a warped distance are as thick as they should be."""
     square = np.zeros_like(distance)
-    for axis, step in enumerate(grid.voxel_nm):
+    for axis, step in enumerate(grid.voxel_size_nm):
         square += np.gradient(distance, step, axis=axis) ** 2
     return np.asarray(distance / np.clip(np.sqrt(square), 0.6, 1.8), np.float32)
 
 
-def _nuclei(rng: np.random.Generator, grid: Grid, cell: Field, centres: Field) -> tuple[Field, Field]:
+def _nuclei(rng: np.random.Generator, grid: SpaceGrid, cell: Field, centres: Field) -> tuple[Field, Field]:
     nucleus = np.full(grid.shape, _FAR, np.float32)
     nucleolus = np.full(grid.shape, _FAR, np.float32)
-    dents = 45 * _noise(rng, grid, 300)
+    dents = 45 * noise_on(rng, grid, 300)
     for centre in centres:
         radius = _NUCLEUS_RADIUS_NM * rng.uniform(0.93, 1.07)
         stretch = rng.uniform(0.9, 1.1, 3)
@@ -345,7 +231,7 @@ def _nuclei(rng: np.random.Generator, grid: Grid, cell: Field, centres: Field) -
 
 
 def _golgi(
-    rng: np.random.Generator, grid: Grid, crop: Grid, nucleus: Field, free: Field, centre: Field, scene: Scene
+    rng: np.random.Generator, grid: SpaceGrid, crop: SpaceGrid, nucleus: Field, free: Field, centre: Field, scene: Scene
 ) -> Field:
     """Stack cisternae beside the nucleus, parallel to it: bent disks at equal steps."""
     count, disk = scene.golgi
@@ -355,7 +241,7 @@ def _golgi(
     step, half = 92.0, 27.0
     height = step * (count - 1)
     # The best place of many tried: deep in the cytoplasm, near the middle of the crop.
-    tries = crop.centre() + rng.uniform(-0.22, 0.22, (300, 3)) * (np.array(crop.voxel_nm) * crop.shape)
+    tries = crop.centre() + rng.uniform(-0.22, 0.22, (300, 3)) * (np.array(crop.voxel_size_nm) * crop.shape)
     tries = tries.astype(np.float32)
     lack_of_room = np.maximum(free[grid.lookup(tries)], -(height / 2 + 60))
     place = tries[int(np.argmin(lack_of_room + 0.05 * np.linalg.norm(tries - crop.centre(), axis=1)))]
@@ -364,10 +250,10 @@ def _golgi(
     offset = [axis - value for axis, value in zip(part.axes(), place, strict=True)]
     bend = rng.uniform(600, 1000)
     origin_distance = _radius(part, place - bend * normal, np.ones(3))
-    ripple = _noise(rng, part, 160)
+    ripple = noise_on(rng, part, 160)
     layer = origin_distance - np.float32(bend) + 9 * ripple
     along = sum((np.float32(n) * o for n, o in zip(normal, offset, strict=True)), np.float32(0))
-    lateral = np.sqrt(np.maximum(sum(o**2 for o in offset) - along**2, 0)) + 30 * _noise(rng, part, 220)
+    lateral = np.sqrt(np.maximum(sum(o**2 for o in offset) - along**2, 0)) + 30 * noise_on(rng, part, 220)
     for index in range(count):
         rim = np.float32(disk * rng.uniform(0.8, 1.05))
         beyond = np.maximum(lateral - rim, 0)
@@ -377,13 +263,15 @@ def _golgi(
     return np.maximum(golgi, np.maximum(-20 - nucleus, free))
 
 
-def _mitos(rng: np.random.Generator, grid: Grid, crop: Grid, taken: Field, fraction: float) -> tuple[Field, Field, Ids]:
+def _mitos(
+    rng: np.random.Generator, grid: SpaceGrid, crop: SpaceGrid, taken: Field, fraction: float
+) -> tuple[Field, Field, Ids]:
     """Put sausages where there is room until they fill a share of the crop: distance, axis position, id."""
     mito = np.full(grid.shape, _FAR, np.float32)
     along = np.zeros(grid.shape, np.float32)
     ids = np.zeros(grid.shape, np.uint8)
-    dents = 16 * _noise(rng, grid, 130)
-    extent = np.array(crop.voxel_nm) * crop.shape
+    dents = 16 * noise_on(rng, grid, 130)
+    extent = np.array(crop.voxel_size_nm) * crop.shape
     wanted = fraction * float(np.prod(extent))
     inside, _ = grid.window(np.stack([crop.centre() - extent / 2, crop.centre() + extent / 2]), 0)
     middles = crop.centre() + rng.uniform(-0.6, 0.6, (_MITO_ATTEMPTS, 3)) * extent
@@ -404,7 +292,7 @@ def _mitos(rng: np.random.Generator, grid: Grid, crop: Grid, taken: Field, fract
         mito[where] = np.where(nearer, distance, mito[where])
         along[where] = np.where(nearer, position, along[where])
         ids[where] = np.where(nearer, np.uint8(ids.max() + 1), ids[where])
-        if np.count_nonzero(mito[inside] < 0) * np.prod(grid.voxel_nm) > wanted:
+        if np.count_nonzero(mito[inside] < 0) * np.prod(grid.voxel_size_nm) > wanted:
             break
     return mito, along, ids
 
@@ -417,7 +305,7 @@ def _bent_path(rng: np.random.Generator, middle: npt.NDArray[np.float64], length
     return (middle + length * (t * heading + rng.uniform(0.3, 0.9) * (t**2 - 0.08) * bend)).astype(np.float32)
 
 
-def _sausage(grid: Grid, path: Field) -> tuple[Field, Field]:
+def _sausage(grid: SpaceGrid, path: Field) -> tuple[Field, Field]:
     """Return the distance to a polyline and the position along it."""
     axes = grid.axes()
     nearest = np.full(grid.shape, _FAR * _FAR, np.float32)
@@ -440,14 +328,14 @@ def _sausage(grid: Grid, path: Field) -> tuple[Field, Field]:
     return np.sqrt(nearest), position
 
 
-def _er(rng: np.random.Generator, grid: Grid, closed: Field) -> Field:
+def _er(rng: np.random.Generator, grid: SpaceGrid, closed: Field) -> Field:
     """Wind ribbons through the cytoplasm that is left: tubules where they are narrow, sheets where wide.
 
     A ribbon follows the zero surface of one noise near the zero surface of another.
     """
-    across = _distance_to_level(rng, grid, 300)
-    beside = np.abs(_distance_to_level(rng, grid, 300))
-    width = 130 + 110 * _noise(rng, grid, 500)
+    across = distance_to_level(rng, grid, 300)
+    beside = np.abs(distance_to_level(rng, grid, 300))
+    width = 130 + 110 * noise_on(rng, grid, 500)
     np.maximum(beside - np.maximum(width, 0), 0, out=beside)
     ribbon = np.sqrt(across**2 + beside**2) - np.float32(41)
     return np.asarray(np.maximum(ribbon, closed), np.float32)
@@ -475,7 +363,7 @@ def _smooth_max(first: Field, second: Field, blend: float) -> Field:
     return np.asarray(np.maximum(first, second) + overlap**2 / np.float32(4 * blend), np.float32)
 
 
-def _radius(grid: Grid, centre: npt.ArrayLike, stretch: npt.NDArray[np.float64]) -> Field:
+def _radius(grid: SpaceGrid, centre: npt.ArrayLike, stretch: npt.NDArray[np.float64]) -> Field:
     axes = zip(grid.axes(), np.asarray(centre), stretch, strict=True)
     z, y, x = (np.float32(factor) * (axis - np.float32(middle)) for axis, middle, factor in axes)
     return np.asarray(np.sqrt(z**2 + y**2 + x**2), np.float32)

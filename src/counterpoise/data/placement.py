@@ -78,7 +78,8 @@ class PatchReach:
 
     def margin_nm(self, extent_nm: Vector3) -> Vector3:
         """Compute how far any patch can reach beyond the faces of a crop of this size (z, y, x)."""
-        angles = np.deg2rad(np.arange(0.0, min(self.rotation_degrees, 90.0) + 0.5, 1.0))
+        largest = min(self.rotation_degrees, 90.0)  # beyond a quarter turn the same shapes come again
+        angles = np.deg2rad(np.linspace(0.0, largest, num=int(10.0 * largest) + 2))
         shapes = [self.patch_nm, self.patch_nm[::-1]] if self.transpose else [self.patch_nm]
         reach = np.zeros(2)
         for shape in shapes:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from counterpoise.errors import ConfigError
 from counterpoise.weights import DerivedWeights
 
 __all__ = ["NEAR_SPREAD", "SAME_SPREAD", "Arm", "find_arms", "log_ratio_spread"]
@@ -84,7 +85,19 @@ def find_arms(
         In the order given.
     notes : tuple of str
         One sentence per duplicate and per near duplicate.
+
+    Raises
+    ------
+    ConfigError
+        If the baseline has no weights: it is not among the strategies, or does not apply to these classes.
     """
+    if all(arm.strategy != baseline for arm in derived):
+        raise ConfigError(
+            f"the baseline {baseline} has no weights here",
+            expected="one of the arms to compare the others to",
+            found=", ".join(arm.strategy for arm in derived) or "no arm at all",
+            remedy="set arms.baseline to one of them; weight_uniform applies to any classes",
+        )
     order = sorted(range(len(derived)), key=lambda i: derived[i].strategy != baseline)
     same: dict[int, int] = {}
     notes = []

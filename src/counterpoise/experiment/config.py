@@ -79,7 +79,7 @@ class SamplingConfig(_Table):
 
 
 class ModelConfig(_Table):
-    """``[model]``: ``unet2d`` at any width and depth, or ``module:callable``."""
+    """``[model]``: the network."""
 
     name: str = "unet2d"
     """unet2d, or module:callable for a network of your own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ from counterpoise.experiment.config import Experiment
 __all__ = ["as_markdown", "as_toml"]
 
 _WRAP_LIST = 60
+_INTRODUCTION = """\
+# `experiment.toml`, key by key
+
+`preset` says which values to start from: `classic` (the reference protocol below, six strategies, three seeds) or
+`demo` (a small network that fits a CPU). Whatever you set yourself goes on top. An unknown key, a wrong type or an
+impossible value is an error that names key and line. Relative paths start at the file's folder. `counterpoise init`
+writes a file with all keys and these comments.
+
+This page is made from the code: `python -m counterpoise.experiment.template > docs/configuration.md`.
+"""
 
 
 def as_toml(experiment: Experiment, *, header: str) -> str:
@@ -45,7 +56,7 @@ def as_toml(experiment: Experiment, *, header: str) -> str:
 
 def as_markdown() -> str:
     """List every key with its type, default and meaning, for ``docs/configuration.md``."""
-    parts = []
+    parts = [_INTRODUCTION]
     for name, field in Experiment.model_fields.items():
         table = field.annotation
         if not (isinstance(table, type) and issubclass(table, BaseModel)):
@@ -57,7 +68,7 @@ def as_markdown() -> str:
             default = "(must be set)" if entry.is_required() else f"`{_value(entry.get_default())}`"
             parts.append(f"| `{key}` | {default} | {entry.description} |")
         parts.append("")
-    return "\n".join(parts)
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _entry(table: type[BaseModel], key: str, value: object) -> list[str]:
@@ -75,3 +86,7 @@ def _value(value: object) -> str:
     if isinstance(plain, dict):
         return "{}" if not plain else "{ " + ", ".join(f"{_value(k)} = {_value(v)}" for k, v in plain.items()) + " }"
     return tomli_w.dumps({"v": plain}).removeprefix("v = ").rstrip("\n")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_markdown())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,8 @@ def prepare_run(
     table.require_positives()
     statistics = class_statistics(table, dict(experiment.arms.manual_weights))
     derived, left_out = derive_weights(experiment.arms.strategies, statistics)
-    arms, about_arms = find_arms(derived, baseline=experiment.arms.baseline, duplicates=experiment.arms.duplicates)
+    baseline = find_strategy(experiment.arms.baseline).name
+    arms, about_arms = find_arms(derived, baseline=baseline, duplicates=experiment.arms.duplicates)
     running = [arm for arm in arms if arm.runs]
     machine = plan_machine(experiment, hardware, trials=len(running) * len(experiment.arms.seeds))
     plan = PatchPlan([c.label_grid for c in store.of("validate")], store.voxel_size_nm, experiment.sampling)
@@ -171,18 +173,15 @@ def _require_both_splits(crop_set: CropSet) -> None:
 
 
 def _require_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
+    """Check that the run folder could be made, without making it: a run that is refused leaves nothing behind."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise RunFolderError(
             f"the run folder {folder} cannot be written",
             expected="a folder where you may create files",
-            found=error.strerror or str(error),
+            found=f"{nearest} is a file" if nearest.is_file() else f"no permission to write in {nearest}",
             remedy="choose another place with [run] folder = ... in the experiment",
-        ) from error
+        )
 
 
 def _refuse_another_experiment(run: RunFolder, configs: dict[TrialFolder, TrialConfig]) -> None:
@@ -226,6 +225,7 @@ def _write_run(
     notes: tuple[str, ...],
     statistics: ClassStatistics,
 ) -> None:
+    run.path.mkdir(parents=True, exist_ok=True)
     write_text(run.config, source.read_text(encoding="utf-8"))
     write_json(run.environment, describe_environment(source))
     write_json(run.frequencies, table.to_json(reference_weights(experiment.arms.strategies, statistics)))
@@ -233,7 +233,7 @@ def _write_run(
     summaries = {find_strategy(name).name: find_strategy(name).summary for name in experiment.arms.strategies}
     ArmsRecord(
         classes=experiment.data.classes,
-        baseline=experiment.arms.baseline,
+        baseline=find_strategy(experiment.arms.baseline).name,
         seeds=experiment.arms.seeds,
         arms=tuple(
             ArmRecord(

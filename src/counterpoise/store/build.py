@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from counterpoise.store.store import (
     VoxelStore,
     checksum,
     from_index,
+    index_checksum,
     open_store,
     to_index,
     word_dtype,
@@ -99,7 +101,8 @@ def open_or_build(
             store = None
         if store is not None and store.fingerprint == fingerprint and not store.damaged_crops():
             return store
-        shutil.rmtree(path)
+        with _writing(path):
+            shutil.rmtree(path)
     return build_store(request, fitted, path, fingerprint=fingerprint, workers=workers, on_voxels=on_voxels)
 
 
@@ -180,6 +183,7 @@ def build_store(
             "notes": [*request.crop_set.notes, *(note for _, notes in results for note in notes)],
             "crops": [to_index(crop) for crop in crops],
         }
+        index["checksum"] = index_checksum(index)
         (building / "index.json").write_text(json.dumps(index), encoding="utf-8")
         _sync(building / "index.json")
         shutil.rmtree(building / "crops")
@@ -346,7 +350,8 @@ def _label_voxels(item: FittedCrop) -> int:
     total = 0
     for name, label in item.labels.items():
         first = item.crop.labels[name][0]
-        total += label.level.whole().voxels + (0 if label is first else first.level.whole().voxels)
+        counted_on_the_way = label is first and label.level.grid == item.grid
+        total += label.level.whole().voxels + (0 if counted_on_the_way else first.level.whole().voxels)
     return total
 
 
@@ -359,7 +364,7 @@ def _map_array(file: Path, size: int, dtype: np.dtype[np.generic]) -> np.memmap:
     if file.exists():
         try:
             array = np.lib.format.open_memmap(file, mode="r+")
-        except ValueError:
+        except (ValueError, SyntaxError, TokenError):  # torn while it was written
             file.unlink()
         else:
             if array.shape == (size,) and array.dtype == dtype:

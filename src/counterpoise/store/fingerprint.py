@@ -42,6 +42,7 @@ def fingerprint_of(classes: Sequence[str], voxel_size_nm: Vector3, fitted: Seque
 
 def _add_level(digest: hashlib._Hash, level: Level, block: IndexBox) -> None:
     digest.update(f"{level.path}\0{level.grid}\0{level.chunks}\0{level.dtype}".encode())
+    digest.update((level.path / ".zarray").read_bytes())  # its fill value and compressor decide what is read, too
     for _, file in level.chunk_files(block):
         digest.update(_stamp(file).encode())
 

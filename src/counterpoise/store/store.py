@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,22 @@ from counterpoise.errors import StoreError
 from counterpoise.frequencies.table import CropCount, FrequencyTable
 from counterpoise.types import Vector3
 
-__all__ = ["ARRAYS", "STORE_VERSION", "StoredCrop", "VoxelStore", "checksum", "open_store", "word_dtype"]
+__all__ = [
+    "ARRAYS",
+    "STORE_VERSION",
+    "StoredCrop",
+    "VoxelStore",
+    "checksum",
+    "index_checksum",
+    "open_store",
+    "word_dtype",
+]
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 ARRAYS = ("raw", "present", "unknown")
 _CHUNK_BYTES = 1 << 24
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError, TokenError)
+"""What JSON and NumPy raise on files that are missing, torn or changed (EOFError: an empty array file)."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,11 @@ def checksum(block: np.ndarray) -> int:
     return value
 
 
+def index_checksum(index: Mapping[str, Any]) -> int:
+    """Compute the CRC-32 of the index: a changed count or bit in it is as bad as a changed voxel."""
+    return zlib.crc32(json.dumps({key: value for key, value in index.items() if key != "checksum"}).encode())
+
+
 def open_store(path: Path) -> VoxelStore:
     """Map a finished store.
 
@@ -165,26 +182,34 @@ def open_store(path: Path) -> VoxelStore:
     Returns
     -------
     VoxelStore
-        Sizes are checked against the index; contents only by :meth:`VoxelStore.damaged_crops`.
+        The index is verified, sizes and types are checked against it; voxels only by
+        :meth:`VoxelStore.damaged_crops`.
 
     Raises
     ------
     StoreError
-        If a file is missing, unreadable or of the wrong size.
+        If a file is missing, unreadable, of the wrong size or type, or the index has changed since it was written.
     """
     try:
         index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+        if index["version"] != STORE_VERSION or index["checksum"] != index_checksum(index):
+            raise ValueError("a store of another version" if index["version"] != STORE_VERSION else "a damaged index")
         arrays = {
             name: np.load(path / f"{name}.npy", mmap_mode="r")
             for name in ARRAYS
             if name != "unknown" or index["sizes"]["unknown"]
         }
         store = _from_index(path, index, arrays)
-        wrong = [name for name, array in arrays.items() if array.shape != (index["sizes"][name],)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        word = word_dtype(len(store.classes))
+        wrong = [
+            name
+            for name, array in arrays.items()
+            if array.shape != (index["sizes"][name],) or array.dtype != (np.uint8 if name == "raw" else word)
+        ]
+    except _DAMAGE as error:
         raise _unusable(path, f"{type(error).__name__}: {error}") from error
-    if wrong or index.get("version") != STORE_VERSION:
-        raise _unusable(path, f"wrong size of {', '.join(wrong)}" if wrong else "a store of another version")
+    if wrong:
+        raise _unusable(path, f"wrong size or type of {', '.join(wrong)}")
     return store
 
 

@@ -53,7 +53,15 @@ def open_device(name: str, precision: Precision) -> Device:
     TrialError
         If torch does not have the device.
     """
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrialError(
+            f"no device {name!r}",
+            expected="cpu, cuda, cuda:1, mps",
+            found=str(error).splitlines()[0],
+            remedy="name one of those",
+        ) from error
     there = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),

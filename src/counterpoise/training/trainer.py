@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -140,6 +141,7 @@ class Trainer:
         target = unpack_words(batch.present.to(device.torch), classes).float()
         known = unpack_words(batch.known.to(device.torch), classes)
         self._optimizer.zero_grad(set_to_none=True)
+        kept = [buffer.clone() for buffer in self.model.buffers()]
         with device.autocast():
             logits = self.model(device.images(batch.images))
         loss = self.loss(logits, target, known)
@@ -150,8 +152,15 @@ class Trainer:
         if math.isfinite(value) and math.isfinite(size):
             self._scaler.step(self._optimizer)
             self.averaged.update_parameters(self.model)
+        else:
+            # The forward pass has moved the normalisation's running statistics: one NaN would stay there for ever.
+            for buffer, value_before in zip(self.model.buffers(), kept, strict=True):
+                buffer.copy_(value_before)
         self._scaler.update()
-        self._schedule.step()
+        with warnings.catch_warnings():
+            # A very first step that moved no weight looks to torch like a wrong order of calls.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            self._schedule.step()
         return value, size
 
     def _give_up_if_hopeless(self, epoch: int) -> None:

@@ -64,16 +64,18 @@ def run_trial(
     CounterpoiseError
         With the trial's status set to failed and the reason in it.
     """
-    trial = _Trial.open(TrialFolder(folder), device, threads, say)
-    if trial.status.state == "finished":
-        say(f"{trial.config.arm}, seed {trial.config.seed}: finished before, nothing to do")
-        return trial.status
+    files = TrialFolder(folder)
+    before = TrialStatus.read(files.status)
+    if before.state == "finished":
+        say(f"{folder}: finished before, nothing to do")
+        return before
     try:
-        return trial.run(on_step)
+        return _Trial.open(files, device, threads, say).run(on_step)
     except BaseException as error:
-        reason = getattr(error, "problem", None) or f"{type(error).__name__}: {error}"
-        if not isinstance(error, KeyboardInterrupt | SystemExit):
-            trial.update(state="failed", reason=reason)
+        if not isinstance(error, KeyboardInterrupt | SystemExit) and files.config.exists():
+            reason = getattr(error, "problem", None) or f"{type(error).__name__}: {error}"
+            status = replace(TrialStatus.read(files.status), state="failed", reason=reason, updated=time.time())
+            status.write(files.status, durable=True)
         raise
 
 

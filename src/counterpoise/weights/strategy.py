@@ -132,8 +132,8 @@ def find_strategy(name: str) -> Strategy:
     module, _, function = name.partition(":")
     if function:
         try:
-            rule: Rule = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
+            rule = _import_rule(module, function)
+        except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
             raise ConfigError(
                 f"strategy {name!r} cannot be imported",
                 expected="module:function, importable from where you run",
@@ -147,6 +147,13 @@ def find_strategy(name: str) -> Strategy:
         found=repr(name),
         remedy=suggest(name, known_strategies()),
     )
+
+
+def _import_rule(module: str, function: str) -> Rule:
+    rule: Rule = getattr(importlib.import_module(module), function)
+    if not callable(rule):
+        raise TypeError(f"{function} is {type(rule).__name__}, not a function")
+    return rule
 
 
 def derive_weights(
@@ -171,26 +178,46 @@ def derive_weights(
     Raises
     ------
     ConfigError
-        If a strategy is unknown, or returns something other than one positive number per class.
+        If a strategy is unknown, has the name of another, or returns something other than one number per class, none
+        negative and not all 0.
     """
-    derived, notes = [], []
+    derived: list[DerivedWeights] = []
+    notes: list[str] = []
     for name in names:
         strategy = find_strategy(name)
+        if any(strategy.name == other.strategy for other in derived):
+            raise ConfigError(
+                f"two strategies are called {strategy.name}",
+                expected="a name of its own for every arm: its trials' folder is called like it",
+                found=f"{strategy.name} again in {name}",
+                remedy="rename one of the functions",
+            )
         try:
-            raw = np.asarray(strategy.rule(statistics), dtype=np.float64)
+            returned = strategy.rule(statistics)
         except NotApplicableError as reason:
             notes.append(f"{strategy.name} is left out: {reason}")
             continue
+        raw = _as_numbers(returned)
         low, high = strategy.bounds
         weights = np.clip(raw, low, high)
-        if weights.shape != (len(statistics.classes),) or not np.all(np.isfinite(weights) & (weights >= 0)):
+        usable = np.all(np.isfinite(weights) & (raw >= 0)) and np.any(weights > 0)
+        if weights.shape != (len(statistics.classes),) or not usable:
             raise ConfigError(
                 f"strategy {strategy.name} does not return weights",
-                expected=f"{len(statistics.classes)} finite numbers, none negative",
-                found=str(raw.tolist()),
+                expected=f"{len(statistics.classes)} finite numbers, none negative and not all 0",
+                found=str(returned),
                 remedy="correct the strategy's rule",
             )
         clamped = tuple(c for c, r in zip(statistics.classes, raw, strict=True) if not low <= r <= high or np.isnan(r))
         named = dict(zip(statistics.classes, weights.tolist(), strict=True))
         derived.append(DerivedWeights(strategy.name, named, clamped))
     return tuple(derived), tuple(notes)
+
+
+def _as_numbers(returned: object) -> Float[np.ndarray, "*shape"]:
+    """Read what a rule returned as an array; what is not numbers becomes one NaN."""
+    try:
+        numbers: np.ndarray = np.asarray(returned, dtype=np.float64)
+    except (TypeError, ValueError):
+        return np.array(np.nan)
+    return numbers

@@ -66,15 +66,11 @@ def test_a_volume_thinner_than_the_window_cannot_be_downsampled() -> None:
 
 
 def test_coarser_levels_move_by_half_the_difference_of_the_voxel_sizes() -> None:
-    levels = MultiscaleGeometry((2.62, 2.0, 2.0), (3132.21, 899.0, 25863.0)).attributes()["multiscales"][0][
-        "datasets"
-    ]
+    levels = MultiscaleGeometry((2.62, 2.0, 2.0), (3132.21, 899.0, 25863.0)).attributes()["multiscales"][0]["datasets"]
     found = [
         [
             transform[kind]
-            for transform, kind in zip(
-                level["coordinateTransformations"], ("scale", "translation"), strict=True
-            )
+            for transform, kind in zip(level["coordinateTransformations"], ("scale", "translation"), strict=True)
         ]
         for level in levels
     ]
@@ -104,9 +100,7 @@ def test_labels_come_back_as_written_with_true_counts(tmp_path: Path) -> None:
     semantic = rng.choice(np.array([0, 1, 255], np.uint8), (9, 70, 130))
     instances = rng.integers(0, 300, semantic.shape).astype(np.uint16)
     labels = {"er_mem": LabelVolume(semantic), "mito": LabelVolume(instances, is_instance=True)}
-    crop = write_crop(
-        tmp_path / "a.zarr", CROP, labels, MultiscaleGeometry((8.0, 8.0, 8.0)), chunk=(4, 64, 64)
-    )
+    crop = write_crop(tmp_path / "a.zarr", CROP, labels, MultiscaleGeometry((8.0, 8.0, 8.0)), chunk=(4, 64, 64))
     np.testing.assert_array_equal(read(crop / "er_mem" / "s0"), semantic)
     np.testing.assert_array_equal(read(crop / "mito" / "s0"), instances)
     for level in ("s0", "s1", "s2"):
@@ -138,18 +132,13 @@ def test_a_crop_says_what_it_is(tmp_path: Path) -> None:
         crop,
         crop / "nuc",
     ]
-    assert all(
-        json.loads((folder / ".zgroup").read_text(encoding="utf-8")) == {"zarr_format": 2}
-        for folder in folders
-    )
+    assert all(json.loads((folder / ".zgroup").read_text(encoding="utf-8")) == {"zarr_format": 2} for folder in folders)
 
 
 def test_chunks_without_a_label_are_not_on_disk(tmp_path: Path) -> None:
     values = np.zeros((8, 8, 8), np.uint8)
     values[0, 0, 7] = 1
-    crop = write_crop(
-        tmp_path, CROP, {"pm": LabelVolume(values)}, MultiscaleGeometry((8.0,) * 3), chunk=(4, 4, 4)
-    )
+    crop = write_crop(tmp_path, CROP, {"pm": LabelVolume(values)}, MultiscaleGeometry((8.0,) * 3), chunk=(4, 4, 4))
     assert [
         path.relative_to(crop / "pm" / "s0").as_posix()
         for path in (crop / "pm" / "s0").rglob("[0-9]")
@@ -161,9 +150,7 @@ def test_chunks_without_a_label_are_not_on_disk(tmp_path: Path) -> None:
 
 def test_raw_blocks_meet_within_a_chunk_and_leave_the_rest_empty(tmp_path: Path) -> None:
     geometry = MultiscaleGeometry((16.0, 16.0, 16.0))
-    folder = create_raw(
-        tmp_path / "b.zarr", "recon-1/em/fibsem-uint8", (41, 50, 60), geometry, chunk=(16, 16, 16)
-    )
+    folder = create_raw(tmp_path / "b.zarr", "recon-1/em/fibsem-uint8", (41, 50, 60), geometry, chunk=(16, 16, 16))
     volume = np.zeros((41, 50, 60), np.uint8)
     for start, value in (((4, 8, 0), 10), ((4, 8, 20), 20)):
         block = np.full((20, 16, 20), value, np.uint8)
@@ -182,9 +169,7 @@ def test_raw_blocks_meet_within_a_chunk_and_leave_the_rest_empty(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("start", "match"), [((2, 0, 0), "coarsest grid"), ((40, 0, 0), "leaves the array")])
-def test_a_raw_block_that_does_not_fit_is_refused(
-    tmp_path: Path, start: tuple[int, int, int], match: str
-) -> None:
+def test_a_raw_block_that_does_not_fit_is_refused(tmp_path: Path, start: tuple[int, int, int], match: str) -> None:
     geometry = MultiscaleGeometry((16.0, 16.0, 16.0))
     folder = create_raw(tmp_path, "em", (40, 40, 40), geometry)
     with pytest.raises(ValueError, match=match):

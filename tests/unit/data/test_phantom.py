@@ -81,9 +81,7 @@ def edges(group: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 
 def digest(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -110,24 +108,17 @@ def test_counts_agree_with_the_arrays_at_every_level(rows: list[Row]) -> None:
     for row in rows:
         for name in classes_in(row.crop):
             for folder, _, _ in levels_of(row.crop / name):
-                annotation = json.loads((folder / ".zattrs").read_text(encoding="utf-8"))["cellmap"][
-                    "annotation"
-                ]
+                annotation = json.loads((folder / ".zattrs").read_text(encoding="utf-8"))["cellmap"]["annotation"]
                 values = read(folder)
                 counts = annotation["complement_counts"]
                 assert counts["absent"] == (values == 0).sum()
                 assert counts["unknown"] == (values == 255).sum()
-                assert (
-                    counts.get("present", (values == 1).sum()) == (values == 1).sum()
-                    or "present" not in counts
-                )
+                assert counts.get("present", (values == 1).sum()) == (values == 1).sum() or "present" not in counts
 
 
 def test_groups_contain_their_parts_and_a_voxel_is_cell_or_outside(rows: list[Row]) -> None:
     for row in rows:
-        present = {
-            name: (values := finest(row.crop / name)) * (values != 255) > 0 for name in classes_in(row.crop)
-        }
+        present = {name: (values := finest(row.crop / name)) * (values != 255) > 0 for name in classes_in(row.crop)}
         for group, parts in MEMBERS.items():
             for part in parts:
                 if group in present and part in present:
@@ -160,9 +151,7 @@ def test_classes_are_as_unequally_frequent_as_stated(rows: list[Row]) -> None:
             if name in row.classes:
                 _, scale, _ = levels_of(row.crop / name)[0]
                 values = finest(row.crop / name)
-                present += (
-                    (values == 1).sum() * scale.prod() if name != "nuc" else (values > 0).sum() * scale.prod()
-                )
+                present += (values == 1).sum() * scale.prod() if name != "nuc" else (values > 0).sum() * scale.prod()
                 known += (values != 255).sum() * scale.prod()
         assert low < 100 * present / known < high, name
 
@@ -170,9 +159,7 @@ def test_classes_are_as_unequally_frequent_as_stated(rows: list[Row]) -> None:
 def test_each_class_is_present_in_enough_crops_of_both_splits(rows: list[Row]) -> None:
     for name in PHANTOM_CLASSES:
         shown = [
-            row.split
-            for row in rows
-            if name in row.classes and ((v := finest(row.crop / name)) * (v != 255)).any()
+            row.split for row in rows if name in row.classes and ((v := finest(row.crop / name)) * (v != 255)).any()
         ]
         assert shown.count("train") >= 4, name
         assert shown.count("validate") >= 3, name
@@ -191,9 +178,7 @@ def test_coarser_levels_follow_the_centre_rule(rows: list[Row]) -> None:
             (_, scale, translation), *others = levels_of(group)
             assert others or "crop7" in group.as_posix()
             for _, coarse_scale, coarse_translation in others:
-                np.testing.assert_allclose(
-                    coarse_translation, translation + (coarse_scale - scale) / 2, atol=2e-6
-                )
+                np.testing.assert_allclose(coarse_translation, translation + (coarse_scale - scale) / 2, atol=2e-6)
 
 
 def test_labels_start_and_end_on_edges_of_raw_voxels(rows: list[Row]) -> None:
@@ -231,9 +216,7 @@ def test_image_is_there_around_each_crop_and_shows_what_is_labelled(rows: list[R
         assert crop[gap == 1].mean() > crop.mean() + 15
 
 
-def test_same_seed_same_bytes_and_another_seed_another_volume_and_no_global_state(
-    table: Path, tmp_path: Path
-) -> None:
+def test_same_seed_same_bytes_and_another_seed_another_volume_and_no_global_state(table: Path, tmp_path: Path) -> None:
     state: Any = np.random.get_state()  # noqa: NPY002
     before = state[1].copy()
     write_phantom(tmp_path / "again", size="small")

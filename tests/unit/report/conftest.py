@@ -37,7 +37,7 @@ class Plan:
     epochs: int = 12
     same_as: dict[str, str] = field(default_factory=lambda: {"weight_effective_num": "weight_uniform"})
     failed: tuple[tuple[str, int], ...] = (("weight_log_inv", 2),)
-    side: int = 128
+    side: int = 64
     examples: bool = True
     reason: str = "the loss was not finite in 20 steps of epoch 5"
 
@@ -109,9 +109,9 @@ def _write_trial(
     done = plan.epochs // 3 if failed else plan.epochs
     for epoch in range(1, done + 1):
         append_line(folder.metrics, asdict(_epoch(epoch, plan, final, rng)))
-    TrialStatus(
-        "failed" if failed else "finished", done, plan.epochs, reason=plan.reason if failed else ""
-    ).write(folder.status)
+    TrialStatus("failed" if failed else "finished", done, plan.epochs, reason=plan.reason if failed else "").write(
+        folder.status
+    )
     if patches is not None and not failed:
         _predict(patches, rng).write(folder.examples)
 
@@ -153,6 +153,8 @@ def _patches(plan: Plan) -> Examples:
             truth[patch, :, : side // 4] = 255
         if patch == 2:
             truth[patch, -1] = 255
+        if patch == 3:
+            truth[patch, -2:] = 0
     return Examples(tuple(f"jrc_made/{i}" for i in range(n)), plan.classes, raw, truth, np.zeros_like(truth))
 
 

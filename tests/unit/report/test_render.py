@@ -1,5 +1,7 @@
 """The written page: whole, self-contained, escaped, readable by machines that read it aloud."""
 
+# ruff: noqa: S314 -- the XML parsed here is what the package drew
+
 from __future__ import annotations
 
 import html
@@ -9,7 +11,9 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +23,6 @@ from counterpoise.records.layout import RunFolder
 from counterpoise.report import write_report
 
 Make = Callable[..., RunFolder]
-NASTY = "<b>x</b>&\"'"
 VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}
 DASH = "\N{EN DASH}"
 
@@ -41,8 +44,7 @@ class Reader(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        expected = "p" if tag == "p" else tag
-        assert self.open.pop() == expected
+        assert self.open.pop() == tag
 
 
 def read(page: str) -> Reader:
@@ -66,10 +68,14 @@ def table(page: str, number: int) -> list[list[str]]:
 
 def text_of(fragment: str) -> str:
     spaced = re.sub(r"<span[^>]*>", " ", fragment)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", spaced)).split())
+    return re.sub(r"[ \n]+", " ", html.unescape(re.sub(r"<[^>]*>", "", spaced))).strip(" \n")
 
 
-SHAPES = {
+def drawings_of(page: str) -> list[ET.Element]:
+    return [ET.fromstring(drawing) for drawing in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)]
+
+
+SHAPES: dict[str, dict[str, Any]] = {
     "classic": {},
     "single class and seed": {
         "arms": ("a", "b"),
@@ -85,25 +91,17 @@ SHAPES = {
         "failed": tuple((a, s) for a in "ab" for s in (1, 2)),
     },
     "many classes": {"classes": tuple(f"class_{i}" for i in range(48)), "side": 32},
-    "hostile names": {
-        "arms": (NASTY, "b/../c"),
-        "classes": (NASTY, "é 中 \U0001f52c"),
-        "same_as": {},
-        "failed": (),
-        "reason": NASTY,
-    },
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_run_makes_a_sound_page(make: Make, shape: str) -> None:
-    if shape == "hostile names":
-        pytest.skip("folder names cannot hold a slash; see the test of escaping")
     page = page_of(make(**SHAPES[shape]))
     tags = read(page).tags
     levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1 and levels.count(1) == 1
-    assert all(later <= earlier + 1 for earlier, later in zip(levels, levels[1:], strict=False))
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
     assert not {"script", "link", "iframe", "img"} & {tag for tag, _ in tags}
     assert ("html", {"lang": "en"}) in tags
     assert all(attributes.get("scope") for tag, attributes in tags if tag == "th")
@@ -124,10 +122,9 @@ def test_the_page_asks_for_nothing_from_outside(make: Make, shape: str) -> None:
 
 
 def test_every_drawing_is_well_formed_and_named(make: Make) -> None:
-    drawings = re.findall(r"<svg.*?</svg>", page_of(make()), flags=re.DOTALL)
+    drawings = drawings_of(page_of(make()))
     assert len(drawings) > 40
-    for drawing in drawings:
-        root = ET.fromstring(drawing)
+    for root in drawings:
         assert root.attrib.get("aria-hidden") == "true" or (
             root.attrib["role"] == "img" and (root.findtext("title") or "")
         )
@@ -205,20 +202,26 @@ def test_damaged_records_are_named(make: Make) -> None:
 
 
 def test_whatever_a_user_typed_is_shown_as_text(make: Make) -> None:
-    nasty = "<b>x<b>&\"'"
+    arm, class_name = "<b>arm<b>&\"'", "<b>x</b>"
     run = make(
-        arms=(nasty, "b"), classes=(nasty, "pm"), same_as={}, failed=(("b", 1),), reason="<script>1</script>"
+        arms=(arm, "other"),
+        classes=(class_name, "pm"),
+        same_as={},
+        failed=(("other", 1),),
+        reason="<b>why</b>",
     )
-    run.config.write_text("</pre><script>", encoding="utf-8")
-    write_json(run.environment, {"<i>key": "<i>value", "list": ["<i>"], "number": 3})
+    run.config.write_text("</pre><b>toml</b>", encoding="utf-8")
+    write_json(run.environment, {"<b>key": "<b>value", "list": ["<b>"], "number": 3})
     page = page_of(run)
-    tags = {tag for tag, _ in read(page).tags}
-    assert not {"script", "i"} & {t for t, a in read(page).tags if not a.get("style")}
-    assert "<b>x" not in page
-    assert table(page, 0)[0][0] in {nasty, f"{nasty} (baseline)"} or table(page, 0)[1][0].startswith(nasty)
-    assert "script" not in tags
-    assert "&lt;script&gt;1&lt;/script&gt;" in page
-    assert "&lt;i&gt;key" in page
+    read(page)
+    bold = [text for text in re.findall(r"<b>(.*?)</b>", page) if not re.fullmatch(r"(Table|Figure) \d\.", text)]
+    assert bold == []
+    assert {row[0].removesuffix(" (baseline)") for row in table(page, 0)} == {arm, "other"}
+    assert {row[0] for row in table(page, 1)} == {class_name, "pm"}
+    titles = [drawing.findtext("title") for drawing in drawings_of(page)]
+    assert f"Last Dice of {class_name}" in titles
+    assert all(f"&lt;b&gt;{text}" in page for text in ("why", "toml", "key", "value"))
+    assert "number</dt><dd>3</dd>" in page
 
 
 def test_an_incomplete_run_says_so_before_anything_else(make: Make) -> None:
@@ -290,9 +293,7 @@ def test_text_and_marks_stand_out_in_light_and_dark(make: Make) -> None:
 
 
 def test_torch_and_training_are_not_imported() -> None:
-    code = (
-        "import sys, counterpoise.report; "
-        "bad = ('torch', *(f'counterpoise.{n}' for n in ('training', 'sampling', 'models', 'losses', 'scheduling'))); "
-        "sys.exit(sorted(set(bad) & set(sys.modules)) or 0)"
-    )
+    walls = ("training", "sampling", "models", "losses", "scheduling")
+    forbidden = ["torch", *(f"counterpoise.{name}" for name in walls)]
+    code = f"import sys, counterpoise.report; sys.exit([m for m in {forbidden} if m in sys.modules] or 0)"
     subprocess.run([sys.executable, "-c", code], check=True)

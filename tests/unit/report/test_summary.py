@@ -20,10 +20,11 @@ def scores(**arms: list[float]) -> dict[str, dict[int, list[dict[str, float | No
 
 def test_the_gap_to_the_baseline_stands_beside_the_spread_over_seeds(make_scored: Make) -> None:
     run = make_scored(scores(uniform=[0.50, 0.52], sqrt=[0.55, 0.55]))
-    # Gap: mean of 0.05 and 0.03. Spread: sd of uniform is 0.01 * sqrt(2), of sqrt 0; pooled over 1 + 1 df: 0.01.
+    # Gap: mean of 0.05 and 0.03. Spread: sd of uniform is 0.01 * sqrt(2), of sqrt 0; pooled: 0.01.
     assert summarise(load_results(run)).finding == (
-        "In the last epoch sqrt has the highest mean Dice, 0.550 over 2 seeds, 0.040 above the baseline uniform; "
-        "the seeds of one and the same arm differ by ±0.010 (1 sd), so this gap is 4.0 times that spread."
+        "In the last epoch sqrt has the highest mean Dice, 0.550 over 2 seeds, 0.040 above the baseline "
+        "uniform; the seeds of one and the same arm differ by ±0.010 (1 sd), so this gap is 4.0 times that "
+        "spread."
     )
 
 
@@ -76,10 +77,7 @@ def test_unfinished_trials_are_listed_with_their_reason(make: Make) -> None:
 
 def test_unequal_seeds_name_how_many_the_gap_rests_on(make: Make) -> None:
     run = make(failed=(("weight_uniform", 2),))
-    assert (
-        "above the baseline weight_uniform on the 1 seed that both finished"
-        in summarise(load_results(run)).finding
-    )
+    assert "above the baseline weight_uniform on the 1 seed that both finished" in summarise(load_results(run)).finding
 
 
 def test_a_run_without_a_finished_trial_has_no_score(make: Make) -> None:

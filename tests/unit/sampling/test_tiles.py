@@ -1,0 +1,157 @@
+"""Validation tiles: every known voxel once, a cap that picks the same tiles always, a hash that notices changes."""
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from counterpoise.data.geometry import Grid
+from counterpoise.experiment.config import SamplingConfig
+from counterpoise.sampling.patches import PatchPlan
+from counterpoise.sampling.sampler import Sampler, unpack_words
+from counterpoise.sampling.tiles import TileList, list_tiles
+from counterpoise.store import VoxelStore
+
+SHAPES = ((3, 40, 70), (2, 16, 16), (4, 5, 9), (1, 17, 32), (2, 33, 100))
+
+
+def store_of(
+    make_store: Callable[..., VoxelStore],
+    made_crop: Callable[..., Any],
+    shapes: tuple[tuple[int, int, int], ...] = SHAPES,
+    size_nm: float = 8.0,
+) -> VoxelStore:
+    """Make validation crops with random labels and unknown voxels at odd places in the world."""
+    crops = []
+    for number, shape in enumerate(shapes):
+        generator = np.random.default_rng(number)
+        box = Grid(shape, (size_nm,) * 3, tuple(np.round(generator.uniform(-1e5, 1e5, 3), 6).tolist()))
+        crops.append(
+            made_crop(
+                np.zeros(shape, np.uint8),
+                box,
+                generator.integers(0, 4, shape, dtype=np.uint8),
+                box,
+                "validate",
+                unknown=generator.integers(0, 4, shape, dtype=np.uint8),
+            )
+        )
+    return make_store(crops)
+
+
+def tiles_of(store: VoxelStore, cap: int = 10**6, patch: tuple[int, int] = (16, 16)) -> TileList:
+    plan = PatchPlan(
+        [c.label_grid for c in store.of("validate")], store.voxel_size_nm, SamplingConfig(patch_shape=patch)
+    )
+    return list_tiles(plan, store, cap=cap)
+
+
+@pytest.mark.parametrize("patch", [(16, 16), (7, 24), (1, 1), (64, 128)])
+def test_tiles_cover_every_known_voxel_exactly_once(
+    patch: tuple[int, int], make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    shapes = SHAPES if patch != (1, 1) else ((2, 3, 5), (1, 4, 4))
+    store = store_of(make_store, made_crop, shapes)
+    tiles = tiles_of(store, patch=patch)
+    sampler = Sampler(store, "validate", SamplingConfig(patch_shape=patch))
+    counts = np.zeros((len(shapes), 2, 2), dtype=np.int64)
+    for batch in sampler.batches(tiles.patches, 64):
+        known, present = unpack_words(batch.known, 2), unpack_words(batch.present, 2)
+        for b, crop in enumerate(batch.crops.tolist()):
+            counts[crop, :, 0] += known[b].sum((1, 2)).numpy()
+            counts[crop, :, 1] += (present & known)[b].sum((1, 2)).numpy()
+    for index, crop in enumerate(store.of("validate")):
+        for c in (0, 1):
+            known_voxels = store.known_of(crop) >> c & 1
+            present_voxels = store.present_of(crop) >> c & 1
+            assert counts[index, c, 0] == known_voxels.sum()
+            assert counts[index, c, 1] == (known_voxels & present_voxels).sum()
+
+
+def test_number_of_tiles_is_what_one_gets_by_hand(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    # Sections x ceil(rows / 16) x ceil(columns / 16).
+    assert tiles_of(store_of(make_store, made_crop)).available == (3 * 3 * 5, 2, 4, 1 * 2 * 2, 2 * 3 * 7)
+
+
+def test_the_cap_holds_per_crop_and_keeps_tiles_of_the_full_list_without_repeats(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    store = store_of(make_store, made_crop)
+    everything, capped = tiles_of(store), tiles_of(store, cap=10)
+    assert np.bincount(capped.patches.crop).tolist() == [10, 2, 4, 4, 10]
+    assert capped.available == everything.available
+
+    def rows(tiles: TileList) -> list[tuple[float, ...]]:
+        p = tiles.patches
+        return [
+            (int(c), int(z), float(y), float(x)) for c, z, (y, x) in zip(p.crop, p.section, p.centre_nm, strict=True)
+        ]
+
+    assert set(rows(capped)) <= set(rows(everything))
+    assert len(set(rows(capped))) == len(rows(capped))
+    assert rows(capped) == sorted(rows(capped))
+    sections = {z for c, z, *_ in rows(capped) if c == 0}
+    assert len(sections) > 1  # a sample, not the first ten
+
+
+def test_labels_stored_finer_along_z_are_visited_a_training_voxel_apart(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    # 12 sections of 4 nm are 48 nm: six sections of 8 nm, the upper of each pair.
+    store = store_of(make_store, made_crop, ((12, 8, 8),), size_nm=4.0)
+    assert sorted(set(tiles_of(store).patches.section.tolist())) == [1, 3, 5, 7, 9, 11]
+
+
+def test_labels_stored_coarser_along_z_are_visited_once_each(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    store = store_of(make_store, made_crop, ((3, 8, 8),), size_nm=16.0)
+    assert tiles_of(store).patches.section.tolist() == [0, 1, 2]
+
+
+def test_the_hash_is_the_same_for_the_same_list_and_another_for_any_change(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    store = store_of(make_store, made_crop)
+    base = tiles_of(store, cap=10)
+    assert base.hash() == tiles_of(store_of(make_store, made_crop), cap=10).hash()
+    assert len(base.hash()) == 16
+    moved = replace(base.patches, centre_nm=base.patches.centre_nm + np.array([0.0, 0.01]))
+    lifted = replace(base.patches, section=base.patches.section + 1)
+    variants = [
+        base,
+        tiles_of(store, cap=11),
+        tiles_of(store, cap=10, patch=(16, 17)),
+        tiles_of(store_of(make_store, made_crop, SHAPES[:-1]), cap=10),
+        replace(base, crops=(*base.crops[:-1], "another")),
+        replace(base, patches=moved),
+        replace(base, patches=lifted),
+        replace(base, patches=base.patches[:-1]),
+    ]
+    assert all(a.hash() != b.hash() for a, b in itertools.combinations(variants, 2))
+
+
+def test_the_hash_tells_patch_shapes_apart_even_where_each_crop_is_one_tile(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    store = store_of(make_store, made_crop, ((1, 8, 8),))
+    assert tiles_of(store, patch=(16, 16)).hash() != tiles_of(store, patch=(32, 32)).hash()
+
+
+def test_the_saved_document_holds_the_list(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    store = store_of(make_store, made_crop)
+    tiles = tiles_of(store, cap=5)
+    document = json.loads(json.dumps(tiles.document()))
+    assert document["hash"] == tiles.hash()
+    assert document["crops"] == [c.crop_id for c in store.of("validate")]
+    assert document["cap_per_crop"] == 5
+    assert len(document["tiles"]) == len(tiles.patches)
+    assert document["tiles"][3][2:] == tiles.patches.centre_nm[3].tolist()

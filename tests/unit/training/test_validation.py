@@ -1,0 +1,158 @@
+"""Validation against a plain count over every tile, voxel by voxel in NumPy."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from counterpoise.experiment.config import SamplingConfig
+from counterpoise.losses.tversky import TverskyLoss
+from counterpoise.sampling.sampler import Sampler, unpack_words
+from counterpoise.sampling.tiles import TileList, list_tiles
+from counterpoise.store import VoxelStore
+from counterpoise.training.device import Device
+from counterpoise.training.validation import choose_examples, predict_examples, validate
+
+CPU = Device(torch.device("cpu"), "float32")
+CONFIG = SamplingConfig(patch_shape=(48, 40))
+
+
+class Threshold(nn.Module):
+    """Predict class c where the raw value is above c / 10 + 0.3: known without training."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        levels = torch.arange(5).view(1, 5, 1, 1) / 10.0 + 0.3
+        return image - levels
+
+
+@pytest.fixture
+def sampler(small_store: VoxelStore) -> Sampler:
+    return Sampler(small_store, "validate", CONFIG)
+
+
+@pytest.fixture
+def tiles(sampler: Sampler, small_store: VoxelStore) -> TileList:
+    return list_tiles(sampler.plan, small_store, cap=7)
+
+
+def test_counts_equal_a_plain_count_per_crop_and_class(sampler: Sampler, tiles: TileList) -> None:
+    expected = np.zeros((len(tiles.crops), 5, 3), dtype=np.int64)
+    for index in range(len(tiles.patches)):
+        batch = sampler.gather(tiles.patches[index : index + 1])
+        image, crop = batch.images.numpy()[0, 0], int(tiles.patches.crop[index])
+        for c in range(5):
+            known = (batch.known.numpy()[0] >> c) & 1 == 1
+            truth = (batch.present.numpy()[0] >> c) & 1 == 1
+            predicted = image - (np.float32(c) / np.float32(10.0) + np.float32(0.3)) > 0
+            expected[crop, c] += [
+                (predicted & truth & known).sum(),
+                (predicted & ~truth & known).sum(),
+                (~predicted & truth & known).sum(),
+            ]
+    assert np.all(expected.sum((0, 2)) > 0)
+    for batch_size in (1, 4, 1000):
+        result = validate(Threshold(), sampler, tiles, TverskyLoss([1.0] * 5), CPU, batch_size=batch_size)
+        assert result.counts.dtype == np.int64
+        assert np.array_equal(result.counts, expected)
+
+
+def test_unknown_voxels_are_in_no_count(sampler: Sampler, tiles: TileList) -> None:
+    result = validate(Threshold(), sampler, tiles, TverskyLoss([1.0] * 5), CPU, batch_size=8)
+    known = np.zeros((len(tiles.crops), 5), dtype=np.int64)
+    positives = np.zeros_like(known)
+    for batch in sampler.batches(tiles.patches, 8):
+        planes, truth = unpack_words(batch.known, 5), unpack_words(batch.present, 5)
+        for b, crop in enumerate(batch.crops.tolist()):
+            known[crop] += planes[b].sum((1, 2)).numpy()
+            positives[crop] += (planes & truth)[b].sum((1, 2)).numpy()
+    assert np.array_equal(result.counts[:, :, 0] + result.counts[:, :, 2], positives)
+    assert np.all(result.counts.sum(2) <= known)
+    assert np.all(result.counts[known == 0] == 0)
+    assert (known == 0).any()  # the phantom has crops that do not annotate a class
+
+
+def test_the_loss_is_the_mean_over_batches(sampler: Sampler, tiles: TileList) -> None:
+    loss = TverskyLoss([1.0, 2.0, 3.0, 4.0, 5.0])
+    values = []
+    for batch in sampler.batches(tiles.patches, 5):
+        target = unpack_words(batch.present, 5).float()
+        target[~unpack_words(batch.known, 5)] = float("nan")
+        values.append(float(loss(Threshold()(batch.images), target)))
+    result = validate(Threshold(), sampler, tiles, loss, CPU, batch_size=5)
+    assert result.loss == pytest.approx(sum(values) / len(values), rel=1e-9)
+
+
+def test_the_network_is_asked_in_evaluation_mode_and_without_gradients(sampler: Sampler, tiles: TileList) -> None:
+    modes: list[tuple[bool, bool]] = []
+
+    class Spy(Threshold):
+        def forward(self, image: Tensor) -> Tensor:
+            modes.append((self.training, torch.is_grad_enabled()))
+            return super().forward(image)
+
+    validate(Spy().train(), sampler, tiles, TverskyLoss([1.0] * 5), CPU, batch_size=100)
+    assert set(modes) == {(False, False)}
+
+
+def test_examples_are_the_same_for_every_network_one_per_crop_and_full_of_classes(
+    sampler: Sampler, tiles: TileList
+) -> None:
+    chosen = choose_examples(sampler, tiles, 5, 3)
+    assert len(chosen) == 3
+    assert len(set(tiles.patches.crop[chosen].tolist())) == 3
+    variety = []
+    for index in range(len(tiles.patches)):
+        batch = sampler.gather(tiles.patches[index : index + 1])
+        both = unpack_words(batch.present, 5) & unpack_words(batch.known, 5)
+        variety.append(int(both.any(2).any(2).sum()))
+    assert variety[int(chosen[0])] == max(variety)
+    for index in chosen:
+        same_crop = np.flatnonzero(tiles.patches.crop == tiles.patches.crop[index])
+        assert variety[int(index)] == max(variety[int(k)] for k in same_crop)
+
+
+def test_example_patches_hold_raw_truth_and_prediction(sampler: Sampler, tiles: TileList) -> None:
+    names = ("nuc", "mito_mem", "er_mem", "pm", "golgi_mem")
+    examples = predict_examples(Threshold(), sampler, tiles, names, CPU, count=2)
+    chosen = choose_examples(sampler, tiles, 5, 2)
+    for k, index in enumerate(chosen):
+        batch = sampler.gather(tiles.patches[int(index) : int(index) + 1])
+        raw = np.round(batch.images.numpy()[0, 0] * 255)
+        assert np.array_equal(examples.raw[k], raw)
+        known, truth = unpack_words(batch.known, 5)[0].numpy(), unpack_words(batch.present, 5)[0].numpy()
+        assert np.array_equal(examples.truth[k] == 255, ~known)
+        assert np.array_equal(examples.truth[k] == 1, known & truth)
+        assert np.array_equal(examples.prediction[k], (Threshold()(batch.images) > 0)[0].numpy())
+        assert examples.crops[k] == tiles.crops[int(tiles.patches.crop[index])]
+
+
+def test_no_examples_are_no_error(sampler: Sampler, tiles: TileList) -> None:
+    examples = predict_examples(Threshold(), sampler, tiles, ("a", "b", "c", "d", "e"), CPU, count=0)
+    assert examples.raw.shape == (0, 48, 40)
+    assert examples.truth.shape == (0, 5, 48, 40)
+
+
+def test_a_stack_of_sections_shows_its_centre(small_store: VoxelStore) -> None:
+    sampler = Sampler(small_store, "validate", SamplingConfig(patch_shape=(32, 32), slices=3))
+    tiles = list_tiles(sampler.plan, small_store, cap=2)
+    flat = Sampler(small_store, "validate", SamplingConfig(patch_shape=(32, 32)))
+
+    class Centre(Threshold):
+        def forward(self, image: Tensor) -> Tensor:
+            return super().forward(image[:, 1:2])
+
+    examples = predict_examples(Centre(), sampler, tiles, ("a", "b", "c", "d", "e"), CPU, count=1)
+    (index,) = choose_examples(sampler, tiles, 5, 1)
+    alone = flat.gather(tiles.patches[int(index) : int(index) + 1])
+    assert np.array_equal(examples.raw[0], np.round(alone.images.numpy()[0, 0] * 255))
+
+
+def test_planned_trials_are_scored_on_every_validation_crop(
+    write_trial: Callable[..., Path], small_store: VoxelStore
+) -> None:
+    tiles = list_tiles(Sampler(small_store, "validate", CONFIG).plan, small_store, cap=1)
+    assert tiles.crops == tuple(c.crop_id for c in small_store.crops if c.split == "validate")
+    assert np.bincount(tiles.patches.crop).tolist() == [1] * len(tiles.crops)
