@@ -16,10 +16,15 @@ from typing import Any
 import numcodecs
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from counterpoise.data.phantom import write_phantom
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# On a machine that others use too, a slow example is no defect.
+settings.register_profile("counterpoise", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("counterpoise")
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +35,30 @@ def real_data() -> Path:
     if missing:
         pytest.skip(f"no real data: {', '.join(missing)} not in {folder}; set COUNTERPOISE_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def counted(real_data: Path) -> Callable[[str, str], dict[str, Any]]:
+    """Return a reader of ``frequencies.json``: what ``count_voxels.py`` found, with nothing of this package.
+
+    Its result for a data set and a datasplit has ``crops``, crop name to class to (present, absent, unknown) of
+    the first level, and per split what the file says about the crops together.
+    """
+
+    def read(dataset: str, datasplit: str) -> dict[str, Any]:
+        document = json.loads((real_data / dataset / "frequencies.json").read_text(encoding="utf-8"))
+        split = document["splits"][datasplit]
+        crops = {
+            path.rsplit("/", 1)[-1]: {
+                name: tuple(entry["levels"][0][key] for key in ("present", "absent", "unknown"))
+                for name, entry in crop["classes"].items()
+                if entry["annotated"]
+            }
+            for path, crop in split["crops"].items()
+        }
+        return {"crops": crops, "train": split["train"]["classes"], "validate": split["validate"]["classes"]}
+
+    return read
 
 
 @pytest.fixture(scope="session")

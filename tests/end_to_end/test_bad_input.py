@@ -42,33 +42,33 @@ def run_on(command_line: CommandLine, write_experiment: WriteExperiment, tmp_pat
     return refuse
 
 
-def test_missing_experiment(command_line: CommandLine, tmp_path: Path):
+def test_missing_experiment(command_line: CommandLine, tmp_path: Path) -> None:
     _refused(command_line("run", tmp_path / "nothing.toml"), "nothing.toml", "counterpoise init")
 
 
-def test_missing_datasplit(run_on: Callable[..., object], tmp_path: Path):
+def test_missing_datasplit(run_on: Callable[..., object], tmp_path: Path) -> None:
     run_on(tmp_path / "nowhere", "no datasplit at", "nowhere")
 
 
-def test_missing_label_folder(run_on: Callable[..., object], own_data: Path):
+def test_missing_label_folder(run_on: Callable[..., object], own_data: Path) -> None:
     text = (own_data / "datasplit.csv").read_text(encoding="utf-8")
     (own_data / "datasplit.csv").write_text(text.replace("groundtruth/crop2/", "groundtruth/crop77/"), encoding="utf-8")
     run_on(own_data, "line 2", "crop77")
 
 
-def test_wrong_columns(run_on: Callable[..., object], own_data: Path):
+def test_wrong_columns(run_on: Callable[..., object], own_data: Path) -> None:
     with (own_data / "datasplit.csv").open("a", encoding="utf-8") as stream:
         stream.write('"train","somewhere"\n')
     run_on(own_data, "has 2 columns")
 
 
-def test_class_nobody_annotates(run_on: Callable[..., object], own_data: Path):
+def test_class_nobody_annotates(run_on: Callable[..., object], own_data: Path) -> None:
     run_on(own_data, "'golgi_men' is annotated nowhere", "did you mean 'golgi_mem'", classes='classes = ["golgi_men"]')
 
 
 def test_class_without_a_positive_voxel(
     run_on: Callable[..., object], own_data: Path, command_line: CommandLine, tmp_path: Path
-):
+) -> None:
     for level in own_data.glob("*/*.zarr/recon-1/labels/groundtruth/crop*/mito_mem/s*"):
         for chunk in [p for p in level.rglob("*") if p.is_file() and not p.name.startswith(".")]:
             chunk.unlink()  # an absent chunk is all zero: annotated, nowhere present
@@ -78,13 +78,13 @@ def test_class_without_a_positive_voxel(
     run_on(own_data, "no positive voxel of mito_mem", "classes = ['nuc', 'pm']")
 
 
-def test_no_validation_crop(run_on: Callable[..., object], own_data: Path):
+def test_no_validation_crop(run_on: Callable[..., object], own_data: Path) -> None:
     text = (own_data / "datasplit.csv").read_text(encoding="utf-8")
     (own_data / "datasplit.csv").write_text(text.replace('"validate"', '"train"'), encoding="utf-8")
     run_on(own_data, "no validate crop")
 
 
-def test_damaged_chunk(run_on: Callable[..., object], own_data: Path):
+def test_damaged_chunk(run_on: Callable[..., object], own_data: Path) -> None:
     chunk = next(
         p for p in sorted(own_data.glob("*/*.zarr/recon-1/labels/groundtruth/crop*/nuc/s0/**/*"))
         if p.is_file() and not p.name.startswith(".")
@@ -93,14 +93,14 @@ def test_damaged_chunk(run_on: Callable[..., object], own_data: Path):
     run_on(own_data, "cannot be decoded", "/".join(chunk.parts[-3:]))
 
 
-def test_raw_that_is_not_uint8(run_on: Callable[..., object], own_data: Path):
+def test_raw_that_is_not_uint8(run_on: Callable[..., object], own_data: Path) -> None:
     for level in _raw_levels(own_data):
         _edit_json(level / ".zarray", lambda meta: meta.update(dtype="<u2"))
     run_on(own_data, "is not 8-bit", "uint16")
 
 
 @pytest.mark.parametrize("size", [0.0, -8.0, 1e9])
-def test_impossible_voxel_size(run_on: Callable[..., object], own_data: Path, size: float):
+def test_impossible_voxel_size(run_on: Callable[..., object], own_data: Path, size: float) -> None:
     group = _raw_levels(own_data)[0].parent
 
     def spoil(content: dict) -> None:  # type: ignore[type-arg]
@@ -110,28 +110,28 @@ def test_impossible_voxel_size(run_on: Callable[..., object], own_data: Path, si
     run_on(own_data, "impossible voxel size")
 
 
-def test_impossible_requested_voxel_size(run_on: Callable[..., object], own_data: Path):
+def test_impossible_requested_voxel_size(run_on: Callable[..., object], own_data: Path) -> None:
     run_on(own_data, "voxel_size_nm", "line 5", voxel_size_nm="voxel_size_nm = [16, 0, 16]")
 
 
 def test_unwritable_run_folder(
     command_line: CommandLine, write_experiment: WriteExperiment, small_data: Path, tmp_path: Path
-):
+) -> None:
     (tmp_path / "a file").write_text("in the way", encoding="utf-8")
     experiment = write_experiment(tmp_path, small_data / "datasplit.csv", folder='folder = "a file/run"')
     _refused(command_line("run", experiment), "cannot be written", "a file")
 
 
-def test_not_a_run_folder(command_line: CommandLine, tmp_path: Path):
+def test_not_a_run_folder(command_line: CommandLine, tmp_path: Path) -> None:
     for command in ("results", "report"):
         _refused(command_line(command, tmp_path), "is not a run folder")
 
 
-def test_not_a_trial_folder(command_line: CommandLine, tmp_path: Path):
+def test_not_a_trial_folder(command_line: CommandLine, tmp_path: Path) -> None:
     _refused(command_line("trial", tmp_path), "does not describe a trial")
 
 
-def test_init_needs_data_and_spares_what_is_there(command_line: CommandLine, small_data: Path, tmp_path: Path):
+def test_init_needs_data_and_spares_what_is_there(command_line: CommandLine, small_data: Path, tmp_path: Path) -> None:
     file = tmp_path / "e.toml"
     _refused(command_line("init", file), "--data")
     file.write_text("mine", encoding="utf-8")
@@ -141,5 +141,5 @@ def test_init_needs_data_and_spares_what_is_there(command_line: CommandLine, sma
     _refused(command_line("init", tmp_path / "g.toml", "--data", small_data, "--voxel-size", "8;8"), "voxel")
 
 
-def test_phantom_spares_a_folder_in_use(command_line: CommandLine, small_data: Path):
+def test_phantom_spares_a_folder_in_use(command_line: CommandLine, small_data: Path) -> None:
     _refused(command_line("data", "phantom", small_data), "in use")

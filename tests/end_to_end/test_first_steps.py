@@ -13,7 +13,7 @@ from counterpoise.experiment.config import load_experiment
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_help_names_every_command_and_imports_nothing_heavy(command_line: CommandLine):
+def test_help_names_every_command_and_imports_nothing_heavy(command_line: CommandLine) -> None:
     shown = command_line("--help").stdout
     for name in ("demo", "init", "hardware", "frequencies", "weights", "run", "trial", "results", "report", "data"):
         assert name in shown
@@ -23,7 +23,7 @@ def test_help_names_every_command_and_imports_nothing_heavy(command_line: Comman
     assert done.stdout.strip() == "[]"
 
 
-def test_init_writes_an_experiment_that_loads(command_line: CommandLine, small_data: Path, tmp_path: Path):
+def test_init_writes_an_experiment_that_loads(command_line: CommandLine, small_data: Path, tmp_path: Path) -> None:
     done = command_line("init", tmp_path / "mine.toml", "--data", small_data, "--voxel-size", "16,16,16")
     assert done.returncode == 0, done.stderr
     experiment = load_experiment(tmp_path / "mine.toml")
@@ -38,14 +38,14 @@ def test_init_writes_an_experiment_that_loads(command_line: CommandLine, small_d
     assert usages.count('"train"') > usages.count('"validate"')
 
 
-def test_hardware_explains_its_plan(command_line: CommandLine):
+def test_hardware_explains_its_plan(command_line: CommandLine) -> None:
     shown = command_line("hardware").stdout
     assert "cores" in shown
     assert "slot" in shown
     assert "batch of" in shown
 
 
-def test_frequencies_json_is_the_references_document(command_line: CommandLine, small_data: Path):
+def test_frequencies_json_is_the_references_document(command_line: CommandLine, small_data: Path) -> None:
     classes = "nuc,mito_mem,er_mem,pm,golgi_mem"
     done = command_line("frequencies", "--datasplit", small_data / "datasplit.csv", "--classes", classes, "--json")
     document = json.loads(done.stdout)
@@ -63,7 +63,7 @@ def test_frequencies_json_is_the_references_document(command_line: CommandLine, 
     assert document["weight_strategies"]["manual_current"]["nuc"] == 1.8
 
 
-def test_weights_says_which_arms_are_the_same(command_line: CommandLine, small_data: Path):
+def test_weights_says_which_arms_are_the_same(command_line: CommandLine, small_data: Path) -> None:
     done = command_line("weights", "--datasplit", small_data / "datasplit.csv", "--classes", "nuc,pm", "--json")
     document = json.loads(done.stdout)
     assert document["weights"]["weight_effective_num"] == {

@@ -58,7 +58,7 @@ folder = "my run"
     return folder / "my run", done
 
 
-def test_run_leaves_every_promised_file(finished: tuple[Path, subprocess.CompletedProcess[str]]):
+def test_run_leaves_every_promised_file(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     run = RunFolder(finished[0])
     for file in (run.config, run.fingerprint, run.environment, run.frequencies, run.weights, run.tiles):
         assert file.stat().st_size > 0
@@ -78,14 +78,14 @@ def test_run_leaves_every_promised_file(finished: tuple[Path, subprocess.Complet
 
 def test_run_shows_duplicates_and_says_that_two_seeds_are_no_verdict(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
-):
+) -> None:
     shown = finished[1].stdout
     assert "weight_effective_num has the weights of weight_uniform times 2: not trained a second time" in shown
     assert "No verdict: needs 3 seeds, has 2." in shown
     assert str(finished[0] / "report.html") in shown
 
 
-def test_logs_have_the_references_lines(finished: tuple[Path, subprocess.CompletedProcess[str]]):
+def test_logs_have_the_references_lines(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     log = RunFolder(finished[0]).trial("weight_uniform", 0).log.read_text(encoding="utf-8")
     lines = [line for line in log.splitlines() if "Val Dice: " in line]
     assert len(lines) == 2
@@ -94,7 +94,7 @@ def test_logs_have_the_references_lines(finished: tuple[Path, subprocess.Complet
 
 def test_a_second_run_trains_nothing(
     finished: tuple[Path, subprocess.CompletedProcess[str]], command_line: CommandLine
-):
+) -> None:
     checkpoint = RunFolder(finished[0]).trial("weight_uniform", 0).last_checkpoint
     before = checkpoint.stat().st_mtime_ns
     assert command_line("run", finished[0].parent / "experiment.toml").returncode == 0
@@ -103,7 +103,7 @@ def test_a_second_run_trains_nothing(
 
 def test_another_configuration_in_the_same_folder_is_refused(
     finished: tuple[Path, subprocess.CompletedProcess[str]], command_line: CommandLine
-):
+) -> None:
     source = finished[0].parent / "experiment.toml"
     other = source.with_name("other.toml")
     other.write_text(source.read_text(encoding="utf-8").replace("epochs = 2", "epochs = 3"), encoding="utf-8")
@@ -115,7 +115,7 @@ def test_another_configuration_in_the_same_folder_is_refused(
 
 def test_results_formats_agree_with_the_counts(
     finished: tuple[Path, subprocess.CompletedProcess[str]], command_line: CommandLine, tmp_path: Path
-):
+) -> None:
     run = RunFolder(finished[0])
     table = list(csv.DictReader(io.StringIO(command_line("results", run.path, "--format", "csv").stdout)))
     document = json.loads(command_line("results", run.path, "--format", "json").stdout)
@@ -142,7 +142,7 @@ def test_results_formats_agree_with_the_counts(
 
 def test_a_failing_trial_is_tried_again_and_does_not_stop_the_others(
     small_data: Path, command_line: CommandLine, write_experiment: Callable[..., Path], tmp_path: Path
-):
+) -> None:
     experiment = write_experiment(tmp_path, small_data / "datasplit.csv")
     trial = RunFolder(tmp_path / "my run").trial("weight_inv_freq", 0)
     # A folder where the best checkpoint should go: this one trial cannot write it, all others can.
@@ -157,7 +157,7 @@ def test_a_failing_trial_is_tried_again_and_does_not_stop_the_others(
 
 def test_an_interrupted_run_ends_its_trials_and_continues(
     small_data: Path, command_line: CommandLine, write_experiment: Callable[..., Path], tmp_path: Path
-):
+) -> None:
     experiment = write_experiment(tmp_path, small_data / "datasplit.csv", steps_per_epoch="steps_per_epoch = 400")
     process = subprocess.Popen(
         [sys.executable, "-m", "counterpoise", "run", str(experiment)],

@@ -52,10 +52,8 @@ def print_results(results: Results) -> None:
     for arm in results.arms:
         table.add_row(*_row(arm, results))
     console.print(table)
-    for arm in results.arms:
-        if arm.record.same_as and not arm.record.runs:
-            console.print(f"{arm.record.name} has the weights of {arm.record.same_as}, scaled: not trained again",
-                          markup=False)  # fmt: skip
+    if any(arm.record.same_as and not arm.record.runs for arm in results.arms):
+        console.print("= the same weights after scaling: not trained a second time", style="dim")
     console.print(
         "last Dice: averaged weights of the last epoch. best Dice: the best epoch's, chosen on the same tiles "
         "it is scored on, so optimistic.",
@@ -66,6 +64,8 @@ def print_results(results: Results) -> None:
 
 
 def _row(arm: ArmResult, results: Results) -> list[str]:
+    if arm.record.same_as and not arm.record.runs:
+        return [arm.record.name, f"= {arm.record.same_as}"]
     baseline = arm.record.name == results.baseline
     epoch = arm.best_epoch
     return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from counterpoise.errors import ConfigError, suggest
 from counterpoise.experiment.locate import find_line
-from counterpoise.weights import CLASSIC
+from counterpoise.weights import CLASSIC, known_strategies
 
 __all__ = [
     "ArmsConfig",
@@ -32,6 +34,9 @@ __all__ = [
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+MOST_SEEDS = 1000
+"""More is a slip of the pen; a number like 10^12 would fill the memory before anything could complain."""
+
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -87,6 +92,13 @@ class ModelConfig(_Table):
     """Channels after the first convolution (64 loads into the CellMap toolbox's UNet_2D)."""
     depth: Annotated[int, Field(ge=1, le=8)] = 4
     """Steps down and up."""
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if value != "unet2d" and ":" not in value:
+            raise ValueError("must be unet2d, or module:callable")
+        return value
 
 
 class LossConfig(_Table):
@@ -154,7 +166,11 @@ class ArmsConfig(_Table):
     @classmethod
     def _count_or_list(cls, value: Any) -> Any:
         """Read ``seeds = 3`` as seeds 0, 1, 2."""
-        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+        if isinstance(value, int) and value > MOST_SEEDS:
+            raise ValueError(f"at most {MOST_SEEDS} seeds")
+        if isinstance(value, int) and not isinstance(value, bool):
+            return tuple(range(value))
+        return tuple(value) if isinstance(value, list) else value
 
     @field_validator("seeds")
     @classmethod
@@ -163,12 +179,21 @@ class ArmsConfig(_Table):
             raise ValueError("must be a number of seeds (1 or more), or a list of different whole numbers")
         return value
 
+    @field_validator("strategies")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse a misspelt name before any voxel is decoded; ``module:function`` is imported when it is needed."""
+        for name in value:
+            if ":" not in name and name not in known_strategies():
+                raise ValueError(f"{name!r} is no strategy; {suggest(name, known_strategies())}, or module:function")
+        if len(set(value)) != len(value):
+            raise ValueError("a strategy is listed twice")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if len(set(self.strategies)) != len(self.strategies):
-            raise ValueError("a strategy is listed twice")
         if self.baseline not in self.strategies:
-            raise ValueError(f"the baseline {self.baseline!r} is not among the strategies")
+            raise ValueError(f"arms.baseline must be one of the strategies, {', '.join(self.strategies)}")
         return self
 
 
@@ -259,7 +284,7 @@ def parse_experiment(text: str, *, name: str = "experiment.toml") -> Experiment:
     """
     try:
         own = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and tables without end
         raise ConfigError(
             f"{name} is not valid TOML",
             expected="key = value lines under [table] headers",
@@ -270,7 +295,7 @@ def parse_experiment(text: str, *, name: str = "experiment.toml") -> Experiment:
     if preset not in known_presets():
         line = find_line(text, ("preset",))
         raise ConfigError(
-            f"{name}, line {line}: unknown preset",
+            f"{name}, line {line}: unknown preset" if line else f"{name}: unknown preset",
             expected="one of " + ", ".join(known_presets()),
             found=repr(preset),
             remedy=suggest(str(preset), known_presets()),
@@ -278,7 +303,8 @@ def parse_experiment(text: str, *, name: str = "experiment.toml") -> Experiment:
     source = resources.files("counterpoise.experiment") / "presets" / f"{preset}.toml"
     merged = _merge(tomllib.loads(source.read_text(encoding="utf-8")), own)
     try:
-        return Experiment.model_validate(merged)
+        # As JSON, pydantic's strict mode takes lists for tuples and text for paths, but neither "5" nor true for 5.
+        return Experiment.model_validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
         raise _explain(error, text, name) from None
 
@@ -299,7 +325,7 @@ def _explain(error: ValidationError, text: str, name: str) -> ConfigError:
     """Turn the first of pydantic's complaints into the four parts, with key and line."""
     # A misspelt key also makes the right one "missing": the misspelling is what to show.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    path = tuple(str(part) for part in first["loc"] if not _is_union_tag(part))
+    path = _named_path(first["msg"]) or tuple(str(part) for part in first["loc"] if not _is_union_tag(part))
     key = ".".join(path) or "the experiment"
     line = find_line(text, path)
     place = f"{name}, line {line}" if line else name
@@ -328,6 +354,12 @@ def _explain(error: ValidationError, text: str, name: str) -> ConfigError:
         found="what stands there now" if isinstance(first["input"], dict | BaseModel) else repr(first["input"]),
         remedy=f"correct {key}; docs/configuration.md lists every key with its range",
     )
+
+
+def _named_path(message: str) -> tuple[str, ...]:
+    """Read the key that a check of several keys puts first in its message: pydantic knows only the table."""
+    named = re.match(r"Value error, (\w+)\.(\w+) ", message)
+    return named.groups() if named and named[1] in Experiment.model_fields else ()
 
 
 _UNION_TAGS = {"constrained-int", "literal['auto']", "int", "literal['float32','bfloat16','float16']"}

@@ -215,7 +215,7 @@ def _build_or_reuse(
             if all(checksum(blocks[name]) == value for name, value in stored.checksums.items()):
                 on_voxels(item.raw_block.voxels + _label_voxels(item))
                 return stored, tuple(content["notes"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             marker.unlink()  # torn while it was written: decode the crop again
     counts, known_word, has_unknown, notes = _decode(item, classes, blocks, on_voxels)
     stored = StoredCrop(

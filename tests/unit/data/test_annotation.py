@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,8 @@ def test_every_value_but_zero_and_unknown_is_present() -> None:
 
 def test_without_a_code_every_value_but_zero_is_present() -> None:
     np.testing.assert_array_equal(is_present(STORED, None), [[0, 1, 1, 1], [1, 1, 0, 1]])
-    assert is_known(STORED, None).all() and is_known(STORED, None).shape == STORED.shape
+    assert is_known(STORED, None).all()
+    assert is_known(STORED, None).shape == STORED.shape
     assert count_voxels(STORED, None) == VoxelCount(present=6, absent=2, unknown=0)
 
 
@@ -90,7 +92,7 @@ def test_counts_add_up() -> None:
     assert total == VoxelCount(11, 22, 33)
     assert total.known == 33
     with pytest.raises(TypeError):
-        _ = total + (1, 2, 3)
+        operator.add(total, (1, 2, 3))
 
 
 def test_volumes_follow_the_voxel_size() -> None:

@@ -165,8 +165,8 @@ def test_impossible_lists_of_classes_are_refused(
 def test_crops_of_equal_name_are_told_apart(tmp_path: Path, add_crop: AddCrop) -> None:
     text = ""
     for folder in ("one", "two"):
-        table = add_crop(tmp_path / folder, "crop1", {"a": ONES}) if (tmp_path / folder).mkdir() is None else tmp_path
-        text += table.read_text().replace("d.zarr", f"{folder}/d.zarr")
+        (tmp_path / folder).mkdir()
+        text += add_crop(tmp_path / folder, "crop1", {"a": ONES}).read_text().replace("d.zarr", f"{folder}/d.zarr")
     (tmp_path / "both.csv").write_text(text)
     ids = [crop.crop_id for crop in load_crops(tmp_path / "both.csv", ["a"]).crops]
     assert ids == ["d/crop1 (line 1)", "d/crop1 (line 2)"]

@@ -1,0 +1,573 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from counterpoise.data.crops import load_crops
+from counterpoise.data.geometry import Grid
+from counterpoise.data.omezarr import Level
+from counterpoise.data.placement import PatchReach
+from counterpoise.errors import DamagedChunkError, StoreError
+from counterpoise.frequencies.count import count_crops
+from counterpoise.store import StoredCrop, StoreRequest, VoxelStore, open_or_build
+from counterpoise.store.build import voxels_to_decode
+
+AddCrop = Callable[..., Path]
+Vector = tuple[float, float, float]
+
+VNC = ("mito", "pm", "synapse", "ecs", "cyto", "cell", "nuc")
+EDGE = ("mito", "pm", "synapse", "ecs", "cell")
+SMALL = PatchReach((1.0, 1.0), stack_nm=0.0, rotation_degrees=0.0, transpose=False)  # no raw beyond a crop
+WIDE = PatchReach((2400.0, 2400.0), stack_nm=50.0, rotation_degrees=30.0, transpose=True)
+PHANTOM = ("nuc", "mito_mem", "er_mem", "pm", "golgi_mem")
+
+
+def request(
+    table: Path, classes: tuple[str, ...], size: Vector = (8.0, 8.0, 8.0), reach: PatchReach = SMALL
+) -> StoreRequest:
+    return StoreRequest(load_crops(table, classes), size, reach, max_upsampling=4.0)
+
+
+def build(table: Path, folder: Path, classes: tuple[str, ...], workers: int = 2, **options: Any) -> VoxelStore:
+    return open_or_build(request(table, classes, **options), folder, workers=workers)
+
+
+def the(store: VoxelStore, name: str) -> StoredCrop:
+    (found,) = [crop for crop in store.crops if crop.crop_id.split("/")[-1] == name]
+    return found
+
+
+def plain(folder: Path) -> np.ndarray:
+    return np.asarray(zarr.open_array(str(folder), mode="r")[...])
+
+
+def contents(store: VoxelStore) -> list[Any]:
+    return [
+        store.classes,
+        store.crops,
+        store.notes,
+        *(a.tobytes() for c in store.crops for a in (store.raw_of(c), store.present_of(c), store.known_of(c))),
+    ]
+
+
+def assert_bits(store: VoxelStore, crop: StoredCrop, name: str, stored: np.ndarray, unknown: int | None) -> None:
+    """Compare one class of a crop, voxel by voxel, with the stored values of its level."""
+    bit = 1 << store.classes.index(name)
+    known = np.ones(stored.shape, bool) if unknown is None else stored != unknown
+    np.testing.assert_array_equal((store.known_of(crop) & bit) != 0, known)
+    np.testing.assert_array_equal((store.present_of(crop) & bit) != 0, (stored != 0) & known)
+
+
+# --- the real data ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stores(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Vector], VoxelStore]:
+    folder, made = tmp_path_factory.mktemp("edge"), dict[Vector, VoxelStore]()
+
+    def get(size: Vector) -> VoxelStore:
+        if size not in made:
+            made[size] = build(real_data / "vnc" / "datasplit_edge.csv", folder, EDGE, size=size)
+        return made[size]
+
+    return get
+
+
+SIZE_4: Vector = (50.0, 4.6, 4.6)
+SIZE_9: Vector = (50.0, 9.2, 9.2)
+EDGE_STORE = "edge/vnc_edge/vnc_edge.zarr/recon-1/labels/groundtruth"
+SPARSE = "edge/vnc_sparse/vnc_sparse.zarr/recon-1"
+RAW = "vnc_stack1/vnc_stack1.zarr/recon-1/em/fibsem-uint8"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("size", "crop", "classes", "labels", "raw", "block"),
+    [
+        # From the README of the data: where each crop lies in the stack, in voxels of the raw level.
+        (SIZE_4, "crop101", "mito synapse pm", "s0", f"{RAW}/s0", np.s_[14:20, 512:1024, 512:1024]),
+        (SIZE_4, "crop102", "mito pm cell", "s1", f"{RAW}/s0", np.s_[2:8, 300:450, 330:480]),
+        (SIZE_4, "crop103", "mito", "s0", f"{RAW}/s0", np.s_[0:6, 0:512, 512:1024]),
+        (SIZE_4, "crop104", "ecs synapse", "s1", f"{RAW}/s0", np.s_[7:13, 520:1024, 0:504]),
+        (SIZE_4, "crop105", "mito pm", "s0", f"{RAW}/s0", np.s_[0:3, 0:400, 0:400]),
+        (SIZE_4, "crop106", "mito", "s0", f"{RAW}/s0", np.s_[0:20, 0:1024, 0:1024]),
+        (SIZE_4, "crop107", "mito pm", "s0", f"{SPARSE}/em/fibsem-uint8/s1", np.s_[0:6, 0:256, 0:256]),
+        (SIZE_9, "crop101", "mito synapse pm", "s1", f"{RAW}/s1", np.s_[14:20, 256:512, 256:512]),
+        (SIZE_9, "crop102", "mito pm cell", "s2", f"{RAW}/s1", np.s_[2:8, 150:225, 165:240]),
+        (SIZE_9, "crop103", "mito", "s0", f"{RAW}/s1", np.s_[0:6, 0:256, 256:512]),
+        (SIZE_9, "crop104", "ecs synapse", "s1", f"{RAW}/s1", np.s_[7:13, 260:512, 0:252]),
+        (SIZE_9, "crop105", "mito pm", "s1", f"{RAW}/s1", np.s_[0:3, 0:200, 0:200]),
+        (SIZE_9, "crop106", "mito", "s1", f"{RAW}/s1", np.s_[0:20, 0:512, 0:512]),
+        (SIZE_9, "crop107", "mito pm", "s0", f"{SPARSE}/em/fibsem-uint8/s1", np.s_[0:6, 0:256, 0:256]),
+    ],
+)
+def test_awkward_crops_are_stored_voxel_by_voxel_as_they_are_on_disk(
+    real_data: Path,
+    stores: Callable[[Vector], VoxelStore],
+    size: Vector,
+    crop: str,
+    classes: str,
+    labels: str,
+    raw: str,
+    block: tuple[slice, ...],
+) -> None:
+    store, data = stores(size), real_data / "vnc"
+    stored = the(store, crop)
+    np.testing.assert_array_equal(store.raw_of(stored), plain(data / raw)[block])
+    assert store.raw_of(stored).any()  # never the zeros of a level that was not fetched
+    annotated = classes.split()
+    folder = data / (f"{SPARSE}/labels/groundtruth" if crop == "crop107" else EDGE_STORE) / crop
+    for name in annotated:
+        # 255 means unknown in the semantic arrays, and in the one instance array that counts unknown voxels.
+        unknown = 255 if name != "mito" or crop == "crop101" else None
+        assert_bits(store, stored, name, plain(folder / name / labels), unknown)
+    absent = sum(1 << i for i, name in enumerate(store.classes) if name not in annotated)
+    assert not (store.known_of(stored) & absent).any()
+    assert not (store.present_of(stored) & absent).any()
+
+
+@pytest.mark.real
+def test_unknown_voxels_are_unknown_for_their_class_alone(stores: Callable[[Vector], VoxelStore]) -> None:
+    store = stores(SIZE_4)
+    crop = the(store, "crop101")
+    known = store.known_of(crop)
+    bit = {name: 1 << i for i, name in enumerate(EDGE)}
+    # By the README: 1938 unknown voxels of mito; the whole last section of synapse, and only that; none of pm.
+    assert int(((known & bit["mito"]) == 0).sum()) == 1938
+    assert ((known & bit["synapse"]) == 0).any(axis=(1, 2)).tolist() == [False] * 5 + [True]
+    assert not (known[5] & bit["synapse"]).any()
+    assert ((known & bit["pm"]) != 0).all()
+    assert [c.crop_id for c in store.crops if c.has_unknown] == ["vnc_edge/crop101"]
+
+
+@pytest.mark.real
+def test_an_object_with_id_255_is_present(real_data: Path, stores: Callable[[Vector], VoxelStore]) -> None:
+    store = stores(SIZE_4)
+    ids = plain(real_data / "vnc" / EDGE_STORE / "crop106" / "mito" / "s0")
+    assert (ids == 255).sum() > 100
+    assert ((store.present_of(the(store, "crop106")) & 1) != 0)[ids == 255].all()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("dataset", "datasplit", "classes", "size"),
+    [
+        ("vnc", "datasplit.csv", VNC, SIZE_9),
+        ("vnc", "datasplit_edge.csv", EDGE, SIZE_9),
+        ("fib25", "datasplit.csv", ("cell", "pm", "cyto"), (10.0, 10.0, 10.0)),
+    ],
+)
+def test_counts_are_exact_at_the_finest_level_whatever_level_is_stored(
+    real_data: Path,
+    counted: Callable[[str, str], dict[str, Any]],
+    tmp_path: Path,
+    dataset: str,
+    datasplit: str,
+    classes: tuple[str, ...],
+    size: Vector,
+) -> None:
+    store = build(real_data / dataset / datasplit, tmp_path, classes, size=size, reach=WIDE)
+    found = {c.crop_id.split("/")[-1]: {n: tuple(v.voxels) for n, v in c.counts.items()} for c in store.crops}
+    expected = counted(dataset, datasplit)
+    assert found == expected["crops"]
+    table = store.frequencies()
+    assert table == count_crops(load_crops(real_data / dataset / datasplit, classes), workers=2)
+    for name in classes:
+        fraction = expected["train"][name]["fraction_of_known_by_volume"]
+        assert np.isnan(table.frequency(name)) if fraction is None else table.frequency(name) == pytest.approx(fraction)
+
+
+@pytest.mark.real
+def test_raw_around_a_crop_is_the_raw_that_is_there(real_data: Path, tmp_path: Path) -> None:
+    classes = ("pm",)
+    store = build(real_data / "vnc" / "datasplit.csv", tmp_path, classes, size=SIZE_9, reach=WIDE)
+    volume = plain(real_data / "vnc" / RAW / "s1")
+    margin = {}
+    for crop in store.crops:
+        start = [
+            round((t - o) / s) for t, o, s in zip(crop.raw_grid.translation_nm, (0.0, 2.3, 2.3), SIZE_9, strict=True)
+        ]
+        part = tuple(slice(a, a + n) for a, n in zip(start, crop.raw_grid.shape, strict=True))
+        np.testing.assert_array_equal(store.raw_of(crop), volume[part])
+        margin[crop.crop_id.split("/")[-1]] = start
+    # crop9 lies at voxel (14, 350, 60) and is 100 voxels wide; patches of 2400 nm at 30 degrees reach far beyond it:
+    # half their bounding box, 2400 (cos 30 + sin 30) / 2 = 1639 nm, less half the crop, plus half the room inside.
+    assert margin["crop9"][0] == 13
+    assert margin["crop9"][1] < 350 - (1639 - 460) / 9.2
+    assert margin["crop9"][2] == 0
+
+
+# --- made crops ------------------------------------------------------------------------------------------------------
+
+
+def test_the_store_does_not_depend_on_workers(phantom: Path, tmp_path: Path) -> None:
+    one = build(phantom, tmp_path / "one", PHANTOM, workers=1, reach=WIDE)
+    four = build(phantom, tmp_path / "four", PHANTOM, workers=4, reach=WIDE)
+    assert one.fingerprint == four.fingerprint
+    assert contents(one) == contents(four)
+    assert one.frequencies() == count_crops(load_crops(phantom, PHANTOM), workers=1)
+    assert any(crop.has_unknown for crop in one.crops)
+    assert not all(crop.has_unknown for crop in one.crops)
+
+
+def test_a_finished_store_is_opened_and_nothing_decoded(
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build(phantom, tmp_path, PHANTOM)
+    monkeypatch.setattr(Level, "read", None)
+    again = build(phantom, tmp_path, PHANTOM)
+    assert contents(again) == contents(first)
+    assert [path.name for path in tmp_path.iterdir()] == [first.fingerprint[:16]]
+
+
+@pytest.mark.parametrize("size", [(8.0, 8.0, 8.0), (16.0, 16.0, 16.0)])
+def test_progress_ends_at_its_full_length(phantom: Path, tmp_path: Path, size: Vector) -> None:
+    wanted = request(phantom, PHANTOM, size)
+    seen: list[int] = []
+    open_or_build(wanted, tmp_path, workers=2, on_voxels=seen.append)
+    assert sum(seen) == voxels_to_decode(wanted)
+    seen.clear()
+    open_or_build(wanted, tmp_path, workers=2, on_voxels=seen.append)
+    assert seen == []
+
+
+COARSE = np.random.default_rng(5).choice(np.array([0, 1, 255], np.uint8), (3, 4, 4))
+FINE = np.random.default_rng(6).choice(np.array([0, 1], np.uint8), (8, 8, 8))
+
+
+def two_grids(root: Path, add_crop: AddCrop) -> Path:
+    """Write class a in 16 nm voxels that cover all but the last 2 of 8 planes of class b in 8 nm voxels."""
+    coarse = [{"values": COARSE, "size": (16.0, 16.0, 16.0), "origin": (4.0, 4.0, 4.0)}]
+    return add_crop(root, "crop1", {"a": coarse, "b": FINE})
+
+
+def test_a_class_on_another_grid_takes_the_nearest_voxel_and_is_unknown_outside_its_block(
+    tmp_path: Path, add_crop: AddCrop
+) -> None:
+    store = build(two_grids(tmp_path, add_crop), tmp_path / "s", ("a", "b"))
+    (crop,) = store.crops
+    assert crop.label_grid == Grid((8, 8, 8), (8.0, 8.0, 8.0), (0.0, 0.0, 0.0))
+    repeated = COARSE.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    whole = np.full((8, 8, 8), 255, np.uint8)
+    whole[:6] = repeated
+    assert_bits(store, crop, "a", whole, 255)
+    assert_bits(store, crop, "b", FINE, 255)
+    values = COARSE.ravel().tolist()
+    assert tuple(crop.counts["a"].voxels) == (values.count(1), values.count(0), values.count(255))
+    assert crop.counts["a"].voxel_size_nm == (16.0, 16.0, 16.0)
+
+
+def test_progress_counts_a_class_on_another_grid_as_often_as_it_is_read(tmp_path: Path, add_crop: AddCrop) -> None:
+    wanted = request(two_grids(tmp_path, add_crop), ("a", "b"))
+    seen: list[int] = []
+    open_or_build(wanted, tmp_path / "s", workers=1, on_voxels=seen.append)
+    assert sum(seen) == voxels_to_decode(wanted) == 8**3 + 8**3 + 2 * COARSE.size
+
+
+@pytest.mark.parametrize(("count", "bits"), [(1, 8), (8, 8), (9, 16), (17, 32), (33, 64), (64, 64)])
+def test_words_are_as_wide_as_the_classes_need(tmp_path: Path, add_crop: AddCrop, count: int, bits: int) -> None:
+    names = tuple(f"c{i}" for i in range(count))
+    values = {
+        name: np.random.default_rng(i).choice(np.array([0, 1, 255], np.uint8), (2, 3, 4))
+        for i, name in enumerate(names)
+    }
+    store = build(add_crop(tmp_path, "crop1", values), tmp_path / "s", names)
+    (crop,) = store.crops
+    assert store.present.dtype == store.unknown.dtype == np.dtype(f"uint{bits}")
+    assert crop.known_word == 2**count - 1
+    for name in names:
+        stored = values[name]
+        shift = np.array(names.index(name), store.present.dtype)
+        known, present = ((w(crop) >> shift) & 1 for w in (store.known_of, store.present_of))
+        np.testing.assert_array_equal(known, stored != 255)
+        np.testing.assert_array_equal(present, stored == 1)
+
+
+def test_more_than_64_classes_are_refused(tmp_path: Path, add_crop: AddCrop) -> None:
+    names = tuple(f"c{i}" for i in range(65))
+    table = add_crop(tmp_path, "crop1", {name: np.ones((1, 1, 1), np.uint8) for name in names})
+    with pytest.raises(StoreError, match="65 classes do not fit"):
+        build(table, tmp_path / "s", names)
+
+
+def test_without_unknown_voxels_no_unknown_words_are_kept(tmp_path: Path, add_crop: AddCrop) -> None:
+    add_crop(tmp_path, "crop1", {"a": FINE, "b": FINE})
+    store = build(add_crop(tmp_path, "crop2", {"b": FINE}), tmp_path / "s", ("a", "b"))
+    assert not (store.path / "unknown.npy").exists()
+    assert store.unknown.size == 0
+    assert [int(word) for crop in store.crops for word in np.unique(store.known_of(crop))] == [0b11, 0b10]
+
+
+def test_raw_that_is_partly_missing_makes_labels_unknown_and_is_reported(tmp_path: Path, add_crop: AddCrop) -> None:
+    # A crop of voxels 4..15 along x, on raw chunks 0..7 and 8..15, of which the second is gone in half of z.
+    labels = {"a": [{"values": np.ones((16, 8, 12), np.uint8), "origin": (0.0, 0.0, 32.0)}]}
+    table = add_crop(tmp_path, "crop1", labels)
+    (tmp_path / "d.zarr/recon-1/em/crop1/s0/1/0/1").unlink()
+    store = build(table, tmp_path / "s", ("a",))
+    (crop,) = store.crops
+    expected = np.ones((16, 8, 12), bool)
+    expected[8:, :, 4:] = False
+    np.testing.assert_array_equal(store.known_of(crop) == 1, expected)
+    np.testing.assert_array_equal(store.present_of(crop) == 1, expected)
+    assert tuple(crop.counts["a"].voxels) == (16 * 8 * 12, 0, 0)  # annotated all the same
+    assert store.notes == (
+        "d/crop1: raw level s0 is missing under 33.3 % of the crop; those voxels are treated as unknown",
+    )
+
+
+def test_labels_outside_the_raw_volume_are_unknown(tmp_path: Path, add_crop: AddCrop) -> None:
+    labels = {"a": [{"values": np.ones((8, 8, 8), np.uint8), "origin": (-16.0, 0.0, 20 * 8.0)}]}
+    store = build(add_crop(tmp_path, "crop1", labels), tmp_path / "s", ("a",))
+    expected = np.ones((8, 8, 8), bool)
+    expected[:2] = False
+    expected[:, :, 4:] = False
+    np.testing.assert_array_equal(store.known_of(store.crops[0]) == 1, expected)
+    assert "missing under 62.5 % of the crop" in store.notes[0]
+
+
+# --- what a store was made from --------------------------------------------------------------------------------------
+
+
+def touch(file: Path) -> None:
+    os.utime(file, ns=(1, 1))
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "a label chunk is touched": lambda d: touch(d / "labels/groundtruth/crop1/a/s0/0/0/0"),
+    "a raw chunk is touched": lambda d: touch(d / "em/crop1/s0/0/0/0"),
+    "a raw chunk is fetched": lambda d: shutil.copy(d / "em/crop1/s0/0/0/0", d / "em/crop1/s0/0/0/1"),
+    "a label chunk is gone": lambda d: (d / "labels/groundtruth/crop1/b/s0/0/0/0").unlink(),
+    "the fill value is another": lambda d: rewrite(
+        d / "labels/groundtruth/crop1/a/s0/.zarray", '_value": 0', '_value": 1'
+    ),
+    "a position is another": lambda d: rewrite(d / "em/crop1/.zattrs", "[0.0, 0.0, 0.0]", "[0.0, 0.0, 2.0]"),
+    "an unknown code is another": lambda d: rewrite(
+        d / "labels/groundtruth/crop1/a/.zattrs",
+        '"multiscales"',
+        '"cellmap": {"annotation": {"annotation_type": {"encoding": {"unknown": 1}}}}, "multiscales"',
+    ),
+    "the crop changes sides": lambda d: rewrite(d.parents[1] / "datasplit.csv", '"train"', '"validate"'),
+}
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_another_source_is_another_store(tmp_path: Path, add_crop: AddCrop, change: str) -> None:
+    table = add_crop(tmp_path, "crop1", {"a": FINE, "b": FINE})
+    (tmp_path / "d.zarr/recon-1/em/crop1/s0/0/0/1").unlink()
+    options: dict[str, Any] = {"reach": PatchReach((150.0, 150.0), 0.0, 0.0, transpose=False)}
+    before = build(table, tmp_path / "s", ("a", "b"), **options)
+    assert build(table, tmp_path / "s", ("a", "b"), **options).fingerprint == before.fingerprint
+    CHANGES[change](tmp_path / "d.zarr" / "recon-1")
+    after = build(table, tmp_path / "s", ("a", "b"), **options)
+    assert after.fingerprint != before.fingerprint
+    assert after.path != before.path
+
+
+def test_another_question_is_another_store(tmp_path: Path, add_crop: AddCrop) -> None:
+    table = add_crop(tmp_path, "crop1", {"a": FINE, "b": FINE})
+    stores = [
+        build(table, tmp_path / "s", ("a", "b")),
+        build(table, tmp_path / "s", ("b", "a")),
+        build(table, tmp_path / "s", ("a",)),
+        build(table, tmp_path / "s", ("a", "b"), size=(8.0, 8.0, 8.5)),
+        build(table, tmp_path / "s", ("a", "b"), reach=WIDE),
+    ]
+    assert len({store.fingerprint for store in stores}) == len(stores)
+
+
+# --- interrupted and failed builds -----------------------------------------------------------------------------------
+
+
+class Decoded:
+    """Notes which crops' raw was read, and stops after so many."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.crops: set[str] = set()
+        self.stop_after: int | None = None
+        read = Level.read
+
+        def spy(level: Level, block: Any) -> np.ndarray:
+            if "/em/" in str(level.path):
+                if self.stop_after is not None and len(self.crops) >= self.stop_after:
+                    raise KeyboardInterrupt
+                self.crops.add(level.path.parent.name)
+            return read(level, block)
+
+        monkeypatch.setattr(Level, "read", spy)
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Decoded, Path]:
+    """Build three crops and stop after two; return the datasplit, the spy and the unfinished folder."""
+    for number, unknown in ((1, 255), (2, 1), (3, 255)):
+        table = add_crop(tmp_path, f"crop{number}", {"a": np.where(FINE == 1, unknown, number == 3).astype(np.uint8)})
+    decoded = Decoded(monkeypatch)
+    decoded.stop_after = 2
+    with pytest.raises(KeyboardInterrupt):
+        build(table, tmp_path / "s", ("a",), workers=1)
+    decoded.stop_after = None
+    assert decoded.crops == {"crop1", "crop2"}
+    decoded.crops.clear()
+    (unfinished,) = (tmp_path / "s").iterdir()
+    assert unfinished.name.endswith(".building")
+    return table, decoded, unfinished
+
+
+def test_a_finished_crop_of_an_interrupted_build_is_not_decoded_again(
+    tmp_path: Path, interrupted: tuple[Path, Decoded, Path]
+) -> None:
+    table, decoded, unfinished = interrupted
+    wanted = request(table, ("a",))
+    seen: list[int] = []
+    store = open_or_build(wanted, tmp_path / "s", workers=1, on_voxels=seen.append)
+    assert decoded.crops == {"crop3"}
+    assert sum(seen) == voxels_to_decode(wanted)
+    assert not unfinished.exists()
+    whole = build(table, tmp_path / "t", ("a",))
+    assert contents(store) == contents(whole)
+
+
+@pytest.mark.parametrize(
+    "marker", ["", "{", '{"crop": {}}', "[]", '{"crop": [], "notes": []}', '{"crop": {"counts": 1}}']
+)
+def test_a_torn_marker_makes_its_crop_decoded_again(
+    tmp_path: Path, interrupted: tuple[Path, Decoded, Path], marker: str
+) -> None:
+    table, decoded, unfinished = interrupted
+    (unfinished / "crops" / "1.json").write_text(marker)
+    store = build(table, tmp_path / "s", ("a",))
+    assert decoded.crops == {"crop2", "crop3"}
+    assert contents(store) == contents(build(table, tmp_path / "t", ("a",)))
+
+
+@pytest.mark.parametrize("array", ["raw", "present", "unknown"])
+def test_a_changed_block_makes_its_crop_decoded_again(
+    tmp_path: Path, interrupted: tuple[Path, Decoded, Path], array: str
+) -> None:
+    table, decoded, unfinished = interrupted
+    voxels = np.lib.format.open_memmap(unfinished / f"{array}.npy", mode="r+")
+    voxels[7] ^= 1  # in the first crop
+    voxels.flush()
+    store = build(table, tmp_path / "s", ("a",))
+    assert decoded.crops == {"crop1", "crop3"}
+    assert contents(store) == contents(build(table, tmp_path / "t", ("a",)))
+
+
+@pytest.mark.parametrize("size", [0, 40, 200, 900])
+@pytest.mark.parametrize("array", ["raw", "present", "unknown"])
+def test_a_torn_array_is_written_again(
+    tmp_path: Path, interrupted: tuple[Path, Decoded, Path], array: str, size: int
+) -> None:
+    table, decoded, unfinished = interrupted
+    os.truncate(unfinished / f"{array}.npy", size)
+    store = build(table, tmp_path / "s", ("a",))
+    assert decoded.crops >= {"crop3"}
+    assert contents(store) == contents(build(table, tmp_path / "t", ("a",)))
+
+
+def test_leftovers_in_a_block_do_not_shine_through(tmp_path: Path, interrupted: tuple[Path, Decoded, Path]) -> None:
+    table, _, unfinished = interrupted
+    for name in ("raw", "present", "unknown"):
+        voxels = np.lib.format.open_memmap(unfinished / f"{name}.npy", mode="r+")
+        voxels[...] = 255
+        voxels.flush()
+    store = build(table, tmp_path / "s", ("a",))
+    assert contents(store) == contents(build(table, tmp_path / "t", ("a",)))
+
+
+def test_a_damaged_chunk_leaves_no_store_until_it_is_mended(tmp_path: Path, add_crop: AddCrop) -> None:
+    add_crop(tmp_path, "crop1", {"a": FINE})
+    table = add_crop(tmp_path, "crop2", {"a": FINE})
+    chunk = tmp_path / "d.zarr/recon-1/labels/groundtruth/crop2/a/s0/0/0/0"
+    good, status = chunk.read_bytes(), chunk.stat()
+    chunk.write_bytes(b"x" * len(good))
+    os.utime(chunk, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for _ in range(2):
+        with pytest.raises(DamagedChunkError, match="crop2/a/s0 cannot be decoded"):
+            build(table, tmp_path / "s", ("a",))
+        assert not list((tmp_path / "s").glob("*/index.json"))
+        assert all(path.name.endswith(".building") for path in (tmp_path / "s").iterdir())
+    chunk.write_bytes(good)
+    os.utime(chunk, ns=(status.st_atime_ns, status.st_mtime_ns))
+    store = build(table, tmp_path / "s", ("a",))
+    assert_bits(store, the(store, "crop2"), "a", FINE, 255)
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_the_store(tmp_path: Path, add_crop: AddCrop) -> None:
+    table = add_crop(tmp_path, "crop1", {"a": FINE})
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot be written at") as caught:
+        build(table, tmp_path / "file" / "s", ("a",))
+    assert "data.store" in caught.value.remedy
+
+
+def test_a_file_in_the_place_of_a_store_is_an_error_of_the_store(tmp_path: Path, add_crop: AddCrop) -> None:
+    table = add_crop(tmp_path, "crop1", {"a": FINE})
+    store = build(table, tmp_path / "s", ("a",))
+    shutil.rmtree(store.path)
+    store.path.write_text("in the way")
+    with pytest.raises(StoreError, match="cannot be written at"):
+        build(table, tmp_path / "s", ("a",))
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path, add_crop: AddCrop) -> tuple[Path, VoxelStore]:
+    add_crop(tmp_path, "crop1", {"a": COARSE, "b": FINE[:3, :4, :4]})
+    table = add_crop(tmp_path, "crop2", {"b": FINE[:2, :2, :2]}, split="validate")
+    return table, build(table, tmp_path / "s", ("a", "b"))
+
+
+@pytest.mark.parametrize("name", ["raw.npy", "present.npy", "unknown.npy", "index.json"])
+def test_no_flipped_byte_changes_what_is_read(tmp_path: Path, small: tuple[Path, VoxelStore], name: str) -> None:
+    table, store = small
+    expected = contents(store)
+    wanted = request(table, ("a", "b"))
+    good = (store.path / name).read_bytes()
+    rng = np.random.default_rng(0)
+    places = np.unique(np.r_[: min(len(good), 128), rng.integers(0, len(good), 60), len(good) - 1])
+    for place in places:
+        damaged = bytearray(good)
+        damaged[place] ^= 1 << int(rng.integers(0, 8))
+        (store.path / name).write_bytes(bytes(damaged))
+        again = open_or_build(wanted, tmp_path / "s", workers=1)
+        assert contents(again) == expected, f"byte {place} of {name}"
+        assert again.fingerprint == store.fingerprint
+
+
+@pytest.mark.parametrize("name", ["raw.npy", "present.npy", "unknown.npy", "index.json"])
+@pytest.mark.parametrize("size", [None, 0, 1, 100])
+def test_a_missing_or_torn_file_is_made_again(
+    tmp_path: Path, small: tuple[Path, VoxelStore], name: str, size: int | None
+) -> None:
+    table, store = small
+    expected = contents(store)
+    if size is None:
+        (store.path / name).unlink()
+    else:
+        os.truncate(store.path / name, size)
+    assert contents(build(table, tmp_path / "s", ("a", "b"))) == expected
+
+
+def test_a_store_of_another_version_is_made_again(tmp_path: Path, small: tuple[Path, VoxelStore]) -> None:
+    table, store = small
+    expected = contents(store)
+    index = json.loads((store.path / "index.json").read_text())
+    (store.path / "index.json").write_text(json.dumps(index | {"version": 0, "notes": ["old"]}))
+    assert contents(build(table, tmp_path / "s", ("a", "b"))) == expected
