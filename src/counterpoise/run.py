@@ -10,6 +10,7 @@ from typing import Protocol
 from counterpoise.analysis.formats import write_csv
 from counterpoise.analysis.table import Results, load_results
 from counterpoise.experiment.config import load_experiment
+from counterpoise.records.lock import only_one_process
 from counterpoise.report import write_report
 from counterpoise.scheduling.hardware import find_hardware
 from counterpoise.scheduling.local import Outcome, run_trials
@@ -74,16 +75,17 @@ def run_experiment(source: Path, observer: Observer) -> FinishedRun:
     """
     experiment = load_experiment(source)
     prepared = prepare_run(experiment, source, find_hardware(), on_store=observer.building_store)
-    observer.prepared(prepared)
-    try:
-        outcomes = run_trials(
-            prepared.trials,
-            prepared.machine.slots,
-            retries=experiment.run.retries,
-            on_change=lambda: observer.changed(prepared),
-        )
-    finally:
-        observer.trials_ended(prepared)
-    results = load_results(prepared.run)
-    write_csv(results)
-    return FinishedRun(prepared, outcomes, results, write_report(prepared.run))
+    with only_one_process(prepared.run.path, "runs this experiment"):
+        observer.prepared(prepared)
+        try:
+            outcomes = run_trials(
+                prepared.trials,
+                prepared.machine.slots,
+                retries=experiment.run.retries,
+                on_change=lambda: observer.changed(prepared),
+            )
+        finally:
+            observer.trials_ended(prepared)
+        results = load_results(prepared.run)
+        write_csv(results)
+        return FinishedRun(prepared, outcomes, results, write_report(prepared.run))

@@ -155,25 +155,52 @@ def test_a_failing_trial_is_tried_again_and_does_not_stop_the_others(
     assert json.loads(other.status.read_text(encoding="utf-8"))["state"] == "finished"
 
 
-def test_an_interrupted_run_ends_its_trials_and_continues(
-    small_data: Path, command_line: CommandLine, write_experiment: Callable[..., Path], tmp_path: Path
-) -> None:
-    experiment = write_experiment(tmp_path, small_data / "datasplit.csv", steps_per_epoch="steps_per_epoch = 400")
+def _start(experiment: Path, status: Path) -> subprocess.Popen[str]:
+    """Start a run and wait until the trial with this status file is training."""
     process = subprocess.Popen(
         [sys.executable, "-m", "counterpoise", "run", str(experiment)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    status = RunFolder(tmp_path / "my run").trial("weight_uniform", 0).status
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (
-        not status.exists() or json.loads(status.read_text(encoding="utf-8"))["state"] != "running"
-    ):
+    while time.monotonic() < deadline and process.poll() is None:
+        if status.exists() and json.loads(status.read_text(encoding="utf-8"))["state"] == "running":
+            return process
         time.sleep(0.1)
+    process.kill()
+    raise AssertionError(process.communicate())
+
+
+def _trial_processes(folder: Path) -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or [])]
+
+
+def test_an_interrupted_run_ends_its_trials_and_says_how_to_continue(
+    small_data: Path, write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    experiment = write_experiment(tmp_path, small_data / "datasplit.csv", steps_per_epoch="steps_per_epoch = 400")
+    status = RunFolder(tmp_path / "my run").trial("weight_uniform", 0).status
+    process = _start(experiment, status)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "continues" in errors
     assert json.loads(status.read_text(encoding="utf-8"))["state"] == "waiting"
-    assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
+    assert not _trial_processes(tmp_path)
+
+
+def test_a_killed_run_leaves_no_trial_behind_and_a_second_one_meanwhile_is_refused(
+    small_data: Path, command_line: CommandLine, write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    experiment = write_experiment(tmp_path, small_data / "datasplit.csv", steps_per_epoch="steps_per_epoch = 400")
+    process = _start(experiment, RunFolder(tmp_path / "my run").trial("weight_uniform", 0).status)
+    second = command_line("run", experiment)
+    assert second.returncode == 2, second.stdout + second.stderr
+    assert f"process {process.pid} on" in second.stderr
+    process.kill()
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while _trial_processes(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not _trial_processes(tmp_path)

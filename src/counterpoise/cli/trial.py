@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from counterpoise.cli.screen import side
 from counterpoise.records.schema import TrialStatus
+from counterpoise.scheduling.local import RUNNER_VARIABLE
 from counterpoise.training.trial import run_trial
 
 __all__ = ["run_one_trial"]
+
+_STOPPED = 130
 
 
 def run_one_trial(folder: Path, device: str, threads: int) -> None:
@@ -41,4 +47,19 @@ def run_one_trial(folder: Path, device: str, threads: int) -> None:
             else:
                 sys.stdout.write(line + "\n")
 
+        _end_with_runner()
         run_trial(folder, device=device, threads=threads, say=say, on_step=on_step)
+
+
+def _end_with_runner() -> None:
+    """End this process when the one that runs the experiment is gone (killed, so that it could not say goodbye)."""
+    runner = os.environ.get(RUNNER_VARIABLE)
+    if runner is None or not runner.isdigit() or int(runner) != os.getppid():
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(runner):
+            time.sleep(1.0)
+        os._exit(_STOPPED)
+
+    threading.Thread(target=watch, daemon=True, name="watch runner").start()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from counterpoise.errors import ConfigError, suggest
 from counterpoise.experiment.locate import find_line
@@ -325,11 +326,11 @@ def _explain(error: ValidationError, text: str, name: str) -> ConfigError:
     """Turn the first of pydantic's complaints into the four parts, with key and line."""
     # A misspelt key also makes the right one "missing": the misspelling is what to show.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    path = _named_path(first["msg"]) or tuple(str(part) for part in first["loc"] if not _is_union_tag(part))
+    path = _path_of(first)
     key = ".".join(path) or "the experiment"
     line = find_line(text, path)
     place = f"{name}, line {line}" if line else name
-    more = len(error.errors()) - 1
+    more = len({_path_of(e) for e in error.errors()}) - 1
     also = f" ({more} more after this one)" if more else ""
     kind = first["type"]
     if kind == "extra_forbidden":
@@ -340,26 +341,30 @@ def _explain(error: ValidationError, text: str, name: str) -> ConfigError:
             found=repr(path[-1]),
             remedy=suggest(path[-1], known),
         )
-    if kind == "missing":
+    if kind == "missing" and isinstance(first["loc"][-1], str):
         return ConfigError(
             f"{place}: {key} is not set{also}",
             expected=f"a value for {key}",
             found="nothing",
             remedy=f"add {path[-1]} = ... under [{'.'.join(path[:-1])}]" if path[:-1] else f"add [{key}]",
         )
-    expected = first["msg"].removeprefix("Value error, ")
+    choices = [e["msg"].removeprefix("Value error, ") for e in error.errors() if _path_of(e) == path]
+    expected = " or ".join(choice[:1].lower() + choice[1:] for choice in choices)
+    if kind == "missing":
+        expected = "a longer list"
     return ConfigError(
         f"{place}: {key} cannot be used{also}",
-        expected=expected[:1].lower() + expected[1:],
+        expected=expected,
         found="what stands there now" if isinstance(first["input"], dict | BaseModel) else repr(first["input"]),
         remedy=f"correct {key}; docs/configuration.md lists every key with its range",
     )
 
 
-def _named_path(message: str) -> tuple[str, ...]:
-    """Read the key that a check of several keys puts first in its message: pydantic knows only the table."""
-    named = re.match(r"Value error, (\w+)\.(\w+) ", message)
-    return named.groups() if named and named[1] in Experiment.model_fields else ()
+def _path_of(complaint: ErrorDetails) -> tuple[str, ...]:
+    """Find tables and key; a check of several keys puts its key first in the message, pydantic knows the table."""
+    if (named := re.match(r"Value error, (\w+)\.(\w+) ", complaint["msg"])) and named[1] in Experiment.model_fields:
+        return (named[1], named[2])
+    return tuple(str(part) for part in complaint["loc"] if not _is_union_tag(part))
 
 
 _UNION_TAGS = {"constrained-int", "literal['auto']", "int", "literal['float32','bfloat16','float16']"}

@@ -34,8 +34,8 @@ def build_model(config: ModelConfig, *, slices: int, classes: int) -> nn.Module:
         return UNet2D(slices, classes, config.width, config.depth)
     module, _, name = config.name.partition(":")
     try:
-        factory: Callable[..., object] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        factory = _import_factory(module, name)
+    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
         raise ConfigError(
             f"model {config.name!r} cannot be imported",
             expected="'unet2d', or module:callable importable from where you run",
@@ -51,3 +51,10 @@ def build_model(config: ModelConfig, *, slices: int, classes: int) -> nn.Module:
             remedy="return the module from the callable",
         )
     return model
+
+
+def _import_factory(module: str, name: str) -> Callable[..., object]:
+    factory: Callable[..., object] = getattr(importlib.import_module(module), name)
+    if not callable(factory):
+        raise TypeError(f"{name} is {type(factory).__name__}, not a callable")
+    return factory

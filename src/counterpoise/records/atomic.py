@@ -67,12 +67,10 @@ def read_lines(file: Path) -> Iterator[dict[str, Any]]:
     """Read JSON lines; a torn last line (the writer was killed) is left out."""
     if not file.exists():
         return
-    lines = file.read_bytes().split(b"\n")
-    for number, line in enumerate(lines):
-        if not line:
-            continue
+    lines = [line for line in file.read_bytes().split(b"\n") if line]
+    for number, line in enumerate(lines, start=1):
         try:
             yield json.loads(line)
         except ValueError:
-            if number < len(lines) - 2:
+            if number < len(lines):
                 raise

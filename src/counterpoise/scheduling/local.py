@@ -17,7 +17,10 @@ from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import TrialStatus
 from counterpoise.scheduling.plan import Slot
 
-__all__ = ["Outcome", "StoppedError", "run_trials"]
+__all__ = ["RUNNER_VARIABLE", "Outcome", "StoppedError", "run_trials"]
+
+RUNNER_VARIABLE = "COUNTERPOISE_RUNNER"
+"""Tells a trial who started it, so that it ends when that process dies: its slot is not its own any more."""
 
 _POLL_S = 0.2
 _GRACE_S = 10.0
@@ -106,6 +109,9 @@ def run_trials(
 
 def _start(job: _Job, slot: Slot) -> _Running:
     job.attempts += 1
+    before = TrialStatus.read(job.folder.status)
+    if before.state != "waiting":  # what an earlier attempt left must not pass for what becomes of this one
+        replace(before, state="waiting", reason="").write(job.folder.status)
     command = [sys.executable, "-m", "counterpoise", "trial", str(job.folder.path)]
     command += ["--device", slot.device, "--threads", str(slot.threads)]
     with job.folder.log.open("ab") as log:
@@ -117,7 +123,7 @@ def _start(job: _Job, slot: Slot) -> _Running:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **dict(slot.environment), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **dict(slot.environment), "PYTHONUNBUFFERED": "1", RUNNER_VARIABLE: str(os.getpid())},
             start_new_session=True,
         )
     return _Running(job, slot, process)

@@ -17,6 +17,7 @@ from counterpoise.experiment.trial import TrialConfig
 from counterpoise.metrics.dice import dice_score, mean_score
 from counterpoise.records.atomic import append_line, read_lines, write_atomically
 from counterpoise.records.layout import TrialFolder
+from counterpoise.records.lock import only_one_process
 from counterpoise.records.schema import EpochRecord, TrialStatus, ValidationCounts
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import TileList, list_tiles
@@ -31,6 +32,8 @@ __all__ = ["run_trial"]
 
 CHECKPOINT_VERSION = 1
 _STATUS_INTERVAL_S = 1.0
+_PATIENCE_S = 10.0
+"""How long to wait for another process in this trial's folder: one whose runner has died ends within seconds."""
 
 Say = Callable[[str], object]
 OnStep = Callable[[TrialStatus], object]
@@ -65,9 +68,15 @@ def run_trial(
         With the trial's status set to failed and the reason in it.
     """
     files = TrialFolder(folder)
+    TrialConfig.read(files.config)
+    with only_one_process(folder, "trains", patience_s=_PATIENCE_S):
+        return _run_trial(files, device, threads, say, on_step)
+
+
+def _run_trial(files: TrialFolder, device: str, threads: int, say: Say, on_step: OnStep) -> TrialStatus:
     before = TrialStatus.read(files.status)
     if before.state == "finished":
-        say(f"{folder}: finished before, nothing to do")
+        say(f"{files.path}: finished before, nothing to do")
         return before
     try:
         return _Trial.open(files, device, threads, say).run(on_step)
