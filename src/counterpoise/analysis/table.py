@@ -111,7 +111,7 @@ def load_results(run: RunFolder) -> Results:
     Raises
     ------
     RunFolderError
-        If this is not a run folder.
+        If this is not a run folder, or its plan is damaged.
     """
     if not run.weights.exists():
         raise RunFolderError(
@@ -120,7 +120,15 @@ def load_results(run: RunFolder) -> Results:
             found="no such folder" if not run.path.exists() else "other files",
             remedy="name the folder that [run] folder = ... has in the experiment's configuration",
         )
-    record = ArmsRecord.read(run.weights)
+    try:
+        record = ArmsRecord.read(run.weights)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{run.weights} cannot be read",
+            expected="the arms, as `counterpoise run` writes them",
+            found=f"{type(error).__name__}: {error}",
+            remedy="run the experiment again: it writes this file anew and trains nothing twice",
+        ) from error
     trials = {
         arm.name: [_load_trial(run.trial(arm.name, seed)) for seed in record.seeds] for arm in record.arms if arm.runs
     }

@@ -45,17 +45,20 @@ def write_experiment(
         crops = find_crops(data)
         names = _names(classes) or _default_classes(crops)
         generator = np.random.default_rng(seed)
-        splits = split_crops(crops, names, fraction=validation_fraction, generator=generator)
-        write_datasplit(datasplit, datasplit_rows(crops, splits, names, base))
+        split = split_crops(crops, names, fraction=validation_fraction, generator=generator)
+        rows = list(datasplit_rows(crops, split.splits, names, base))
+        write_datasplit(datasplit, rows)
+        usages = [row[0] for row in rows]
+        apart = f"{split.gap_nm:g} nm or more apart" if split.gap_nm else "apart, some of them side by side"
         console.print(
-            f"{datasplit}: {splits.count('train')} train and {splits.count('validate')} validate crops",
+            f"{datasplit}: {usages.count('train')} train and {usages.count('validate')} validate crops, {apart}",
             markup=False,
             soft_wrap=True,
         )
     else:
         assert datasplit is not None  # noqa: S101 - _require_one_source saw to it
-        rows = read_datasplit(datasplit)
-        names = _names(classes) or sorted({name for row in rows for name in row.classes})
+        listed = read_datasplit(datasplit)
+        names = _names(classes) or sorted({name for row in listed for name in row.classes})
     experiment = _make(os.path.relpath(datasplit, base), names, voxel_size, preset)
     hardware = find_hardware()
     plan = plan_machine(experiment, hardware, trials=len(experiment.arms.strategies) * len(experiment.arms.seeds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from counterpoise.data.geometry import Box
 from counterpoise.data.omezarr import open_multiscale
 from counterpoise.errors import DatasplitError
 
-__all__ = ["FoundCrop", "datasplit_rows", "find_crops", "split_crops"]
+__all__ = ["CropSplit", "FoundCrop", "datasplit_rows", "find_crops", "split_crops"]
 
 RAW_GROUP = "em/fibsem-uint8"
 LABEL_GROUP = "labels/groundtruth"
@@ -74,6 +75,17 @@ def find_crops(root: Path) -> tuple[FoundCrop, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class CropSplit:
+    """Which crops train and which validate, and how far apart the two sides are kept.
+
+    ``gap_nm`` is 0 where keeping the asked-for distance would have left validation without some class.
+    """
+
+    splits: tuple[Split, ...]
+    gap_nm: float
+
+
 def split_crops(
     crops: Sequence[FoundCrop],
     classes: Iterable[str],
@@ -81,12 +93,13 @@ def split_crops(
     fraction: float,
     generator: np.random.Generator,
     gap_nm: float = 200.0,
-) -> tuple[Split, ...]:
+) -> CropSplit:
     """Choose validation crops at random, whole neighbourhoods at a time.
 
     Crops of one volume that lie within ``gap_nm`` of each other go to the same side: a network could otherwise be
     scored on what it has all but seen. Neighbourhoods are drawn until the share is reached, preferring ones that
     bring a class the validation crops do not have yet; one that would take the last train crop of a class stays.
+    If validation then lacks a class that could have been there, only crops that overlap are kept together.
 
     Parameters
     ----------
@@ -103,8 +116,8 @@ def split_crops(
 
     Returns
     -------
-    tuple of {"train", "validate"}
-        One per crop.
+    CropSplit
+        One split per crop.
 
     Raises
     ------
@@ -112,26 +125,43 @@ def split_crops(
         If no crop can be spared for validation.
     """
     wanted = set(classes)
-    groups = _neighbourhoods(crops, gap_nm)
-    order = [groups[i] for i in generator.permutation(len(groups))]
+    crops_with = Counter(name for crop in crops for name in wanted & set(crop.classes))
+    sharable = {name for name, times in crops_with.items() if times > 1}
+    order = generator.permutation(len(crops))
     chosen: set[int] = set()
-    target = max(round(fraction * len(crops)), 1)
-    missing = set(wanted)
-    while len(chosen) < target:
-        fitting = [g for g in order if not chosen & set(g) and _leaves_train_whole(crops, chosen | set(g), wanted)]
-        if not fitting:
+    gap = gap_nm
+    for gap in dict.fromkeys((gap_nm, 0.0)):
+        chosen = _choose_validation(crops, wanted, _neighbourhoods(crops, gap), order, fraction)
+        if sharable <= {name for i in chosen for name in crops[i].classes}:
             break
-        best = max(fitting, key=lambda g: len(missing & {c for i in g for c in crops[i].classes}))
-        chosen |= set(best)
-        missing -= {c for i in best for c in crops[i].classes}
     if not chosen:
         raise DatasplitError(
             "no crop can be spared for validation",
-            expected=f"two neighbourhoods of crops, more than {gap_nm:g} nm apart, that both annotate the classes",
-            found=f"{len(groups)} in {len(crops)} crops",
+            expected="two crops that do not overlap, both with the classes",
+            found=f"{len(_neighbourhoods(crops, 0.0))} such neighbourhoods in {len(crops)} crops",
             remedy="write the datasplit by hand, or fetch more crops",
         )
-    return tuple("validate" if i in chosen else "train" for i in range(len(crops)))
+    return CropSplit(tuple("validate" if i in chosen else "train" for i in range(len(crops))), gap)
+
+
+def _choose_validation(
+    crops: Sequence[FoundCrop], wanted: set[str], groups: list[list[int]], order: np.ndarray, fraction: float
+) -> set[int]:
+    place = {int(index): position for position, index in enumerate(order)}
+    groups = sorted(groups, key=lambda group: place[group[0]])
+    chosen: set[int] = set()
+    missing = set(wanted)
+    target = max(round(fraction * len(crops)), 1)
+    while len(chosen) < target:
+        fitting = [g for g in groups if not chosen & set(g) and _leaves_train_whole(crops, chosen | set(g), wanted)]
+        if not fitting:
+            break
+        # A neighbourhood much larger than what is still wanted would turn the shares round.
+        small = [g for g in fitting if len(g) <= 2 * (target - len(chosen))] or fitting
+        best = max(small, key=lambda g: len(missing & {c for i in g for c in crops[i].classes}))
+        chosen |= set(best)
+        missing -= {c for i in best for c in crops[i].classes}
+    return chosen
 
 
 def datasplit_rows(
