@@ -10,7 +10,7 @@ from typing import Protocol
 from counterpoise.analysis.formats import write_csv
 from counterpoise.analysis.table import Results, load_results
 from counterpoise.experiment.config import load_experiment
-from counterpoise.records.lock import only_one_process
+from counterpoise.lock import only_one_process
 from counterpoise.report import write_report
 from counterpoise.scheduling.hardware import find_hardware
 from counterpoise.scheduling.local import Outcome, run_trials

@@ -190,14 +190,23 @@ def _resolve(file: Path, line: int, text: str, what: str) -> Path:
 
 
 def _refuse_twice(file: Path, rows: Sequence[CropRow]) -> None:
-    seen: dict[tuple[Path, str], CropRow] = {}
+    """Refuse a class of a crop that is listed twice, and a crop in both splits (scored on what it learnt)."""
+    classes: dict[tuple[Path, str], CropRow] = {}
+    crops: dict[Path, CropRow] = {}
     for row in rows:
         for name in row.classes:
-            first = seen.setdefault((row.label_path, name), row)
+            first = classes.setdefault((row.label_path, name), row)
             if first is not row:
-                raise DatasplitError(
-                    f"line {row.line} of {file} lists {row.label_path.name}/{name} a second time",
-                    expected="every crop once, in one split",
-                    found=f"the same crop as '{first.split}' in line {first.line} and '{row.split}' in line {row.line}",
-                    remedy="delete one of the two lines",
-                )
+                raise _listed_twice(file, first, row, f"{row.label_path.name}/{name}")
+        first = crops.setdefault(row.label_path, row)
+        if first.split != row.split:
+            raise _listed_twice(file, first, row, row.label_path.name)
+
+
+def _listed_twice(file: Path, first: CropRow, second: CropRow, what: str) -> DatasplitError:
+    return DatasplitError(
+        f"line {second.line} of {file} lists {what} a second time",
+        expected="every crop in one split, and every class of it once",
+        found=f"the same crop as '{first.split}' in line {first.line} and '{second.split}' in line {second.line}",
+        remedy="delete one of the two lines",
+    )

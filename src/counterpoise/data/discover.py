@@ -99,7 +99,7 @@ def split_crops(
     Crops of one volume that lie within ``gap_nm`` of each other go to the same side: a network could otherwise be
     scored on what it has all but seen. Neighbourhoods are drawn until the share is reached, preferring ones that
     bring a class the validation crops do not have yet; one that would take the last train crop of a class stays.
-    If validation then lacks a class that could have been there, only crops that overlap are kept together.
+    If validation then lacks a class that it gets when only crops that overlap are kept together, that is done.
 
     Parameters
     ----------
@@ -128,12 +128,15 @@ def split_crops(
     crops_with = Counter(name for crop in crops for name in wanted & set(crop.classes))
     sharable = {name for name, times in crops_with.items() if times > 1}
     order = generator.permutation(len(crops))
-    chosen: set[int] = set()
-    gap = gap_nm
-    for gap in dict.fromkeys((gap_nm, 0.0)):
-        chosen = _choose_validation(crops, wanted, _neighbourhoods(crops, gap), order, fraction)
-        if sharable <= {name for i in chosen for name in crops[i].classes}:
-            break
+    choices = {
+        gap: _choose_validation(crops, wanted, _neighbourhoods(crops, gap), order, fraction) for gap in (gap_nm, 0.0)
+    }
+
+    def gain(gap: float) -> tuple[int, bool]:
+        return len(sharable & {name for i in choices[gap] for name in crops[i].classes}), bool(choices[gap])
+
+    gap = 0.0 if gain(0.0) > gain(gap_nm) else gap_nm  # neighbours are parted only if that brings a class
+    chosen = choices[gap]
     if not chosen:
         raise DatasplitError(
             "no crop can be spared for validation",

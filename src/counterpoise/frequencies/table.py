@@ -67,7 +67,7 @@ class FrequencyTable:
         return tuple(name for name in self.classes if self.total(name, split).present == 0)
 
     def require_positives(self) -> None:
-        """Refuse to train on a class that has nothing to learn from or nothing to be scored on.
+        """Refuse to train on a class that has nothing to learn from.
 
         Raises
         ------

@@ -132,7 +132,11 @@ def prepare_run(
         for seed in experiment.arms.seeds
         for arm in running
     }
-    notes = (*store.notes, *left_out, *about_arms)
+    unscored = [
+        f"{name} has no positive voxel in the validation crops: its Dice there is 0 or missing"
+        for name in table.empty_classes("validate")
+    ]
+    notes = (*store.notes, *unscored, *left_out, *about_arms)
     _refuse_another_experiment(run, configs)
     _write_run(run, experiment, source, table, arms, tiles, configs, notes, statistics)
     return PreparedRun(run, machine, store, table, arms, tiles, tuple(configs), notes)

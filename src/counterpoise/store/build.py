@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from counterpoise.data.crops import CropSet, FittedCrop, LabelLevel, fit_crop
 from counterpoise.data.geometry import Grid, IndexBox
 from counterpoise.data.placement import PatchReach
 from counterpoise.errors import StoreError
+from counterpoise.lock import only_one_process
 from counterpoise.store.fingerprint import fingerprint_of
 from counterpoise.store.store import (
     ARRAYS,
@@ -94,16 +96,20 @@ def open_or_build(
     fitted = request.fit()
     fingerprint = fingerprint_of(request.crop_set.classes, request.voxel_size_nm, fitted)
     path = folder / fingerprint[:16]
-    if path.exists():
-        try:
-            store = open_store(path)
-        except StoreError:
-            store = None
-        if store is not None and store.fingerprint == fingerprint and not store.damaged_crops():
-            return store
-        with _writing(path):
-            shutil.rmtree(path)
-    return build_store(request, fitted, path, fingerprint=fingerprint, workers=workers, on_voxels=on_voxels)
+    with _writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+    # Two experiments may share a store: the second waits until the first has built it, and finds it there.
+    with only_one_process(folder, "builds a voxel store", patience_s=math.inf):
+        if path.exists():
+            try:
+                store = open_store(path)
+            except StoreError:
+                store = None
+            if store is not None and store.fingerprint == fingerprint and not store.damaged_crops():
+                return store
+            with _writing(path):
+                shutil.rmtree(path)
+        return build_store(request, fitted, path, fingerprint=fingerprint, workers=workers, on_voxels=on_voxels)
 
 
 def voxels_to_decode(request: StoreRequest) -> int:

@@ -14,10 +14,10 @@ from tensorboardX import SummaryWriter
 
 from counterpoise.errors import RunFolderError, StoreError
 from counterpoise.experiment.trial import TrialConfig
+from counterpoise.lock import only_one_process
 from counterpoise.metrics.dice import dice_score, mean_score
 from counterpoise.records.atomic import append_line, read_lines, write_atomically
 from counterpoise.records.layout import TrialFolder
-from counterpoise.records.lock import only_one_process
 from counterpoise.records.schema import EpochRecord, TrialStatus, ValidationCounts
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import TileList, list_tiles

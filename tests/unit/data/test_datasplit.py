@@ -172,6 +172,12 @@ def test_a_crop_listed_twice_is_refused_with_both_lines(root: Path, other: str) 
     assert other in error.found
 
 
+def test_a_crop_in_both_splits_is_refused_even_with_different_classes(root: Path) -> None:
+    error = refuse(root, f"{line('train', classes='a')}\n{line('validate', classes='b')}\n")
+    assert error.problem == f"line 2 of {root / 'datasplit.csv'} lists crop1 a second time"
+    assert error.found == "the same crop as 'train' in line 1 and 'validate' in line 2"
+
+
 def test_a_crop_may_be_listed_with_one_class_to_a_line(root: Path) -> None:
     text = "".join(f"train,d.zarr/recon-1/em,d.zarr/recon-1/gt/crop1/{name}\n" for name in ("a", "b"))
     rows = read(root, text)

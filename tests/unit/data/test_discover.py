@@ -144,6 +144,15 @@ def test_validation_gets_every_class_that_can_be_spared() -> None:
         assert found[5] == "train"  # the only crop with c
 
 
+def test_neighbours_are_not_parted_where_that_brings_no_class() -> None:
+    # Class b is in two crops that overlap: validation cannot have it at any distance.
+    crops = [crop(0.0, "b"), crop(50.0, "b"), *(crop(1000.0 + 150.0 * i, "a") for i in range(4)), crop(9000.0, "a")]
+    for seed in range(20):
+        made = split_crops(crops, "ab", fraction=0.15, generator=np.random.default_rng(seed))
+        assert made.gap_nm == 200.0
+        assert len(set(made.splits[2:6])) == 1
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.sets(st.sampled_from("abc"), min_size=1)), min_size=2, max_size=8),
     st.integers(0, 99),

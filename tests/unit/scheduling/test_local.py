@@ -1,5 +1,6 @@
 """The local engine with stand-ins for trials: small programs that do what their folder says."""
 
+import itertools
 import json
 import os
 import signal
@@ -118,7 +119,7 @@ def test_a_slot_runs_one_trial_at_a_time(add_trial: AddTrial) -> None:
         (float(str(attempts(t)[0]["began"])), float((t.path / "ended").read_text(encoding="ascii"))) for t in trials
     ]
     assert times == sorted(times)
-    assert all(end <= begin for (_, end), (begin, _) in zip(times, times[1:], strict=False))
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
 
 
 def test_a_failed_trial_is_tried_again_and_its_log_keeps_both_attempts(add_trial: AddTrial) -> None:

@@ -225,7 +225,7 @@ def test_a_finished_store_is_opened_and_nothing_decoded(
     monkeypatch.setattr(Level, "read", None)
     again = build(phantom, tmp_path, PHANTOM)
     assert contents(again) == contents(first)
-    assert [path.name for path in tmp_path.iterdir()] == [first.fingerprint[:16]]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == [first.fingerprint[:16]]
 
 
 @pytest.mark.parametrize("size", [(8.0, 8.0, 8.0), (16.0, 16.0, 16.0)])
@@ -422,7 +422,7 @@ def interrupted(tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPat
     decoded.stop_after = None
     assert decoded.crops == {"crop1", "crop2"}
     decoded.crops.clear()
-    (unfinished,) = (tmp_path / "s").iterdir()
+    (unfinished,) = (tmp_path / "s").glob("[!.]*")
     assert unfinished.name.endswith(".building")
     return table, decoded, unfinished
 
@@ -500,7 +500,7 @@ def test_a_damaged_chunk_leaves_no_store_until_it_is_mended(tmp_path: Path, add_
         with pytest.raises(DamagedChunkError, match="crop2/a/s0 cannot be decoded"):
             build(table, tmp_path / "s", ("a",))
         assert not list((tmp_path / "s").glob("*/index.json"))
-        assert all(path.name.endswith(".building") for path in (tmp_path / "s").iterdir())
+        assert all(path.name.endswith(".building") for path in (tmp_path / "s").glob("[!.]*"))
     chunk.write_bytes(good)
     os.utime(chunk, ns=(status.st_atime_ns, status.st_mtime_ns))
     store = build(table, tmp_path / "s", ("a",))

@@ -11,7 +11,7 @@ from torch import Tensor
 from counterpoise.errors import TrialError
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.losses.tversky import TverskyLoss
-from counterpoise.sampling.sampler import Sampler, unpack_words
+from counterpoise.sampling.sampler import Batch, Sampler, unpack_words
 from counterpoise.store import VoxelStore
 from counterpoise.training.device import open_device
 from counterpoise.training.seeding import prepare_torch
@@ -210,3 +210,20 @@ def test_mixed_precision_trains_float32_weights_with_a_loss_close_to_float32s(
 def test_arms_with_the_same_seed_start_from_the_same_weights(make_trainer: MakeTrainer) -> None:
     assert equal(state(make_trainer(alpha=0.6)), state(make_trainer(alpha=0.3)))
     assert not equal(state(make_trainer()), state(make_trainer(seed=1)))
+
+
+def test_every_step_of_every_epoch_has_patches_of_its_own(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int, int]] = []
+    batch = Sampler.batch
+
+    def note(self: Sampler, seed: int, step: int, batch_size: int) -> Batch:
+        asked.append((seed, step, batch_size))
+        return batch(self, seed, step, batch_size)
+
+    monkeypatch.setattr(Sampler, "batch", note)
+    trainer = make_trainer(seed=5)
+    for epoch in (1, 2, 3):
+        trainer.train_epoch(epoch, lambda *_: None)
+    assert asked == [(5, step, 4) for step in range(9)]

@@ -34,6 +34,8 @@ def only_one_process(folder: Path, doing: str, *, patience_s: float = 0.0) -> It
     ------
     RunFolderError
         If another process holds the lock; names it.
+    OSError
+        If the folder cannot be written.
     """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
