@@ -239,13 +239,17 @@ def percent(values: list[bool] | list[float]) -> str:
     return f"{100 * array.mean():.1f} ± {100 * array.std() / len(array) ** 0.5:.1f}"
 
 
+def table_head(*titles: str) -> list[str]:
+    """Write the head of a markdown table."""
+    return [f"| {' | '.join(titles)} |", "| " + " | ".join("---" for _ in titles) + " |"]
+
+
 def as_markdown(tallies: dict[Case, Tally]) -> str:
-    """Write the two tables."""
-    lines = [
-        "| truth | arms | seeds | crops (effective) | run sd | half-width | false claim % | coverage % |"
-        " a best arm kept % | usual practice: false claim % | same, Bonferroni % | its coverage % |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    """Write the two tables: equal arms with the usual practice beside, and one better arm."""
+    lines = table_head(
+        *("truth", "arms", "seeds", "crops (effective)", "run sd", "half-width", "false claim %", "coverage %"),
+        *("a best arm kept %", "usual practice: false claim %", "same, Bonferroni %", "its coverage %"),
+    )
     for case, t in tallies.items():
         if not case.gain:
             head = f"| {case.truth} | {case.arms} | {case.seeds} | {case.crops} ({np.mean(t.effective):.0f}) "
@@ -254,9 +258,10 @@ def as_markdown(tallies: dict[Case, Tally]) -> str:
             lines.append(head + "| " + " | ".join([*cells, percent(t.usual_covered)]) + " |")
     lines += [
         "",
-        "| truth | arms | seeds | crops | half-width | called better % | baseline left the set % | arms in the set |"
-        " best arm kept % | coverage % | false claim about another arm % |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *table_head(
+            *("truth", "arms", "seeds", "crops", "half-width", "called better %", "baseline left the set %"),
+            *("arms in the set", "best arm kept %", "coverage %", "false claim about another arm %"),
+        ),
     ]
     for case, t in tallies.items():
         if case.gain:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from counterpoise.errors import RunFolderError
-from counterpoise.records.atomic import read_lines
 from counterpoise.records.layout import RunFolder, TrialFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord, TrialStatus
+from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord, TrialStatus, read_epochs
 
 __all__ = ["ArmResult", "Results", "Spread", "TrialResult", "load_results"]
 
@@ -146,8 +145,12 @@ def load_results(run: RunFolder) -> Results:
 
 
 def _load_trial(folder: TrialFolder) -> TrialResult:
-    epochs = tuple(EpochRecord.from_line(line) for line in read_lines(folder.metrics))
-    return TrialResult(folder.arm, folder.seed, TrialStatus.read(folder.status), epochs)
+    status = TrialStatus.of(folder)
+    try:
+        epochs = read_epochs(folder)
+    except RunFolderError as error:  # one trial's damage is told as its reason; the others are still worth a table
+        epochs, status = (), replace(status, state="failed", reason=error.problem)
+    return TrialResult(folder.arm, folder.seed, status, epochs)
 
 
 def _summarise(

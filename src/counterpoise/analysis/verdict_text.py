@@ -55,7 +55,7 @@ def verdict_lines(verdict: Verdict) -> tuple[str, ...]:
         _entry("Runs", _describe_runs(verdict)),
     ]
     lines += [_entry("", text) for text in _list_incomplete(verdict)]
-    lines += [_entry("Noise", text) for text in _describe_noise(verdict)]
+    lines += [_entry("" if number else "Noise", text) for number, text in enumerate(_describe_noise(verdict))]
     lines += ["", *_arms_table(verdict), ""]
     if verdict.has_verdict:
         inside = ", ".join(verdict.best_set) or "none"
@@ -178,15 +178,17 @@ def _chances(verdict: Verdict) -> list[str]:
     top = next((arm for arm in verdict.arms if arm.is_in_best_set and arm.name != verdict.baseline), None)
     if top is not None and not math.isnan(top.beats_baseline):
         lines.append(f"P({top.name} beats {verdict.baseline} in one fresh run): {top.beats_baseline:.2f}")
-    for arm in verdict.arms:
-        if arm.comparison is None or arm.comparison.label != "undecided":
-            continue
+    undecided = [arm for arm in verdict.arms if arm.comparison and arm.comparison.label == "undecided"]
+    lines += [
+        f"To decide {arm.name} vs {verdict.baseline} at {margin:.3f} you would need about "
+        f"{arm.seeds_to_decide} seeds each."
+        for arm in undecided
+        if arm.seeds_to_decide is not None
+    ]
+    if limited := ", ".join(arm.name for arm in undecided if arm.seeds_to_decide is None):
         lines.append(
-            f"To decide {arm.name} vs {verdict.baseline} at {margin:.3f} you would need about {arm.seeds_to_decide} "
-            "seeds each."
-            if arm.seeds_to_decide is not None
-            else f"No number of seeds decides {arm.name} vs {verdict.baseline} at {margin:.3f}: the validation crops "
-            "set the limit."
+            f"No number of seeds decides at {margin:.3f}: {limited}. The validation crops set the limit; it takes more "
+            "of them."
         )
     return lines
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from counterpoise import __version__
 from counterpoise.errors import CounterpoiseError
@@ -18,7 +20,21 @@ EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 130
 
+
+class _StoppedError(Exception):
+    """Ctrl-C was pressed: typer ends without a word at a KeyboardInterrupt, but lets other exceptions through."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _StoppedError from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Which class weighting gives the best Dice on annotated EM volumes, and can the data tell?",
     epilog="A first look, without data: counterpoise demo",
     no_args_is_help=True,
@@ -56,7 +72,7 @@ def _root(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put data and results.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the made volume.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the made volume.")] = 0,
 ) -> None:
     """Run the whole experiment on a made volume: no data, no network, a few minutes on a CPU."""
     from counterpoise.cli.demo import run_demo
@@ -68,17 +84,25 @@ def demo(
 def init(
     file: Annotated[Path, typer.Argument(help="The configuration to write.")] = Path("experiment.toml"),
     data: Annotated[
-        Path | None, typer.Option(help="A folder of crops; a datasplit.csv is made beside the configuration.")
+        Path | None,
+        typer.Option(help="A folder of crops; their list is written beside the configuration (never over another)."),
     ] = None,
     datasplit: Annotated[Path | None, typer.Option(help="An existing list of crops instead.")] = None,
     classes: Annotated[
         str | None, typer.Option(help="Class names, with commas between them; those found if left out.")
     ] = None,
-    voxel_size: Annotated[str, typer.Option(help="Voxel size to train at: z,y,x in nm.")] = "8,8,8",
+    voxel_size: Annotated[
+        str | None,
+        typer.Option(help="Voxel size to train at: z,y,x in nm; 8,8,8 if left out and every crop can be read at it."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="Which experiment to start from.")] = "classic",
-    validation_fraction: Annotated[float, typer.Option(help="Share of the crops to validate on.")] = 0.15,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing configuration.")] = False,
+    validation_fraction: Annotated[
+        float, typer.Option(help="Share of the crops to validate on, above 0 and below 1.")
+    ] = 0.15,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite an existing configuration (no list of crops).")
+    ] = False,
 ) -> None:
     """Write a commented experiment.toml that fits this data and this machine."""
     from counterpoise.cli.init import write_experiment
@@ -87,7 +111,7 @@ def init(
         file,
         data=data,
         datasplit=datasplit,
-        classes=classes,
+        classes=_names(classes or ""),
         voxel_size=voxel_size,
         preset=preset,
         validation_fraction=validation_fraction,
@@ -120,12 +144,15 @@ def frequencies(
 def weights(
     datasplit: Datasplit,
     classes: Classes,
+    strategies: Annotated[
+        str, typer.Option(help="Strategies, with commas between them: names, or module:function; the classic ones.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """Show the weights each classic strategy derives from the exact frequencies, and which are the same."""
+    """Show the weights each strategy derives from the exact frequencies, and which are the same."""
     from counterpoise.cli.frequencies import show_weights
 
-    show_weights(datasplit, _names(classes), as_json=as_json)
+    show_weights(datasplit, _names(classes), _names(strategies), as_json=as_json)
 
 
 @app.command()
@@ -174,7 +201,7 @@ def report(run: RunPath) -> None:
 @data_app.command()
 def phantom(
     folder: Annotated[Path, typer.Argument(help="An empty or new folder.")],
-    seed: Annotated[int, typer.Option(help="Another seed, another volume.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another volume.")] = 0,
 ) -> None:
     """Write a made EM volume with exactly known labels, in the CellMap layout."""
     from counterpoise.cli.demo import make_phantom
@@ -188,6 +215,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 def main() -> None:
     """Run a command; a user's error is four lines and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "±" shows another sign for it
     try:
         app()
     except CounterpoiseError as error:
@@ -200,6 +230,6 @@ def main() -> None:
         where = f" at {error.filename}" if error.filename else ""
         typer.echo(f"{type(error).__name__}: {error.strerror or error}{where}", err=True)
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
+    except (_StoppedError, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         sys.exit(EXIT_STOPPED)

@@ -54,7 +54,7 @@ def make_phantom(folder: Path, seed: int) -> None:
     except OSError as error:
         raise RunFolderError(
             f"the made volume cannot be written to {folder}",
-            expected="a folder with room for about 60 MB, where you may write",
+            expected="a folder with room for about 40 MB, where you may write",
             found=error.strerror or str(error),
             remedy="name another folder, or make room",
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from counterpoise.cli.screen import console, new_table
+from counterpoise.cli.screen import console, counted, print_table
 from counterpoise.experiment.config import DataConfig, Experiment
 from counterpoise.scheduling.hardware import GIB, find_hardware
 from counterpoise.scheduling.plan import plan_machine
@@ -17,18 +17,13 @@ _MANY_TRIALS = 10_000
 def show_hardware() -> None:
     """Print GPUs, cores, memory, and how the classic experiment would use them."""
     found = find_hardware()
-    console.print(f"{found.cores} cores, {found.memory_bytes / GIB:.0f} GiB of memory")
+    console.print(f"{counted(found.cores, 'core')}, {found.memory_bytes / GIB:.0f} GiB of memory")
     if found.gpus:
-        table = new_table("GPU", "name", "memory", "free", "bfloat16")
+        rows = [("GPU", "name", "memory", "free", "bfloat16")]
         for gpu in found.gpus:
-            table.add_row(
-                str(gpu.index),
-                gpu.name,
-                f"{gpu.memory_bytes / GIB:.1f} GiB",
-                f"{gpu.free_bytes / GIB:.1f} GiB",
-                "yes" if gpu.bfloat16 else "no",
-            )
-        console.print(table)
+            memory, free = (f"{size / GIB:.1f} GiB" for size in (gpu.memory_bytes, gpu.free_bytes))
+            rows.append((str(gpu.index), gpu.name, memory, free, "yes" if gpu.bfloat16 else "no"))
+        print_table(list(zip(*rows, strict=True)))
     for note in found.notes:
         console.print(f"note: {note}", markup=False)
     classic = Experiment(data=DataConfig(datasplit=Path("datasplit.csv"), classes=("any",)))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
-import tomllib
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import tomli_w
 
-from counterpoise.cli.screen import console
-from counterpoise.data.datasplit import read_datasplit, write_datasplit
-from counterpoise.data.discover import FoundCrop, datasplit_rows, find_crops, split_crops
-from counterpoise.errors import ConfigError
-from counterpoise.experiment.config import Experiment, parse_experiment
+from counterpoise.cli.screen import console, counted, side
+from counterpoise.data.crops import Crop, fit_crop, load_crops
+from counterpoise.data.datasplit import CropRow, read_datasplit, write_datasplit
+from counterpoise.data.discover import CropSplit, FoundCrop, datasplit_rows, find_crops, split_crops
+from counterpoise.errors import ClassNameError, ConfigError, DatasplitError, VoxelSizeError, suggest
+from counterpoise.experiment.config import Experiment, known_presets, parse_experiment
 from counterpoise.experiment.template import as_toml
 from counterpoise.records.atomic import write_text
 from counterpoise.scheduling.hardware import find_hardware
 from counterpoise.scheduling.plan import plan_machine
+from counterpoise.types import Vector3
 from counterpoise.weights import MANUAL_WEIGHTS
 
 __all__ = ["write_experiment"]
@@ -27,98 +33,56 @@ def write_experiment(
     *,
     data: Path | None,
     datasplit: Path | None,
-    classes: str | None,
-    voxel_size: str,
+    classes: Sequence[str],
+    voxel_size: str | None,
     preset: str,
     validation_fraction: float,
     seed: int,
     force: bool,
 ) -> None:
-    """Find crops or read their list, write datasplit.csv where it is missing, write the configuration."""
-    _require_one_source(file, data, datasplit)
-    _require_free(file, force=force)
+    """Find crops or read their list, check everything, and only then write the list and the configuration."""
+    _check_options(file, data, datasplit, preset, validation_fraction, force=force)
+    requested = None if voxel_size is None else _parse_voxel_size(voxel_size)
     base = file.resolve().parent
-    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="counterpoise-init-") as scratch:
+        if data is not None:
+            names, crops, split = _split(data, classes, validation_fraction, seed)
+            listed = Path(scratch).resolve() / "datasplit.csv"  # a list to check; the one to keep comes last
+            write_datasplit(listed, datasplit_rows(crops, split.splits, names, listed.parent))
+            rows = read_datasplit(listed)
+            datasplit = _free_datasplit(base, file.stem, rows)
+        else:
+            assert datasplit is not None  # noqa: S101 - _check_options saw to it
+            listed, rows = datasplit, read_datasplit(datasplit)
+            names = _choose_classes(classes, {name for row in rows for name in row.classes})
+        experiment, fallback = _make(preset, os.path.relpath(datasplit, base), names, requested, file.stem, listed)
+    text = as_toml(experiment, header=_header(experiment, file))
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        if data is not None and not datasplit.exists():
+            write_datasplit(datasplit, datasplit_rows(crops, split.splits, names, base))
+        write_text(file, text)
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be written",
+            expected="a folder where you may create files",
+            found=error.strerror or str(error),
+            remedy="name another place",
+        ) from error
     if data is not None:
-        datasplit = base / "datasplit.csv"
-        _require_free(datasplit, force=force)
-        crops = find_crops(data)
-        names = _names(classes) or _default_classes(crops)
-        generator = np.random.default_rng(seed)
-        split = split_crops(crops, names, fraction=validation_fraction, generator=generator)
-        rows = list(datasplit_rows(crops, split.splits, names, base))
-        write_datasplit(datasplit, rows)
-        usages = [row[0] for row in rows]
+        train, validate = split.splits.count("train"), split.splits.count("validate")
         apart = f"{split.gap_nm:g} nm or more apart" if split.gap_nm else "apart, some of them side by side"
-        console.print(
-            f"{datasplit}: {usages.count('train')} train and {usages.count('validate')} validate crops, {apart}",
-            markup=False,
-            soft_wrap=True,
-        )
-    else:
-        assert datasplit is not None  # noqa: S101 - _require_one_source saw to it
-        listed = read_datasplit(datasplit)
-        names = _names(classes) or sorted({name for row in listed for name in row.classes})
-    experiment = _make(os.path.relpath(datasplit, base), names, voxel_size, preset)
-    hardware = find_hardware()
-    plan = plan_machine(experiment, hardware, trials=len(experiment.arms.strategies) * len(experiment.arms.seeds))
-    found = [f"{gpu.name}" for gpu in hardware.gpus] or ["no GPU"]
-    header = "\n".join(
-        [
-            "An experiment: which class weighting gives the best Dice?",
-            f"Run it with: counterpoise run {file.name}",
-            "",
-            f"Written for this machine: {', '.join(found)}, {hardware.cores} cores.",
-            "What 'auto' means here:",
-            *(f"  {reason}" for reason in plan.reasons),
-        ]
-    )
-    text = as_toml(experiment, header=header)
-    write_text(file, text)
+        about = f"{train} train and {counted(validate, 'validate crop')}, {apart}"
+        console.print(f"{datasplit}: {about}", markup=False, soft_wrap=True)
     console.print(f"{file}: preset {preset}, classes {', '.join(names)}", markup=False, soft_wrap=True)
-    for name in names:
-        if name not in MANUAL_WEIGHTS:
-            console.print(
-                "note: weight_manual needs a weight for every class: set arms.manual_weights, or it is left out",
-                markup=False,
-                soft_wrap=True,
-            )
-            break
+    for line in (*fallback, *_warnings(names, rows)):
+        side.print(line, markup=False, soft_wrap=True)
     console.print(f"next: counterpoise run {file}", markup=False, soft_wrap=True)
 
 
-def _make(datasplit: str, classes: list[str], voxel_size: str, preset: str) -> Experiment:
-    sizes = [part.strip() for part in voxel_size.split(",")]
-    listed = ", ".join(f'"{name}"' for name in classes)
-    stem = Path(datasplit).stem if Path(datasplit).stem != "datasplit" else preset
-    text = (
-        f'preset = "{preset}"\n[data]\ndatasplit = "{datasplit}"\nclasses = [{listed}]\n'
-        f"voxel_size_nm = [{', '.join(sizes)}]\n"
-        f'[run]\nfolder = "runs/{stem}"\n'
-    )
-    try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise ConfigError(
-            "--voxel-size cannot be used",
-            expected="three numbers with commas between them: z,y,x in nm",
-            found=voxel_size,
-            remedy="write it like 8,8,8",
-        ) from None
-    return parse_experiment(text, name="the options of init")
-
-
-def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
-
-
-def _default_classes(crops: tuple[FoundCrop, ...]) -> list[str]:
-    """Take the reference's five classes where they are all there, else every class that was found."""
-    found = {name for crop in crops for name in crop.classes}
-    return list(MANUAL_WEIGHTS) if set(MANUAL_WEIGHTS) <= found else sorted(found)
-
-
-def _require_one_source(file: Path, data: Path | None, datasplit: Path | None) -> None:
+def _check_options(
+    file: Path, data: Path | None, datasplit: Path | None, preset: str, fraction: float, *, force: bool
+) -> None:
     if (data is None) == (datasplit is None):
         raise ConfigError(
             f"{file} needs data",
@@ -126,9 +90,20 @@ def _require_one_source(file: Path, data: Path | None, datasplit: Path | None) -
             found="neither" if data is None else "both",
             remedy="counterpoise init --data FOLDER finds the crops below a folder",
         )
-
-
-def _require_free(file: Path, *, force: bool) -> None:
+    if preset not in known_presets():
+        raise ConfigError(
+            "--preset cannot be used",
+            expected="the name of a preset",
+            found=preset,
+            remedy=suggest(preset, known_presets()),
+        )
+    if not 0 < fraction < 1:  # also refuses NaN
+        raise ConfigError(
+            "--validation-fraction cannot be used",
+            expected="a number above 0 and below 1",
+            found=str(fraction),
+            remedy="0.15 puts about one crop in seven into validation",
+        )
     if file.exists() and not force:
         raise ConfigError(
             f"{file} exists",
@@ -136,3 +111,122 @@ def _require_free(file: Path, *, force: bool) -> None:
             found="one that may hold your work",
             remedy="name another file, or overwrite it with --force",
         )
+
+
+def _parse_voxel_size(text: str) -> Vector3:
+    try:
+        z, y, x = (float(part) for part in text.split(","))
+    except ValueError:
+        z = y = x = math.nan
+    if not all(0 < size < math.inf for size in (z, y, x)):
+        raise ConfigError(
+            "--voxel-size cannot be used",
+            expected="three numbers: z,y,x in nm",
+            found=text,
+            remedy="write it like 8,8,8",
+        )
+    return z, y, x
+
+
+def _choose_classes(asked: Sequence[str], found: set[str]) -> tuple[str, ...]:
+    """Check the classes asked for; without any, take the reference's five where they are all there, else all."""
+    if not asked:
+        return tuple(MANUAL_WEIGHTS) if set(MANUAL_WEIGHTS) <= found else tuple(sorted(found))
+    for name in asked:
+        if name not in found or asked.count(name) > 1:
+            raise ClassNameError(
+                f"class {name!r} is annotated nowhere" if name not in found else f"class {name!r} is asked for twice",
+                expected="classes that a crop annotates, each once",
+                found=", ".join(asked),
+                remedy=suggest(name, sorted(found)),
+            )
+    return tuple(asked)
+
+
+def _split(
+    data: Path, asked: Sequence[str], fraction: float, seed: int
+) -> tuple[tuple[str, ...], list[FoundCrop], CropSplit]:
+    """Choose the classes, find the crops below a folder that annotate one of them, and split these."""
+    found = find_crops(data)
+    names = _choose_classes(asked, {name for crop in found for name in crop.classes})
+    crops = [crop for crop in found if set(names) & set(crop.classes)]
+    return names, crops, split_crops(crops, names, fraction=fraction, generator=np.random.default_rng(seed))
+
+
+def _free_datasplit(base: Path, stem: str, rows: tuple[CropRow, ...]) -> Path:
+    """Name the list of crops: ``datasplit.csv``, or what follows, until one is free or holds just these crops."""
+    numbered = (f"{stem}-datasplit-{number}.csv" for number in itertools.count(2))
+    for name in itertools.chain(("datasplit.csv", f"{stem}-datasplit.csv"), numbered):
+        file = base / name
+        if not file.exists() or _lists(file, rows):
+            return file
+    raise AssertionError  # the numbers do not end
+
+
+def _lists(file: Path, rows: tuple[CropRow, ...]) -> bool:
+    try:
+        return read_datasplit(file) == rows
+    except DatasplitError:
+        return False
+
+
+def _make(
+    preset: str, datasplit: str, names: Sequence[str], voxel_size: Vector3 | None, stem: str, listed: Path
+) -> tuple[Experiment, list[str]]:
+    """Make the configuration; without a voxel size, take the preset's, or one that all crops can be read at."""
+    data = {"datasplit": datasplit, "classes": list(names)}
+    own: dict[str, object] = {"preset": preset, "data": data, "run": {"folder": f"runs/{stem}"}}
+
+    def with_size(size: Vector3 | None) -> Experiment:
+        table = data if size is None else data | {"voxel_size_nm": list(size)}
+        return parse_experiment(tomli_w.dumps(own | {"data": table}), name="the options of init")
+
+    experiment = with_size(voxel_size)
+    crops = load_crops(listed, names).crops
+    unreadable = [crop for crop in crops if not _can_be_read(crop, experiment)] if voxel_size is None else []
+    notes = []
+    if unreadable:
+        first, wanted = unreadable[0], _as_option(experiment.data.voxel_size_nm)
+        experiment = with_size(first.raw.levels[0].grid.voxel_size_nm)
+        taken = _as_option(experiment.data.voxel_size_nm)
+        notes.append(f"note: {first.crop_id} cannot be read at {wanted} nm: the voxel size is that of its raw, {taken}")
+    for crop in crops:
+        fit_crop(crop, experiment.data.voxel_size_nm, max_upsampling=experiment.data.max_upsampling)
+    return experiment, notes
+
+
+def _can_be_read(crop: Crop, experiment: Experiment) -> bool:
+    try:
+        fit_crop(crop, experiment.data.voxel_size_nm, max_upsampling=experiment.data.max_upsampling)
+    except VoxelSizeError:
+        return False
+    return True
+
+
+def _as_option(size: Vector3) -> str:
+    return ",".join(f"{side:g}" for side in size)
+
+
+def _header(experiment: Experiment, file: Path) -> str:
+    hardware = find_hardware()
+    plan = plan_machine(experiment, hardware, trials=len(experiment.arms.strategies) * len(experiment.arms.seeds))
+    found = [gpu.name for gpu in hardware.gpus] or ["no GPU"]
+    return "\n".join(
+        [
+            "An experiment: which class weighting gives the best Dice?",
+            f"Run it with: counterpoise run {file.name}",
+            "",
+            f"Written for this machine: {', '.join(found)}, {counted(hardware.cores, 'core')}.",
+            "What 'auto' means here:",
+            *(f"  {reason}" for reason in plan.reasons),
+        ]
+    )
+
+
+def _warnings(names: Sequence[str], rows: Sequence[CropRow]) -> Iterator[str]:
+    validated = {name for row in rows if row.split == "validate" for name in row.classes}
+    missing = [name for name in names if name not in validated]
+    if missing:
+        yield f"warning: no validation crop annotates {', '.join(missing)}: no Dice there"
+    if set(names) - set(MANUAL_WEIGHTS):
+        yield "note: weight_manual needs a weight for every class: set arms.manual_weights, or it is left out"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections import Counter
 from pathlib import Path
+
+from rich.console import Console
 
 from counterpoise.analysis.formats import results_as_csv, results_as_json, write_reference
 from counterpoise.analysis.table import ArmResult, Results, Spread, load_results
-from counterpoise.cli.screen import console, new_table, number, side
+from counterpoise.cli.screen import console, counted, number, plain_console, print_table, side
+from counterpoise.errors import RunFolderError
 from counterpoise.records.atomic import write_text
 from counterpoise.records.layout import RunFolder
 from counterpoise.report import write_report
@@ -20,18 +25,35 @@ _SEEDS_FOR_A_VERDICT = 3
 def show_results(path: Path, output: str, out: Path | None) -> None:
     """Print or write the results of a run folder."""
     results = load_results(RunFolder(path))
-    if output == "reference":
-        files = write_reference(results, out or path / "reference")
-        side.print(f"{len(files)} files in {out or path / 'reference'}", markup=False)
-        return
-    if output == "table":
-        print_results(results)
-        return
-    text = results_as_csv(results) if output == "csv" else json.dumps(results_as_json(results), indent=1) + "\n"
-    if out is None:
-        print(text, end="")
-    else:
-        write_text(out, text)
+    try:
+        if output == "reference":
+            files = write_reference(results, out or path / "reference")
+            side.print(f"{counted(len(files), 'file')} in {out or path / 'reference'}", markup=False, soft_wrap=True)
+        elif out is not None:
+            write_text(out, _as_text(results, output))
+        elif output == "table":
+            print_results(results)
+        else:
+            print(_as_text(results, output), end="")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RunFolderError(
+            f"the results cannot be written to {out or path / 'reference'}",
+            expected="a place where you may write, in a folder that is there",
+            found=error.strerror or str(error),
+            remedy="make the folder, or name another place with --out",
+        ) from error
+
+
+def _as_text(results: Results, output: str) -> str:
+    if output == "csv":
+        return results_as_csv(results)
+    if output == "json":
+        return json.dumps(results_as_json(results), indent=1) + "\n"
+    page = io.StringIO()
+    print_results(results, to=plain_console(file=page))
+    return page.getvalue()
 
 
 def make_report(path: Path) -> None:
@@ -41,35 +63,48 @@ def make_report(path: Path) -> None:
     console.print(str(write_report(run)), markup=False, soft_wrap=True)
 
 
-def print_results(results: Results) -> None:
-    """Print the table: one line per strategy, best last Dice first."""
-    seeds = len(results.record.seeds)
-    table = new_table(
-        "strategy", "last Dice", f"vs {results.baseline.removeprefix('weight_')}", "best Dice", "at epoch",
-        *results.classes,
-        title=f"Dice on the validation crops: mean ± sd over {seeds} seed{'s' * (seeds > 1)}",
-    )  # fmt: skip
-    for arm in results.arms:
-        table.add_row(*_row(arm, results))
-    console.print(table)
+def print_results(results: Results, *, to: Console = console) -> None:
+    """Print the table, one line per strategy, best last Dice first; then what is missing from it."""
+    rows = [_heading(results), *(_row(arm, results) for arm in results.arms)]
+    print_table(
+        list(zip(*rows, strict=True)), title="Dice on the validation crops: mean ± sd over the finished seeds", to=to
+    )
     if any(arm.record.same_as and not arm.record.runs for arm in results.arms):
-        console.print("= the same weights after scaling: not trained a second time", style="dim")
-    console.print(
+        to.print("= the same weights after scaling: not trained a second time", style="dim")
+    to.print(
         "last Dice: averaged weights of the last epoch. best Dice: the best epoch's, chosen on the same tiles "
         "it is scored on, so optimistic.",
         style="dim",
     )
+    trained = [arm for arm in results.arms if arm.record.runs]
+    for trial in results.failed:
+        line = f"failed: {trial.arm} seed {trial.seed}: {trial.status.reason or 'no reason recorded'}"
+        to.print(line, style="red", markup=False, soft_wrap=True)
+    states = Counter(trial.status.state for arm in trained for trial in arm.unfinished)
+    open_ones = [f"{count} {state}" for state, count in sorted(states.items()) if state != "failed"]
+    if open_ones:
+        to.print(f"unfinished trials: {', '.join(open_ones)}", style="bold", markup=False)
+    seeds = min((len(arm.trials) for arm in trained), default=0)
     if seeds < _SEEDS_FOR_A_VERDICT:
-        console.print(f"No verdict: needs {_SEEDS_FOR_A_VERDICT} seeds, has {seeds}.", style="bold")
+        to.print(
+            f"No verdict: needs at least {_SEEDS_FOR_A_VERDICT} seeds of every strategy, has {seeds}.", style="bold"
+        )
+
+
+def _heading(results: Results) -> list[str]:
+    versus = f"vs {results.baseline.removeprefix('weight_')}"
+    return ["strategy", "seeds", "last Dice", versus, "best Dice", "at epoch", *results.classes]
 
 
 def _row(arm: ArmResult, results: Results) -> list[str]:
+    planned = len(results.record.seeds)
     if arm.record.same_as and not arm.record.runs:
-        return [arm.record.name, f"= {arm.record.same_as}"]
+        return [arm.record.name, "", f"= {arm.record.same_as}", *[""] * (3 + len(results.classes))]
     baseline = arm.record.name == results.baseline
     epoch = arm.best_epoch
     return [
         arm.record.name,
+        f"{len(arm.trials)}/{planned}",
         _pm(arm.last_dice),
         "baseline" if baseline else _pm(arm.difference, "+.4f"),
         _pm(arm.best_dice),

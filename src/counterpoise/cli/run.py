@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from counterpoise.cli.live import RunScreen
+from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.results import print_results
-from counterpoise.cli.screen import console, side
+from counterpoise.cli.screen import console, counted, side
 from counterpoise.run import run_experiment
 from counterpoise.scheduling.local import StoppedError
 
@@ -18,6 +19,7 @@ _STOPPED = 130
 
 def run_and_show(experiment: Path) -> int:
     """Run an experiment; return the exit code: 0, or 1 if a trial failed, or 130 if it was interrupted."""
+    find_own_modules(experiment.resolve().parent, Path.cwd())
     screen = RunScreen()
     try:
         finished = run_experiment(experiment, screen)
@@ -31,7 +33,8 @@ def run_and_show(experiment: Path) -> int:
     console.print(f"\nreport: {finished.report}", markup=False, soft_wrap=True)
     for outcome in finished.failed:
         side.print(
-            f"failed: {outcome.folder.arm} seed {outcome.folder.seed} after {outcome.attempts} attempts: "
+            f"failed: {outcome.folder.arm} seed {outcome.folder.seed} after "
+            f"{counted(outcome.attempts, 'attempt')}: "
             f"{outcome.status.reason}\n  log: {outcome.folder.log}",
             style="red",
             markup=False,

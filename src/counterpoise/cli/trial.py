@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import side
 from counterpoise.records.schema import TrialStatus
 from counterpoise.scheduling.local import RUNNER_VARIABLE
@@ -48,6 +49,7 @@ def run_one_trial(folder: Path, device: str, threads: int) -> None:
                 sys.stdout.write(line + "\n")
 
         _end_with_runner()
+        find_own_modules(Path.cwd())
         run_trial(folder, device=device, threads=threads, say=say, on_step=on_step)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from counterpoise.errors import ConfigError, suggest
 from counterpoise.experiment.locate import find_line
@@ -38,7 +37,16 @@ Count = Annotated[int, Field(ge=1)]
 MOST_SEEDS = 1000
 """More is a slip of the pen; a number like 10^12 would fill the memory before anything could complain."""
 
+_SEEDS_RULE = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers"
+
 Precision = Literal["float32", "bfloat16", "float16"]
+
+_BROKEN_RULE = "broken_rule"
+
+
+def _broken(rule: str, found: object, *, remedy: str = "", key: str = "") -> PydanticCustomError:
+    """Make the complaint of a validator: the rule, what broke it, the way out; ``key`` if it is not the field's own."""
+    return PydanticCustomError(_BROKEN_RULE, "{rule}", {"rule": rule, "found": found, "remedy": remedy, "key": key})
 
 
 class _Table(BaseModel):
@@ -80,7 +88,7 @@ class SamplingConfig(_Table):
     @classmethod
     def _odd(cls, value: int) -> int:
         if value % 2 == 0:
-            raise ValueError("must be odd: the centre section is the one that is predicted")
+            raise _broken("an odd number: the centre section is the one that is predicted", value)
         return value
 
 
@@ -97,8 +105,9 @@ class ModelConfig(_Table):
     @field_validator("name")
     @classmethod
     def _named(cls, value: str) -> str:
-        if value != "unet2d" and ":" not in value:
-            raise ValueError("must be unet2d, or module:callable")
+        module, _, function = value.partition(":")
+        if value != "unet2d" and not (module and function):
+            raise _broken("unet2d, or module:callable", value, remedy=suggest(value, ["unet2d", "module:callable"]))
         return value
 
 
@@ -111,6 +120,13 @@ class LossConfig(_Table):
     """Weight of false negatives."""
     smooth: Positive = 1e-6
     """Added to numerator and denominator of the index."""
+
+    @model_validator(mode="after")
+    def _counts_some_fault(self) -> Self:
+        if self.alpha == self.beta == 0:
+            rule = "alpha or beta above 0: without both, any prediction is perfect"
+            raise _broken(rule, {"alpha": self.alpha, "beta": self.beta}, key="loss.alpha")
+        return self
 
 
 class TrainingConfig(_Table):
@@ -167,17 +183,17 @@ class ArmsConfig(_Table):
     @classmethod
     def _count_or_list(cls, value: Any) -> Any:
         """Read ``seeds = 3`` as seeds 0, 1, 2."""
-        if isinstance(value, int) and value > MOST_SEEDS:
-            raise ValueError(f"at most {MOST_SEEDS} seeds")
         if isinstance(value, int) and not isinstance(value, bool):
+            if not 1 <= value <= MOST_SEEDS:
+                raise _broken(_SEEDS_RULE, value)
             return tuple(range(value))
         return tuple(value) if isinstance(value, list) else value
 
     @field_validator("seeds")
     @classmethod
     def _different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or len(set(value)) != len(value):
-            raise ValueError("must be a number of seeds (1 or more), or a list of different whole numbers")
+        if not 1 <= len(value) <= MOST_SEEDS or len(set(value)) != len(value):
+            raise _broken(_SEEDS_RULE, value)
         return value
 
     @field_validator("strategies")
@@ -186,15 +202,18 @@ class ArmsConfig(_Table):
         """Refuse a misspelt name before any voxel is decoded; ``module:function`` is imported when it is needed."""
         for name in value:
             if ":" not in name and name not in known_strategies():
-                raise ValueError(f"{name!r} is no strategy; {suggest(name, known_strategies())}, or module:function")
-        if len(set(value)) != len(value):
-            raise ValueError("a strategy is listed twice")
+                rule = "names of strategies, or module:function for your own"
+                raise _broken(rule, name, remedy=suggest(name, known_strategies()))
+        twice = [name for name in value if value.count(name) > 1]
+        if twice:
+            raise _broken("every strategy once", f"{twice[0]} twice", remedy=f"delete one {twice[0]}")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.baseline not in self.strategies:
-            raise ValueError(f"arms.baseline must be one of the strategies, {', '.join(self.strategies)}")
+            rule, remedy = "one of arms.strategies", suggest(self.baseline, self.strategies)
+            raise _broken(rule, self.baseline, remedy=remedy, key="arms.baseline")
         return self
 
 
@@ -226,13 +245,28 @@ class Experiment(_Table):
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        for side in self.sampling.patch_shape:
-            if self.model.name == "unet2d" and side < 2**self.model.depth:
-                raise ValueError(
-                    f"sampling.patch_shape {list(self.sampling.patch_shape)} is too small for a network that halves "
-                    f"it {self.model.depth} times: {2**self.model.depth} or more"
-                )
+    def _network_fits(self) -> Self:
+        if self.model.name != "unet2d":
+            return self
+        shape, halvings = self.sampling.patch_shape, self.model.depth
+        if min(shape) < 2**halvings:
+            rule = f"{2**halvings} pixels or more on each side: the network halves a patch {halvings} times"
+            raise _broken(rule, shape, key="sampling.patch_shape")
+        if self.training.batch_size == 1 and all(side // 2**halvings == 1 for side in shape):
+            rule = (
+                "2 or more: at the bottom of the network these patches are one pixel, and batch normalisation needs "
+                "more than one value"
+            )
+            remedy = "raise training.batch_size or sampling.patch_shape, or lower model.depth"
+            raise _broken(rule, 1, remedy=remedy, key="training.batch_size")
+        return self
+
+    @model_validator(mode="after")
+    def _manual_weights_have_a_class(self) -> Self:
+        for name in self.arms.manual_weights:
+            if name not in self.data.classes:
+                rule, remedy = "weights of classes in data.classes", suggest(name, self.data.classes)
+                raise _broken(rule, name, remedy=remedy, key=f"arms.manual_weights.{name}")
         return self
 
 
@@ -251,7 +285,7 @@ def load_experiment(file: Path) -> Experiment:
         Names the key and the line that is wrong.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # some editors put a byte order mark first
     except FileNotFoundError:
         raise ConfigError(
             f"no experiment at {file}",
@@ -348,23 +382,48 @@ def _explain(error: ValidationError, text: str, name: str) -> ConfigError:
             found="nothing",
             remedy=f"add {path[-1]} = ... under [{'.'.join(path[:-1])}]" if path[:-1] else f"add [{key}]",
         )
-    choices = [e["msg"].removeprefix("Value error, ") for e in error.errors() if _path_of(e) == path]
-    expected = " or ".join(choice[:1].lower() + choice[1:] for choice in choices)
-    if kind == "missing":
-        expected = "a longer list"
     return ConfigError(
         f"{place}: {key} cannot be used{also}",
-        expected=expected,
-        found="what stands there now" if isinstance(first["input"], dict | BaseModel) else repr(first["input"]),
-        remedy=f"correct {key}; docs/configuration.md lists every key with its range",
+        expected=_rule_of(first, [e for e in error.errors() if _path_of(e) == path]),
+        found=_found_by(first),
+        remedy=_context(first, "remedy") or f"correct {key}; docs/configuration.md lists every key with its range",
     )
 
 
+_LENGTHS = {"data.voxel_size_nm": "three numbers: z, y, x", "sampling.patch_shape": "two numbers: rows, columns"}
+_WRONG_LENGTH = {"missing", "too_long", "tuple_type"}
+
+
+def _rule_of(first: ErrorDetails, choices: list[ErrorDetails]) -> str:
+    """Say what should have been there; a value that fits no choice of a union has a complaint for each."""
+    if first["type"] == _BROKEN_RULE:
+        return _context(first, "rule")
+    if first["type"] in _WRONG_LENGTH and (rule := _LENGTHS.get(".".join(_path_of(first)))):
+        return rule
+    return " or ".join(choice["msg"].removeprefix("Input should be ") for choice in choices)
+
+
+def _found_by(complaint: ErrorDetails) -> str:
+    """Show a value as one would write it in TOML."""
+    value = complaint["ctx"]["found"] if complaint["type"] == _BROKEN_RULE else complaint["input"]
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + " ..."
+
+
+_MOST_SHOWN = 200
+
+
+def _context(complaint: ErrorDetails, name: str) -> str:
+    return str(complaint["ctx"][name]) if complaint["type"] == _BROKEN_RULE else ""
+
+
 def _path_of(complaint: ErrorDetails) -> tuple[str, ...]:
-    """Find tables and key; a check of several keys puts its key first in the message, pydantic knows the table."""
-    if (named := re.match(r"Value error, (\w+)\.(\w+) ", complaint["msg"])) and named[1] in Experiment.model_fields:
-        return (named[1], named[2])
-    return tuple(str(part) for part in complaint["loc"] if not _is_union_tag(part))
+    """Find tables and key; a check of several keys names its own, pydantic knows the table only."""
+    if key := _context(complaint, "key"):
+        return tuple(key.split(".", 2))  # a class name may have dots
+    path = tuple(str(part) for part in complaint["loc"] if not _is_union_tag(part))
+    # A list that is too short lacks its element 2: it is the list that is to be mended.
+    return path[:-1] if complaint["type"] == "missing" and isinstance(complaint["loc"][-1], int) else path
 
 
 _UNION_TAGS = {"constrained-int", "literal['auto']", "int", "literal['float32','bfloat16','float16']"}

@@ -34,8 +34,9 @@ class TrialTraining(TrainingConfig):
 class TrialConfig(BaseModel):
     """What ``counterpoise trial`` needs to know, and all of it: one arm, one seed.
 
-    Where the store lies does not change a result; what is in it does, so its fingerprint counts and its path does
-    not.
+    Where the store lies does not change a result; what is in it does, so the hash of its content
+    (``store_fingerprint``) counts and its path does not. ``model_source`` is the hash of the file that a network of
+    one's own comes from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +50,7 @@ class TrialConfig(BaseModel):
     tiles_hash: str
     sampling: SamplingConfig
     model: ModelConfig
+    model_source: str = ""
     loss: LossConfig
     training: TrialTraining
     validation: ValidationConfig

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,13 +17,15 @@ __all__ = ["describe_environment"]
 _PACKAGES = ("counterpoise", "torch", "numpy", "numba", "zarr", "scipy")
 
 
-def describe_environment(experiment: Path) -> dict[str, str]:
+def describe_environment(experiment: Path, *, gpus: Sequence[str]) -> dict[str, str]:
     """Describe the program, the libraries and the machine, without importing any of them.
 
     Parameters
     ----------
     experiment : Path
         The experiment's file, for the command that repeats the run.
+    gpus : sequence of str
+        Names of the GPUs that were found.
 
     Returns
     -------
@@ -32,7 +35,7 @@ def describe_environment(experiment: Path) -> dict[str, str]:
     versions = {name: _version(name) for name in _PACKAGES}
     return {
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        "repeat": f"counterpoise run {shlex.quote(experiment.name)}",
+        "repeat": f"counterpoise run {shlex.quote(str(experiment))}",
         "command": shlex.join(["counterpoise", *sys.argv[1:]]),
         **versions,
         "commit": _commit(),
@@ -40,6 +43,7 @@ def describe_environment(experiment: Path) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": str(os.cpu_count()),
+        "gpus": ", ".join(gpus) or "none",
     }
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from counterpoise.records.atomic import read_json, write_atomically, write_json
+from counterpoise.errors import RunFolderError
+from counterpoise.records.atomic import read_json, read_lines, write_atomically, write_json
+from counterpoise.records.layout import TrialFolder
 
 __all__ = [
     "ArmRecord",
@@ -21,6 +23,7 @@ __all__ = [
     "TrialState",
     "TrialStatus",
     "ValidationCounts",
+    "read_epochs",
 ]
 
 RECORD_VERSION = 1
@@ -138,8 +141,43 @@ class TrialStatus:
             content = read_json(file)
         except (OSError, ValueError, TypeError):
             return cls("waiting")
-        content.pop("version")
-        return cls(**content)
+        known = {field.name for field in fields(cls)}
+        if content.get("state") not in get_args(TrialState):
+            return cls("waiting")
+        return cls(**{key: value for key, value in content.items() if key in known})
+
+    @classmethod
+    def of(cls, folder: TrialFolder) -> Self:
+        """Read a trial's status and check it against its scores: a finished trial has a record of every epoch."""
+        status = cls.read(folder.status)
+        if status.state != "finished":
+            return status
+        try:
+            epochs = [record.epoch for record in read_epochs(folder)]
+        except RunFolderError as error:
+            return replace(status, state="failed", reason=error.problem)
+        if epochs != list(range(1, status.epochs + 1)):
+            return replace(status, state="failed", reason=f"{folder.metrics.name} lacks some epochs")
+        return status
+
+
+def read_epochs(folder: TrialFolder) -> tuple[EpochRecord, ...]:
+    """Read the epochs of a trial; a torn last line is left out.
+
+    Raises
+    ------
+    RunFolderError
+        If a line is not the record of an epoch.
+    """
+    try:
+        return tuple(EpochRecord.from_line(line) for line in read_lines(folder.metrics))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunFolderError(
+            f"{folder.metrics} is damaged",
+            expected="one JSON object per line, each the record of an epoch",
+            found=str(error).splitlines()[0],
+            remedy="run the experiment again: this trial starts from the beginning",
+        ) from error
 
 
 @dataclass(frozen=True)

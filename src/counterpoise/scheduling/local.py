@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import FrameType
 
@@ -41,8 +41,17 @@ class Outcome:
 
 @dataclass
 class _Job:
+    """A trial, how often it was started, and why it failed last (kept here too: its disk may be full)."""
+
     folder: TrialFolder
     attempts: int = 0
+    failure: str = ""
+
+    def status(self) -> TrialStatus:
+        status = TrialStatus.of(self.folder)
+        if status.state != "finished" and self.failure:
+            return replace(status, state="failed", reason=status.reason or self.failure)
+        return status
 
 
 @dataclass
@@ -84,7 +93,7 @@ def run_trials(
         On Ctrl-C or SIGTERM, after the trial processes have ended. A later call continues where they were.
     """
     jobs = [_Job(folder) for folder in trials]
-    waiting = deque(job for job in jobs if TrialStatus.read(job.folder.status).state != "finished")
+    waiting = deque(job for job in jobs if job.status().state != "finished")
     free, running = deque(slots), list[_Running]()
     with _stop_requested() as stop:
         try:
@@ -96,22 +105,21 @@ def run_trials(
                     running.remove(item)
                     free.append(item.slot)
                     _settle(item.job, item.process.returncode)
-                    state = TrialStatus.read(item.job.folder.status).state
-                    if state != "finished" and item.job.attempts <= retries:
+                    if item.job.status().state != "finished" and item.job.attempts <= retries:
                         waiting.append(item.job)
                 on_change()
                 if stop:
                     raise StoppedError
         finally:
             _end(running)
-    return tuple(Outcome(job.folder, TrialStatus.read(job.folder.status), job.attempts) for job in jobs)
+    return tuple(Outcome(job.folder, job.status(), job.attempts) for job in jobs)
 
 
 def _start(job: _Job, slot: Slot) -> _Running:
     job.attempts += 1
     before = TrialStatus.read(job.folder.status)
     if before.state != "waiting":  # what an earlier attempt left must not pass for what becomes of this one
-        replace(before, state="waiting", reason="").write(job.folder.status)
+        _write_status(job.folder, replace(before, state="waiting", reason=""))
     command = [sys.executable, "-m", "counterpoise", "trial", str(job.folder.path)]
     command += ["--device", slot.device, "--threads", str(slot.threads)]
     with job.folder.log.open("ab") as log:
@@ -131,17 +139,26 @@ def _start(job: _Job, slot: Slot) -> _Running:
 
 def _settle(job: _Job, code: int) -> None:
     """Make the status say what became of a process that ended without saying so itself (killed, crashed at import)."""
-    status = TrialStatus.read(job.folder.status)
-    if status.state in {"finished", "failed"} and (code == 0) == (status.state == "finished"):
+    job.failure = ""
+    status = TrialStatus.of(job.folder)
+    if status.state == "finished" and code == 0:
         return
-    reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    reason = f"{reason}; {job.folder.log.name} says: {_last_line(job.folder)}"
-    replace(status, state="failed", reason=reason, updated=time.time()).write(job.folder.status, durable=True)
+    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    job.failure = f"{how}; {job.folder.log.name} says: {_last_words(job.folder)}"
+    if status.state != "failed":
+        _write_status(job.folder, replace(status, state="failed", reason=job.failure, updated=time.time()))
 
 
-def _last_line(folder: TrialFolder) -> str:
-    lines = folder.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "nothing"
+def _write_status(folder: TrialFolder, status: TrialStatus) -> None:
+    """Write a trial's status; a full disk must not take the other trials down, and the runner knows it anyway."""
+    with suppress(OSError):
+        status.write(folder.status, durable=True)
+
+
+def _last_words(folder: TrialFolder) -> str:
+    """Find the line of a log that says most: the last that names an error, else the last."""
+    lines = folder.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"]
+    return next((line for line in reversed(lines) if "Error: " in line), lines[-1]).strip()
 
 
 def _end(running: Sequence[_Running]) -> None:
@@ -157,7 +174,7 @@ def _end(running: Sequence[_Running]) -> None:
             item.process.wait()
         status = TrialStatus.read(item.job.folder.status)
         if status.state == "running":
-            replace(status, state="waiting", reason="stopped").write(item.job.folder.status)
+            _write_status(item.job.folder, replace(status, state="waiting", reason="stopped"))
 
 
 def _signal(item: _Running, number: signal.Signals) -> None:

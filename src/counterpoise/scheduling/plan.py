@@ -87,6 +87,8 @@ def _make_slot(number: int, gpus: tuple[Gpu, ...], threads: int) -> Slot:
     )
     # zarr and its codecs start threads of their own otherwise.
     limits += (("BLOSC_NTHREADS", "1"),)
+    # Threads that wait for each other by spinning starve the other slots of a busy machine.
+    limits += (("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0"))
     if not gpus:
         return Slot(f"cpu-{number}", "cpu", threads, limits)
     gpu = gpus[number % len(gpus)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import numpy as np
 
 from counterpoise.data.crops import CropSet, load_crops
 from counterpoise.data.placement import PatchReach
-from counterpoise.errors import DatasplitError, RunFolderError
+from counterpoise.errors import ConfigError, DatasplitError, RunFolderError
 from counterpoise.experiment.arms import Arm, find_arms
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
@@ -115,6 +117,7 @@ def prepare_run(
     crop_set = load_crops(experiment.data.datasplit, experiment.data.classes)
     _require_both_splits(crop_set)
     _require_writable(run.path)
+    _require_own_folder(run)
     request = store_request(experiment, crop_set)
     store = open_or_build(request, experiment.data.store, workers=hardware.cores, on_voxels=on_store(request))
     table = store.frequencies()
@@ -133,12 +136,18 @@ def prepare_run(
         for arm in running
     }
     unscored = [
+        f"no validation crop annotates {name}: it has no score, and the mean leaves it out"
+        for name in table.classes
+        if table.total(name, "validate").known == 0
+    ]
+    unscored += [
         f"{name} has no positive voxel in the validation crops: its Dice there is 0 or missing"
         for name in table.empty_classes("validate")
+        if table.total(name, "validate").known > 0
     ]
     notes = (*store.notes, *unscored, *left_out, *about_arms)
     _refuse_another_experiment(run, configs)
-    _write_run(run, experiment, source, table, arms, tiles, configs, notes, statistics)
+    _write_run(run, experiment, source, table, arms, tiles, configs, notes, statistics, hardware)
     return PreparedRun(run, machine, store, table, arms, tiles, tuple(configs), notes)
 
 
@@ -155,10 +164,11 @@ def _trial_config(
         classes=experiment.data.classes,
         class_weights=dict(arm.weights.weights),
         store=store.path,
-        store_fingerprint=store.fingerprint,
+        store_fingerprint=store.content_hash(),
         tiles_hash=tiles.hash(),
         sampling=experiment.sampling,
         model=experiment.model,
+        model_source=_source_hash(experiment.model.name),
         loss=experiment.loss,
         training=TrialTraining(**training),
         validation=experiment.validation,
@@ -186,6 +196,40 @@ def _require_writable(folder: Path) -> None:
             found=f"{nearest} is a file" if nearest.is_file() else f"no permission to write in {nearest}",
             remedy="choose another place with [run] folder = ... in the experiment",
         )
+
+
+def _require_own_folder(run: RunFolder) -> None:
+    """Refuse a folder that holds something else: results must not be strewn over somebody's files."""
+    if not run.path.exists() or run.weights.exists():
+        return
+    ours = {"trials", ".lock"}
+    foreign = sorted(path.name for path in run.path.iterdir() if path.name not in ours)
+    if foreign:
+        raise RunFolderError(
+            f"{run.path} is in use",
+            expected="a new or empty folder, or one that an earlier run left",
+            found=", ".join(foreign[:5]) + (", ..." if foreign[5:] else ""),
+            remedy="name another folder with [run] folder = ... in the experiment",
+        )
+
+
+def _source_hash(model: str) -> str:
+    """Hash the file a network of one's own comes from, so that changed code is another experiment."""
+    module, _, name = model.partition(":")
+    if not name:
+        return ""
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        raise ConfigError(
+            f"model {model!r} cannot be found",
+            expected="module:callable, a Python file beside the experiment or an installed package",
+            found=f"no module {module!r}",
+            remedy="check the spelling, and that the module is on PYTHONPATH",
+        )
+    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
 
 
 def _refuse_another_experiment(run: RunFolder, configs: dict[TrialFolder, TrialConfig]) -> None:
@@ -228,10 +272,12 @@ def _write_run(
     configs: dict[TrialFolder, TrialConfig],
     notes: tuple[str, ...],
     statistics: ClassStatistics,
+    hardware: Hardware,
 ) -> None:
     run.path.mkdir(parents=True, exist_ok=True)
     write_text(run.config, source.read_text(encoding="utf-8"))
-    write_json(run.environment, describe_environment(source))
+    if not run.environment.exists():  # what trained the first trials, not who looked last
+        write_json(run.environment, describe_environment(source, gpus=[gpu.name for gpu in hardware.gpus]))
     write_json(run.frequencies, table.to_json(reference_weights(experiment.arms.strategies, statistics)))
     write_json(run.tiles, tiles.document())
     summaries = {find_strategy(name).name: find_strategy(name).summary for name in experiment.arms.strategies}

@@ -249,7 +249,7 @@ def _decode(
         raw[place] = item.raw.read(block)
         on_voxels(block.voxels)
     for words in (present, unknown):
-        if words.any():  # left by an interrupted build; a fresh file stays sparse where nothing is set
+        if words.any():  # left by an interrupted build
             words[...] = 0
     counts: dict[str, ClassCount] = {}
     for name, label in item.labels.items():
@@ -376,7 +376,12 @@ def _map_array(file: Path, size: int, dtype: np.dtype[np.generic]) -> np.memmap:
             if array.shape == (size,) and array.dtype == dtype:
                 return array
             file.unlink()
-    return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(size,))
+    array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(size,))
+    if hasattr(os, "posix_fallocate"):
+        # Writing to a mapped page for which the disk has no room kills the process; asking for the room is an error.
+        with file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    return array
 
 
 def _sync(file: Path) -> None:

@@ -6,7 +6,7 @@ A store is a folder of plain files::
     raw.npy       uint8, all crops' raw blocks one after the other, each in z, y, x order
     present.npy   one word per label voxel: bit c is set where class c is present
     unknown.npy   one word per label voxel: bit c is set where class c is not known although the crop annotates it;
-                  absent if no crop has such voxels (the file is sparse where a crop has none)
+                  absent if no crop has such voxels
 
 Which classes a crop annotates is one word in the index: known = annotated and not unknown. Bit c belongs to the
 c-th requested class; words are 8, 16, 32 or 64 bits wide.
@@ -14,6 +14,7 @@ c-th requested class; words are 8, 16, 32 or 64 bits wide.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -123,6 +124,18 @@ class VoxelStore:
             known: np.ndarray = annotated & ~_view(self.unknown, crop.label_offset, crop.label_grid.shape)
             return known
         return np.full(crop.label_grid.shape, annotated)
+
+    def content_hash(self) -> str:
+        """Hash what can change a training: classes, grids and voxels of every crop, wherever they came from.
+
+        Moving the data or copying it keeps this hash; the store's name (its fingerprint) changes with both.
+        """
+        crops = [
+            {key: value for key, value in to_index(crop).items() if key not in ("raw_offset", "label_offset", "counts")}
+            for crop in self.crops
+        ]
+        content = json.dumps([STORE_VERSION, self.classes, self.voxel_size_nm, crops], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def damaged_crops(self) -> list[str]:
         """Compare every block with its checksum and name the crops that differ."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ __all__ = ["load_checkpoint", "save_checkpoint"]
 
 def save_checkpoint(file: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically; whoever reads it meets the old one or the new one, never half of one."""
-    write_atomically(file, lambda stream: torch.save(content, stream))
+    buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
+    torch.save(content, buffer)
+    write_atomically(file, lambda stream: stream.write(buffer.getbuffer()))
 
 
 def load_checkpoint(file: Path) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from tensorboardX import SummaryWriter
@@ -16,9 +17,9 @@ from counterpoise.errors import RunFolderError, StoreError
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.lock import only_one_process
 from counterpoise.metrics.dice import dice_score, mean_score
-from counterpoise.records.atomic import append_line, read_lines, write_atomically
+from counterpoise.records.atomic import append_line, write_text
 from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import EpochRecord, TrialStatus, ValidationCounts
+from counterpoise.records.schema import EpochRecord, TrialStatus, ValidationCounts, read_epochs
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.store import VoxelStore, open_store
@@ -68,13 +69,13 @@ def run_trial(
         With the trial's status set to failed and the reason in it.
     """
     files = TrialFolder(folder)
-    TrialConfig.read(files.config)
+    open_device(device, TrialConfig.read(files.config).training.precision)  # a slip in the command harms no trial
     with only_one_process(folder, "trains", patience_s=_PATIENCE_S):
         return _run_trial(files, device, threads, say, on_step)
 
 
 def _run_trial(files: TrialFolder, device: str, threads: int, say: Say, on_step: OnStep) -> TrialStatus:
-    before = TrialStatus.read(files.status)
+    before = TrialStatus.of(files)
     if before.state == "finished":
         say(f"{files.path}: finished before, nothing to do")
         return before
@@ -258,39 +259,51 @@ class _Trial:
         }
 
     def _resume(self) -> None:
-        """Continue after the last finished epoch, if its checkpoint is whole and of this very trial."""
+        """Continue after the last finished epoch, if its checkpoint is whole and the records before it are there."""
         file = self.folder.last_checkpoint
         content = load_checkpoint(file) if file.exists() else None
         if content is None or content.get("fingerprint") != self.config.fingerprint():
             if file.exists():
                 self._say("The checkpoint is damaged or of another experiment: starting from the beginning")
-            self._forget_after(0)
+            self._keep_records([], [])
+            return
+        progress = _Progress(**content["progress"])
+        records = self._records_until(progress.epoch)
+        if records is None:
+            self._say("Records of finished epochs are missing or damaged: starting from the beginning")
+            self._keep_records([], [])
             return
         self._trainer.restore(content["trainer"])
-        self._progress = _Progress(**content["progress"])
-        self._forget_after(self._progress.epoch)
-        self._say(f"Resuming after epoch {self._progress.epoch}/{self.config.training.epochs}")
+        self._progress = progress
+        self._keep_records(*records)
+        self._say(f"Resuming after epoch {progress.epoch}/{self.config.training.epochs}")
 
-    def _forget_after(self, epoch: int) -> None:
-        """Drop records of epochs that no checkpoint vouches for: they are trained again."""
-        lines = [line for line in read_lines(self.folder.metrics) if line["epoch"] <= epoch]
-        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        write_atomically(self.folder.metrics, lambda stream: stream.write(text.encode()))
-        validated = sum(line["dice_mean"] is not None or bool(line["counts"]) for line in lines)
-        self._counts = (
-            list(ValidationCounts.read(self.folder.counts).counts[:validated])
-            if validated and self.folder.counts.exists()
-            else []
-        )
+    def _records_until(self, epoch: int) -> tuple[list[EpochRecord], list[np.ndarray]] | None:
+        """Read records and counts of epochs 1 to ``epoch``; None unless all of them are there."""
+        try:
+            records = [record for record in read_epochs(self.folder) if record.epoch <= epoch]
+            validated = sum(bool(record.counts) for record in records)
+            counts = list(ValidationCounts.read(self.folder.counts).counts[:validated]) if validated else []
+        except (RunFolderError, OSError, ValueError, KeyError, BadZipFile):
+            return None
+        whole = [record.epoch for record in records] == list(range(1, epoch + 1)) and len(counts) == validated
+        return (records, counts) if whole else None
+
+    def _keep_records(self, records: list[EpochRecord], counts: list[np.ndarray]) -> None:
+        """Drop what no checkpoint vouches for: those epochs are trained again."""
+        text = "".join(json.dumps(record.__dict__, allow_nan=False) + "\n" for record in records)
+        write_text(self.folder.metrics, text)
+        self._counts = counts
 
 
 def _open_store(config: TrialConfig) -> VoxelStore:
     store = open_store(config.store)
-    if store.fingerprint != config.store_fingerprint:
+    found = store.content_hash()
+    if found != config.store_fingerprint:
         raise StoreError(
             f"the voxel store at {config.store} is not the one this trial was planned on",
-            expected=f"fingerprint {config.store_fingerprint[:16]}",
-            found=store.fingerprint[:16],
+            expected=f"the content with the hash {config.store_fingerprint[:16]}",
+            found=found[:16],
             remedy="run the experiment again: `counterpoise run` plans on the store as it is now",
         )
     return store

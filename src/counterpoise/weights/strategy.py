@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -197,6 +198,14 @@ def derive_weights(
         except NotApplicableError as reason:
             notes.append(f"{strategy.name} is left out: {reason}")
             continue
+        except Exception as error:  # a user's own code may raise anything; whose it is and where is what helps
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigError(
+                f"strategy {name} failed",
+                expected="one number per class",
+                found=f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})",
+                remedy="correct the function; it is called with a ClassStatistics",
+            ) from error
         raw = _as_numbers(returned)
         low, high = strategy.bounds
         weights = np.clip(raw, low, high)

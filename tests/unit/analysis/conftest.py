@@ -36,7 +36,8 @@ def _write_trial(
     folder.path.mkdir(parents=True)
     for number, (nuc, pm) in enumerate(scores, start=1):
         append_line(folder.metrics, _epoch(number, nuc, pm).__dict__)
-    TrialStatus(state, reason="out of memory" if state == "failed" else "").write(folder.status)
+    reason = "out of memory" if state == "failed" else ""
+    TrialStatus(state, len(scores), len(scores), reason=reason).write(folder.status)
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def write_trial(small_store: VoxelStore, tmp_path: Path) -> WriteTrial:
                 "classes": PHANTOM_CLASSES,
                 "class_weights": dict.fromkeys(PHANTOM_CLASSES, 1.0),
                 "store": small_store.path,
-                "store_fingerprint": small_store.fingerprint,
+                "store_fingerprint": small_store.content_hash(),
                 "tiles_hash": list_tiles(plan, small_store, cap=tables["validation"]["tiles_per_crop"]).hash(),
                 **tables,
             }

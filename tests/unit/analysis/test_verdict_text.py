@@ -1,0 +1,165 @@
+"""What is printed: every figure of the verdict, in words, and nothing that was not found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from counterpoise.analysis.counts import CountTable, RunCell, RunState
+from counterpoise.analysis.verdict import judge
+from counterpoise.analysis.verdict_text import verdict_as_json, verdict_lines, verdict_sentence
+
+
+def make_table(
+    gains: tuple[float, ...] = (0.0, 0.05, 0.0),
+    *,
+    seeds: int = 4,
+    crops: int = 12,
+    noise: float = 0.005,
+    lost: dict[tuple[int, int], RunState] | None = None,
+) -> CountTable:
+    """Make arms over two classes, the second present in two crops only."""
+    rng = np.random.default_rng(6)
+    arms, states = len(gains), lost or {}
+    dice = 0.6 + np.array(gains)[:, None, None] + rng.normal(0, noise, (arms, seeds, 1))
+    dice = dice + rng.normal(0, 0.05, crops) + rng.normal(0, 0.01, (arms, seeds, crops))
+    hits = np.rint(1e5 * dice)
+    nuc = np.stack([hits, 1e5 - hits, 1e5 - hits], -1)
+    golgi = np.where(np.arange(crops)[:, None] < 2, nuc, 0.0)
+    counts = np.stack([nuc, golgi], axis=3)
+    names = ("weight_uniform", "weight_sqrt_inv", "weight_inv_freq", "weight_manual")[:arms]
+    for cell in states:
+        counts[cell] = np.nan
+    cells = tuple(
+        tuple(
+            RunCell(name, s, states.get((a, s), "finished"), "training diverged" if (a, s) in states else "")
+            for s in range(seeds)
+        )
+        for a, name in enumerate(names)
+    )
+    crop_names = tuple(f"jrc_{g % 3}/crop{g}" for g in range(crops))
+    return CountTable(
+        names,
+        "weight_uniform",
+        tuple(range(seeds)),
+        crop_names,
+        ("nuc", "golgi_mem"),
+        counts,
+        cells,
+        copies={"weight_effective_num": "weight_uniform"},
+        tiles_hash="3fa9",
+    )
+
+
+def printed(table: CountTable) -> str:
+    return "\n".join(verdict_lines(judge(table)))
+
+
+def test_every_part_of_the_science_note_is_printed() -> None:
+    verdict = judge(make_table())
+    text = "\n".join(verdict_lines(verdict))
+    for part in (
+        "Question   which weighting gives the best Dice?  baseline: weight_uniform",
+        "margin that matters to you: 0.010",
+        "12 validation crops (effective 12.0), 3 data sets, fixed list 3fa9",
+        "1 classes scored, 1 not scorable: golgi_mem (positives in 2)",
+        "3 arms x 4 seeds = 12 trainings, 12 finished",
+        "moves the score by ±0.00",
+        f"Differences below {verdict.visible_difference:.3f} cannot be seen",
+        "95% range (all together)",
+        "better, by at least the margin",
+        "Cannot be told apart from the best: weight_sqrt_inv (1 of 3).",
+        "P(weight_sqrt_inv beats weight_uniform in one fresh run): 1.00",
+        "Use weight_sqrt_inv:",
+        "Holds for: new crops like these, this split, this model and schedule.",
+        "weight_effective_num has the weights of weight_uniform: not trained",
+        "Exploratory, not corrected",
+    ):
+        assert part in text, part
+    best = verdict.arm("weight_sqrt_inv")
+    row = next(line for line in text.splitlines() if line.startswith("weight_sqrt_inv"))
+    assert best.comparison is not None
+    for figure in (best.score, best.iou, best.crop_dice):
+        assert f"{figure:.3f}" in row
+    assert f"[{best.comparison.low:+.3f}, {best.comparison.high:+.3f}]" in row
+
+
+def test_rows_follow_the_score_and_columns_stand_below_their_titles() -> None:
+    lines = printed(make_table()).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("arm "))
+    head, rows = lines[start], lines[start + 1 : start + 4]
+    assert rows[0].startswith("weight_sqrt_inv")
+    scores = [float(row[head.index("Dice") :].split()[0]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_undecided_and_keep_the_baseline_are_answers() -> None:
+    verdict = judge(make_table((0.0, 0.001, 0.0), noise=0.02))
+    text = "\n".join(verdict_lines(verdict))
+    assert "undecided" in text
+    assert verdict_sentence(verdict).startswith("Keep weight_uniform: no evidence that weighting helps.")
+    assert "could not have been seen" in verdict_sentence(verdict)
+    assert "seeds each" in text
+
+
+def test_where_crops_set_the_limit_no_number_of_seeds_is_promised() -> None:
+    table = make_table((0.0, 0.0, 0.0), noise=0.001)
+    rng = np.random.default_rng(1)
+    counts = table.counts.copy()
+    shift = np.rint(rng.normal(0, 8000, (3, 1, 12)))
+    counts[..., 0, 0] += shift
+    counts[..., 0, 1] -= shift
+    counts[..., 0, 2] -= shift
+    assert "takes more of them" in printed(replace(table, counts=counts))
+
+
+def test_equal_within_the_margin_is_said() -> None:
+    sentence = verdict_sentence(judge(make_table((0.0, 0.0, -0.05), noise=0.0005)))
+    assert sentence.startswith("Keep weight_uniform")
+    assert "every other arm is worse, or the same within 0.01" in sentence
+
+
+def test_fewer_than_three_seeds_show_scores_and_claim_nothing() -> None:
+    text = printed(make_table(seeds=2))
+    assert "No verdict: needs 3 seeds" in text
+    assert "no verdict" in text
+    assert "0.6" in text
+    for claim in ("better", "worse", "undecided", "Cannot be told apart", "Holds for", "[+", "[-"):
+        assert claim not in text
+    single = printed(make_table(seeds=1))
+    assert "unknown: it needs two seeds" in single
+
+
+def test_lost_runs_are_listed_with_what_becomes_of_them() -> None:
+    text = printed(make_table(lost={(1, 0): "diverged", (2, 1): "failed", (2, 3): "unfinished"}))
+    assert "12 trainings, 9 finished, 1 diverged, 1 failed, 1 unfinished" in text
+    assert "weight_sqrt_inv, seed 0: diverged (training diverged); counts as a result" in text
+    assert "weight_inv_freq, seed 1: failed (training diverged); run the same seed again" in text
+    assert "* weight_sqrt_inv: unstable 1 of 4; not eligible." in text
+
+
+def test_few_crops_and_controls_are_said() -> None:
+    text = printed(replace(make_table(crops=4), controls={"weight_inv_freq": "weight_uniform"}))
+    assert "Holds for: these validation crops only (effective 4.0, fewer than 5" in text
+    assert "* weight_inv_freq: a control" in text
+    assert "A ' marks a class" in text
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_json_holds_the_same_and_no_nan(seeds: int) -> None:
+    verdict = judge(make_table(seeds=seeds, lost={(0, 0): "failed"} if seeds > 1 else None))
+    document = json.loads(json.dumps(verdict_as_json(verdict), allow_nan=False))
+    assert document["sentence"] == verdict_sentence(verdict)
+    assert [arm["name"] for arm in document["arms"]] == [arm.name for arm in verdict.arms]
+    assert document["recommendation"]["arm"] == verdict.recommendation.arm
+    assert document["settings"]["margin"] == 0.01
+    if seeds > 1:
+        best = verdict.arm("weight_sqrt_inv").comparison
+        assert best is not None
+        entry = next(arm for arm in document["arms"] if arm["name"] == "weight_sqrt_inv")
+        assert entry["comparison"]["low"] == best.low
+    else:
+        assert document["visible_difference"] is None
