@@ -41,15 +41,15 @@ class World:
     prevalence: tuple[float, ...] = (0.12, 0.02, 0.018, 0.003, 0.002)
     annotated: tuple[float, ...] = (0.90, 0.95, 0.95, 0.85, 0.85)
     empty: tuple[float, ...] = (0.15, 0.05, 0.05, 0.10, 0.35)
-    tiles: tuple[float, float] = (4.4, 0.9)
+    tiles: tuple[float, float] = (4.8, 0.9)
     """Log mean and log sd of tiles per crop; at most 64."""
     crop: float = 0.6
     seed: float = 0.015
-    run_all: float = 0.024
+    run_all: float = 0.023
     run_class: float = 0.057
     run_crop: float = 0.16
     arm_crop: float = 0.115
-    log_prevalence: float = 0.3
+    log_prevalence: float = 0.25
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ def _can_be_read(crop: Crop, experiment: Experiment) -> bool:
 
 
 def _as_option(size: Vector3) -> str:
-    return ",".join(f"{side:g}" for side in size)
+    return ",".join(f"{length:g}" for length in size)
 
 
 def _header(experiment: Experiment, file: Path) -> str:

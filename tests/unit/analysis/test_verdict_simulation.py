@@ -86,7 +86,7 @@ def test_the_power_is_that_of_the_science_note(
     tally = simulate(simulation, 300, 6, seeds, 40, gain=0.02)
     assert np.mean(tally.run_sd) == pytest.approx(0.0085, abs=0.0006)
     assert np.median(tally.half_width) == pytest.approx(half_width, rel=0.08)
-    # Its power has a standard error of 3 points from 250 repetitions, ours another 3.
-    assert np.mean(tally.found) == pytest.approx(found, abs=0.1)
-    assert np.mean(tally.excluded) == pytest.approx(excluded, abs=0.1)
+    # Its power has a standard error of 3 points from 250 repetitions, ours another 3: four of both together.
+    assert np.mean(tally.found) == pytest.approx(found, abs=0.12)
+    assert np.mean(tally.excluded) == pytest.approx(excluded, abs=0.12)
     assert np.mean(tally.kept) >= 0.99
