@@ -93,13 +93,12 @@ class Simulator:
         """Find the logit shift per class that raises the expected pooled Dice by ``gain``."""
         if gain not in self._shift:
             low, high = np.zeros(len(self.world.dice)), np.full(len(self.world.dice), 1.0)
-            state = np.random.default_rng(2024).bit_generator.state
 
             def population(shift: np.ndarray) -> np.ndarray:
-                rng = np.random.default_rng()
-                rng.bit_generator.state = state
-                counts = _draw(self.world, rng, 1, 1, 20_000, shift[None]).sum((0, 1, 2))
-                return 2 * counts[:, 0] / (2 * counts[:, 0] + counts[:, 1] + counts[:, 2])
+                same_crops = np.random.default_rng(2024)
+                counts = _draw(self.world, same_crops, 1, 1, 20_000, shift[None]).sum((0, 1, 2))
+                dice: np.ndarray = 2 * counts[:, 0] / (2 * counts[:, 0] + counts[:, 1] + counts[:, 2])
+                return dice
 
             start = population(low)
             for _ in range(25):
@@ -144,7 +143,8 @@ def _draw(world: World, rng: np.random.Generator, arms: int, seeds: int, crops: 
     false = np.where(annotated & ~present, np.rint(stray), false)
     counts = np.stack([hits, false, positives - hits], axis=-1)
     counts *= annotated[..., None]
-    return np.maximum(counts, 0)
+    np.maximum(counts, 0, out=counts)
+    return counts
 
 
 @dataclass
@@ -267,7 +267,9 @@ def as_markdown(tallies: dict[Case, Tally]) -> str:
         if case.gain:
             head = f"| {case.truth} | {case.arms} | {case.seeds} | {case.crops} "
             cells = [f"{np.median(t.half_width):.4f}", percent(t.found), percent(t.excluded), f"{np.mean(t.size):.1f}"]
-            lines.append(head + "| " + " | ".join([*cells, *map(percent, (t.kept, t.covered, t.claims))]) + " |")
+            lines.append(
+                head + "| " + " | ".join([*cells, percent(t.kept), percent(t.covered), percent(t.claims)]) + " |"
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -143,3 +143,11 @@ def test_init_needs_data_and_spares_what_is_there(command_line: CommandLine, sma
 
 def test_phantom_spares_a_folder_in_use(command_line: CommandLine, small_data: Path) -> None:
     _refused(command_line("data", "phantom", small_data), "in use")
+
+
+def test_a_byte_order_mark_is_no_fault(
+    command_line: CommandLine, write_experiment: WriteExperiment, tmp_path: Path
+) -> None:
+    experiment = write_experiment(tmp_path, tmp_path / "nowhere" / "datasplit.csv")
+    experiment.write_bytes(b"\xef\xbb\xbf" + experiment.read_bytes())
+    _refused(command_line("run", experiment), "no datasplit at")

@@ -70,3 +70,20 @@ def test_weights_says_which_arms_are_the_same(command_line: CommandLine, small_d
         "weights": {"nuc": 2.0, "pm": 2.0},
         "same_as": "weight_uniform",
     }
+
+
+def test_usage_errors_and_own_strategies_that_are_misspelt_end_with_2(
+    command_line: CommandLine, small_data: Path
+) -> None:
+    assert command_line("init", "--nonsense").returncode == 2
+    done = command_line(
+        "weights", "--datasplit", small_data / "datasplit.csv", "--classes", "nuc", "--strategies", "weight_inv_frq"
+    )
+    assert done.returncode == 2
+    assert "did you mean 'weight_inv_freq'" in done.stderr
+
+
+def test_the_quick_start_finds_its_list_of_crops(command_line: CommandLine, small_data: Path, tmp_path: Path) -> None:
+    assert command_line("init", "experiment.toml", "--data", small_data, cwd=tmp_path).returncode == 0
+    done = command_line("frequencies", "--datasplit", "datasplit.csv", "--classes", "nuc,pm", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

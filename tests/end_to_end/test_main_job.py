@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -81,7 +82,8 @@ def test_run_shows_duplicates_and_says_that_two_seeds_are_no_verdict(
 ) -> None:
     shown = finished[1].stdout
     assert "weight_effective_num has the weights of weight_uniform times 2: not trained a second time" in shown
-    assert "No verdict: needs 3 seeds, has 2." in shown
+    assert "No verdict: needs at least 3 seeds of every strategy, has 2." in shown
+    assert "4 trials on " in shown
     assert str(finished[0] / "report.html") in shown
 
 
@@ -204,3 +206,51 @@ def test_a_killed_run_leaves_no_trial_behind_and_a_second_one_meanwhile_is_refus
     while _trial_processes(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not _trial_processes(tmp_path)
+
+
+def test_a_run_interrupted_before_its_first_trial_says_stopped(
+    small_data: Path, write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    experiment = write_experiment(tmp_path, small_data / "datasplit.csv")
+    # The interruption comes from within, at a moment that no timing can miss: when the list of crops is read.
+    code = (
+        "import os, signal, sys\n"
+        "import counterpoise.scheduling.prepare as prepare\n"
+        "prepare.load_crops = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.argv = ['counterpoise', 'run', sys.argv[1]]\n"
+        "from counterpoise.cli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(experiment)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+def test_a_strategy_beside_the_experiment_is_found_and_an_ascii_terminal_does_not_crash(
+    small_data: Path, write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    strategies = 'strategies = ["weight_uniform", "mine:fourth_root"]'
+    experiment = write_experiment(tmp_path / "here", small_data / "datasplit.csv", strategies=strategies)
+    rule = "def fourth_root(statistics):\n    return statistics.frequencies ** -0.25\n"
+    (experiment.parent / "mine.py").write_text(rule, encoding="utf-8")
+    model = (
+        "from torch import nn\n\ndef net(*, slices, classes, width, depth):\n    return nn.Conv2d(slices, classes, 1)\n"
+    )
+    (experiment.parent / "nets.py").write_text(model, encoding="utf-8")
+    text = experiment.read_text(encoding="utf-8").replace("[model]", '[model]\nname = "nets:net"')
+    experiment.write_text(text, encoding="utf-8")
+    script = Path(sys.executable).with_name(
+        "counterpoise"
+    )  # unlike `python -m`, it does not look in the working folder
+    done = subprocess.run(
+        [script, "run", experiment],
+        capture_output=True,
+        timeout=300,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert b"fourth_root" in done.stdout
+    assert b"mean ? sd" in done.stdout

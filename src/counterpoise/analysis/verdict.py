@@ -56,6 +56,9 @@ __all__ = [
 NOISY_RATIO = 2.5
 """An arm that varies this many times as much as the others is flagged (science.md 2.5)."""
 
+NO_NOISE = 1e-9
+"""Scores that differ by less are the same score: no training repeats itself that well."""
+
 
 def judge(table: CountTable, settings: Settings | None = None) -> Verdict:
     """Say what the counts of a run can tell.
@@ -138,7 +141,7 @@ class _Judgement:
 
     def _find_obstacle(self) -> str:
         """Say why there can be no verdict; empty if there can."""
-        table, least = self.table, self.settings.min_seeds
+        table = self.table
         if not self.run.any():
             return "no run has finished with counts"
         if not self.scored.any():
@@ -147,11 +150,17 @@ class _Judgement:
             return "there is one arm, and nothing to compare it with"
         if self.baseline is None or not self.run[self.baseline].any():
             return f"the baseline {table.baseline} has no finished run"
-        common = (self.run & self.run[self.baseline]).sum(1)
-        most = int(np.delete(common, self.baseline).max())
+        return self._find_lack_of_seeds(self.baseline)
+
+    def _find_lack_of_seeds(self, baseline: int) -> str:
+        least = self.settings.min_seeds
+        common = (self.run & self.run[baseline]).sum(1)
+        most = int(np.delete(common, baseline).max())
         if most < least:
             return f"needs {least} seeds; the baseline and another arm have {most} finished in common"
-        return "" if self.noise is not None else "no run is left over to estimate the noise from"
+        if self.noise is None:
+            return "no run is left over to estimate the noise from"
+        return "other seeds gave the same scores: these runs are no repetitions" if self.noise.sd < NO_NOISE else ""
 
     def _eligible(self) -> Bool[np.ndarray, " arm"]:
         """Find the arms that may be best: compared with another, and never diverged (science.md 2.5)."""
@@ -299,4 +308,4 @@ def _is_noisy(spread: np.ndarray, arm: int) -> bool:
     others = others[np.isfinite(others)]
     if not others.size or not np.isfinite(spread[arm]):
         return False
-    return bool(spread[arm] > NOISY_RATIO * math.sqrt(float((others**2).mean())))
+    return bool(spread[arm] > NOISY_RATIO * max(math.sqrt(float((others**2).mean())), NO_NOISE))

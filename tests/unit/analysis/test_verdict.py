@@ -97,7 +97,7 @@ def test_equal_arms_leave_the_baseline_in_place() -> None:
 
 def test_among_arms_within_the_margin_of_the_top_the_simplest_is_recommended() -> None:
     table = make_table((0.0, 0.081, 0.08, 0.05), noise=0.003, by_crop=0.03)
-    table = replace(table, simplicity={"arm_0": 0, "arm_1": 0.9, "arm_2": 0.2, "arm_3": 0.1})
+    table = replace(table, simplicity={"arm_0": 0.0, "arm_1": 0.9, "arm_2": 0.2, "arm_3": 0.1})
     verdict = judge(table)
     assert {"arm_1", "arm_2"} <= set(verdict.best_set)
     assert "arm_0" not in verdict.best_set
@@ -252,6 +252,14 @@ def test_without_enough_there_is_no_verdict_but_the_scores_there_are(table: Coun
     assert all(math.isnan(entry.low) for arm in verdict.arms for entry in arm.classes)
     scored = any(c.scored for c in verdict.classes)
     assert all(math.isnan(arm.score) == (arm.runs == 0 or not scored) for arm in verdict.arms)
+
+
+def test_seeds_that_change_nothing_are_no_repetitions() -> None:
+    table = make_table((0.0, 0.05, 0.0))
+    copies = np.broadcast_to(table.counts[:, :1], table.counts.shape).copy()
+    verdict = judge(replace(table, counts=copies))
+    assert "no repetitions" in verdict.no_verdict
+    assert not any(arm.is_noisy for arm in verdict.arms)
 
 
 def test_a_table_without_crops_gives_no_verdict() -> None:

@@ -234,7 +234,7 @@ def test_independent_runs_agree_with_dunnett() -> None:
     scored = np.array([True])
     theta, z = pooled_scores(counts, scored), pseudo_values(counts, scored)
     # Dunnett knows no seeds: pool within arms, and give the pooled variance all the weight.
-    noise = RunNoise(float(theta.var(1, ddof=1).mean()), 4 * 5, 0.0, np.zeros((4, 6)))
+    noise = RunNoise(float(theta.var(1, ddof=1).mean()), 20.0, 0.0, np.zeros((4, 6)))
     pairs = compare_pairs(theta, z, noise, 5.0, scope="this", prior_df=1e9)
     low, high = intervals(pairs, 0, alpha=ALPHA, comparisons=3)
     stock = stats.dunnett(*theta[1:], control=theta[0], rng=np.random.default_rng(0))
@@ -347,7 +347,7 @@ def test_seeds_to_decide_give_the_power_that_was_asked_for() -> None:
 def test_a_plan_shows_the_half_widths_of_the_science_note() -> None:
     # 2.6: 0.021, 0.017 and 0.0145 for 3, 5 and 8 seeds of 6 arms; the crops' part is 0.0031.
     for seeds, expected in ((3, 0.021), (5, 0.017), (8, 0.0145)):
-        plan = plan_precision(arms=6, seeds=seeds, run_sd=0.0085, crop_sd=0.0031 * math.sqrt(40), crops=40)
+        plan = plan_precision(arms=6, seeds=seeds, run_sd=0.0085, crop_sd=0.0031 * math.sqrt(40), crops=40.0)
         assert plan.half_width == pytest.approx(expected, rel=0.12)
         assert plan.detectable > plan.half_width
     with_pairing = plan_precision(arms=6, seeds=5, run_sd=0.0085, seed_share=0.5)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from counterpoise.cli.init import write_experiment
+from counterpoise.data.datasplit import read_datasplit
+from counterpoise.errors import ClassNameError, ConfigError, CounterpoiseError, VoxelSizeError
+from counterpoise.experiment.config import load_experiment
+
+DEFAULTS: dict[str, Any] = {
+    "datasplit": None,
+    "classes": (),
+    "voxel_size": None,
+    "preset": "classic",
+    "validation_fraction": 0.15,
+    "seed": 0,
+    "force": False,
+}
+
+
+def init(file: Path, phantom: Path, **changes: Any) -> None:
+    write_experiment(file, **({"data": phantom.parent} | DEFAULTS | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "hint"),
+    [
+        ({"classes": ["nuk"]}, ClassNameError, "did you mean 'nuc'"),
+        ({"classes": ["nuc", "nuc"]}, ClassNameError, "asked for twice"),
+        ({"preset": "clasic"}, ConfigError, "did you mean 'classic'"),
+        ({"voxel_size": "8,8"}, ConfigError, "three numbers: z,y,x in nm"),
+        ({"voxel_size": "8,8,nan"}, ConfigError, "three numbers: z,y,x in nm"),
+        ({"voxel_size": "1,1,1"}, VoxelSizeError, "no level near"),
+        ({"validation_fraction": 0.0}, ConfigError, "above 0 and below 1"),
+        ({"validation_fraction": 1.0}, ConfigError, "above 0 and below 1"),
+        ({"validation_fraction": float("nan")}, ConfigError, "above 0 and below 1"),
+    ],
+)
+def test_a_refused_init_writes_nothing(
+    phantom: Path, tmp_path: Path, changes: dict[str, Any], kind: type[CounterpoiseError], hint: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        init(tmp_path / "new" / "experiment.toml", phantom, **changes)
+    assert hint in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_of_crops_is_never_overwritten_and_the_same_one_is_used_again(phantom: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my experiment.toml"
+    taken = tmp_path / "datasplit.csv"
+    taken.write_text("mine", encoding="utf-8")
+    used = []
+    for seed in (0, 0, 1, 2):
+        init(file, phantom, seed=seed, force=True)
+        used.append(load_experiment(file).data.datasplit)
+    name = "my experiment-datasplit"
+    assert [path.name for path in used] == [f"{name}.csv", f"{name}.csv", f"{name}-2.csv", f"{name}-3.csv"]
+    assert taken.read_text(encoding="utf-8") == "mine"
+    assert len({read_datasplit(path) for path in used}) == 3
+
+
+def test_a_folder_name_with_quotes_survives(phantom: Path, tmp_path: Path) -> None:
+    file = tmp_path / 'a "b" \\ c' / "experiment.toml"
+    init(file, phantom)
+    assert load_experiment(file).data.datasplit == file.parent / "datasplit.csv"
+
+
+def test_a_voxel_size_that_some_crop_does_not_have_gives_way_to_its_own(
+    tmp_path: Path, add_crop: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = [{"values": np.ones((8, 24, 24), np.uint8), "size": (40.0, 4.0, 4.0)}]
+    label = [{"values": np.ones((4, 8, 8), np.uint8), "size": (40.0, 4.0, 4.0)}]
+    add_crop(tmp_path, "crop1", {"nuc": label}, raw)
+    listed = add_crop(tmp_path, "crop2", {"pm": label}, raw, split="validate")
+    file = tmp_path / "experiment.toml"
+    write_experiment(file, **(DEFAULTS | {"data": None, "datasplit": listed}))
+    assert load_experiment(file).data.voxel_size_nm == (40.0, 4.0, 4.0)
+    errors = capsys.readouterr().err
+    assert "d/crop1 cannot be read at 8,8,8 nm" in errors
+    assert "no validation crop annotates nuc" in errors
