@@ -9,6 +9,8 @@ from typing import Protocol
 
 from counterpoise.analysis.formats import write_csv
 from counterpoise.analysis.table import Results, load_results
+from counterpoise.analysis.verdict_text import judge_run
+from counterpoise.analysis.verdict_types import Verdict
 from counterpoise.experiment.config import load_experiment
 from counterpoise.lock import only_one_process
 from counterpoise.report import write_report
@@ -43,6 +45,7 @@ class FinishedRun:
     prepared: PreparedRun
     outcomes: tuple[Outcome, ...]
     results: Results
+    verdict: Verdict
     report: Path
 
     @property
@@ -64,7 +67,7 @@ def run_experiment(source: Path, observer: Observer) -> FinishedRun:
     Returns
     -------
     FinishedRun
-        With ``results.csv`` and ``report.html`` written, also if some trials failed.
+        With ``results.csv``, ``verdict.json`` and ``report.html`` written, also if some trials failed.
 
     Raises
     ------
@@ -88,4 +91,5 @@ def run_experiment(source: Path, observer: Observer) -> FinishedRun:
             observer.trials_ended(prepared)
         results = load_results(prepared.run)
         write_csv(results)
-        return FinishedRun(prepared, outcomes, results, write_report(prepared.run))
+        verdict = judge_run(prepared.run)
+        return FinishedRun(prepared, outcomes, results, verdict, write_report(prepared.run))

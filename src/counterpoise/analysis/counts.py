@@ -114,7 +114,7 @@ class CountTable:
         return tuple(dict.fromkeys(crop.split("/", 1)[0] for crop in self.crops))
 
     def by_data_set(self) -> CountTable:
-        """Sum crops of a data set: the table for questions about unseen data sets (science.md 2.1)."""
+        """Sum crops of a data set: the table for questions about unseen data sets (docs/verdict.md)."""
         sets = self.data_sets
         member = np.array([[crop.split("/", 1)[0] == name for crop in self.crops] for name in sets], float)
         counts = np.einsum("dg,asgck->asdck", member.reshape(len(sets), len(self.crops)), self.counts)

@@ -49,7 +49,7 @@ ByPair = Float[np.ndarray, "arm arm"]
 Floats = np.ndarray | float
 
 PRIOR_DF = 8.0
-"""Weight, in degrees of freedom, of the pooled variance in a pair's own (science.md 2.3, step 2; Smyth 2004)."""
+"""Weight, in degrees of freedom, of the pooled variance in a pair's own (docs/verdict.md, step 2; Smyth 2004)."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RunNoise:
     df : float
         Its degrees of freedom.
     seed_share : float
-        Share of a run's variance that all arms of a seed have in common (rho of science.md 2.7), in [0, 1].
+        Share of a run's variance that all arms of a seed have in common (rho), in [0, 1].
     residuals : float array, shape (arms, seeds)
         NaN where there is no run.
     """

@@ -1,4 +1,4 @@
-"""What a design can show, before or after training: half-widths, detectable differences, seeds (science.md 2.8)."""
+"""What a design can show, before or after training: half-widths, detectable differences, seeds (docs/verdict.md)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def finished_runs(counts: Counts) -> Bool[np.ndarray, "arm seed"]:
 
 
 def scorable_classes(counts: Counts, min_crops: int) -> Bool[np.ndarray, " class_"]:
-    """Find the classes with positives in enough crops to be scored (science.md 2.2).
+    """Find the classes with positives in enough crops to be scored (docs/verdict.md).
 
     The annotation is the same for every run, so any finished run tells; without one no class is scorable.
     """
@@ -57,7 +57,7 @@ def positive_crops(counts: Counts) -> Bool[np.ndarray, "crop class_"]:
 def pooled_scores(
     counts: Counts, scored: Bool[np.ndarray, " class_"], *, metric: Literal["dice", "iou"] = "dice"
 ) -> RunScores:
-    r"""Score every run from counts pooled over crops, theta[a, s] (science.md 2.2 and step 1).
+    r"""Score every run from counts pooled over crops, theta[a, s] (docs/verdict.md and step 1).
 
     .. math:: D_c = 2 \sum_g TP / (2 \sum_g TP + \sum_g FP + \sum_g FN), \qquad \theta = \mathrm{mean}_c D_c
 

@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 NOISY_RATIO = 2.5
-"""An arm that varies this many times as much as the others is flagged (science.md 2.5)."""
+"""An arm that varies this many times as much as the others is flagged (docs/verdict.md)."""
 
 NO_NOISE = 1e-9
 """Scores that differ by less are the same score: no training repeats itself that well."""
@@ -81,7 +81,7 @@ def judge(table: CountTable, settings: Settings | None = None) -> Verdict:
 
 
 class _Judgement:
-    """The quantities that several parts of a verdict need, computed once in the order of science.md 2.3."""
+    """The quantities that several parts of a verdict need, computed once in the order of docs/verdict.md."""
 
     def __init__(self, table: CountTable, settings: Settings) -> None:
         self.table, self.settings = table, settings
@@ -163,7 +163,7 @@ class _Judgement:
         return "other seeds gave the same scores: these runs are no repetitions" if self.noise.sd < NO_NOISE else ""
 
     def _eligible(self) -> Bool[np.ndarray, " arm"]:
-        """Find the arms that may be best: compared with another, and never diverged (science.md 2.5)."""
+        """Find the arms that may be best: compared with another, and never diverged (docs/verdict.md)."""
         compared = ((self.run.astype(int) @ self.run.astype(int).T) > 1).sum(1) > 1
         stable = np.array([not self._diverged(a) for a in range(len(self.table.arms))], bool)
         eligible: Bool[np.ndarray, " arm"] = compared & (stable | self.settings.allow_unstable)

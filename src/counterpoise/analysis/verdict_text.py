@@ -1,4 +1,4 @@
-"""A verdict in words: lines to print (science.md 2.4), one sentence, and plain values for other programs."""
+"""A verdict in words: lines to print (docs/verdict.md), one sentence, and plain values for other programs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from counterpoise.analysis.counts import read_counts
+from counterpoise.analysis.verdict import judge
 from counterpoise.analysis.verdict_types import ArmVerdict, Comparison, Verdict
+from counterpoise.records.atomic import write_json
+from counterpoise.records.layout import RunFolder
 
-__all__ = ["verdict_as_json", "verdict_lines", "verdict_sentence"]
+__all__ = ["judge_run", "verdict_as_json", "verdict_lines", "verdict_sentence"]
 
 _LABEL_WIDTH = 11
 
@@ -72,7 +76,20 @@ def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
     """Make plain values that JSON can hold; what is not known is null."""
     document = _plain_values(asdict(verdict))
     assert isinstance(document, dict)  # noqa: S101 - asdict returns one
-    return {"sentence": verdict_sentence(verdict), **document}
+    return {"sentence": verdict_sentence(verdict), "text": list(verdict_lines(verdict)), **document}
+
+
+def judge_run(run: RunFolder) -> Verdict:
+    """Judge a run folder and write ``verdict.json``, which the report shows.
+
+    Raises
+    ------
+    RunFolderError
+        If this is not a run folder, or its counts cannot be used together.
+    """
+    verdict = judge(read_counts(run))
+    write_json(run.verdict, verdict_as_json(verdict))
+    return verdict
 
 
 def _plain_values(value: Any) -> Any:

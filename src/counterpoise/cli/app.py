@@ -191,6 +191,17 @@ def results(
 
 
 @app.command()
+def verdict(
+    run: RunPath,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Say what the runs can tell about the weightings: differences with error bars, and what is undecided."""
+    from counterpoise.cli.verdict import show_verdict
+
+    show_verdict(run, as_json=as_json)
+
+
+@app.command()
 def report(run: RunPath) -> None:
     """Write RUN/report.html: one file that opens offline."""
     from counterpoise.cli.results import make_report

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from counterpoise.analysis.formats import results_as_csv, results_as_json, write_reference
 from counterpoise.analysis.table import ArmResult, Results, Spread, load_results
+from counterpoise.analysis.verdict_text import judge_run
 from counterpoise.cli.screen import console, counted, number, plain_console, print_table, side
 from counterpoise.errors import RunFolderError
 from counterpoise.records.atomic import write_text
@@ -18,8 +19,6 @@ from counterpoise.records.layout import RunFolder
 from counterpoise.report import write_report
 
 __all__ = ["make_report", "print_results", "show_results"]
-
-_SEEDS_FOR_A_VERDICT = 3
 
 
 def show_results(path: Path, output: str, out: Path | None) -> None:
@@ -60,6 +59,7 @@ def make_report(path: Path) -> None:
     """Write the report of a run folder and say where it is."""
     run = RunFolder(path)
     load_results(run)
+    judge_run(run)
     console.print(str(write_report(run)), markup=False, soft_wrap=True)
 
 
@@ -84,11 +84,6 @@ def print_results(results: Results, *, to: Console = console) -> None:
     open_ones = [f"{count} {state}" for state, count in sorted(states.items()) if state != "failed"]
     if open_ones:
         to.print(f"unfinished trials: {', '.join(open_ones)}", style="bold", markup=False)
-    seeds = min((len(arm.trials) for arm in trained), default=0)
-    if seeds < _SEEDS_FOR_A_VERDICT:
-        to.print(
-            f"No verdict: needs at least {_SEEDS_FOR_A_VERDICT} seeds of every strategy, has {seeds}.", style="bold"
-        )
 
 
 def _heading(results: Results) -> list[str]:

@@ -8,6 +8,7 @@ from counterpoise.cli.live import RunScreen
 from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.results import print_results
 from counterpoise.cli.screen import console, counted, side
+from counterpoise.cli.verdict import print_verdict
 from counterpoise.run import run_experiment
 from counterpoise.scheduling.local import StoppedError
 
@@ -30,6 +31,8 @@ def run_and_show(experiment: Path) -> int:
         screen.close()
     console.print()
     print_results(finished.results)
+    console.print()
+    print_verdict(finished.verdict)
     console.print(f"\nreport: {finished.report}", markup=False, soft_wrap=True)
     for outcome in finished.failed:
         side.print(

@@ -112,6 +112,11 @@ class RunFolder:
         return self.path / "results.csv"
 
     @property
+    def verdict(self) -> Path:
+        """The statistical verdict."""
+        return self.path / "verdict.json"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"

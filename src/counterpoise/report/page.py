@@ -15,6 +15,7 @@ from counterpoise.report.summary import Summary, count, summarise
 
 __all__ = [
     "ArmRow",
+    "Judged",
     "LegendEntry",
     "Page",
     "Provenance",
@@ -62,6 +63,14 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """The run's verdict as it was written down: one sentence, and the lines that give the figures."""
+
+    sentence: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Page:
     """Everything the report shows."""
 
@@ -69,6 +78,7 @@ class Page:
     classes: tuple[str, ...]
     baseline: str
     summary: Summary
+    verdict: tuple[str, ...]
     legend: tuple[LegendEntry, ...]
     rows: tuple[ArmRow, ...]
     dots: tuple[DotRow, ...]
@@ -85,7 +95,13 @@ class Page:
         return any(row.dots for row in self.dots)
 
 
-def build_page(results: Results, balance: Balance, patches: ExamplePatches | None, provenance: Provenance) -> Page:
+def build_page(
+    results: Results,
+    balance: Balance,
+    patches: ExamplePatches | None,
+    provenance: Provenance,
+    verdict: Judged | None = None,
+) -> Page:
     """Put the page together from what was read.
 
     Parameters
@@ -98,6 +114,8 @@ def build_page(results: Results, balance: Balance, patches: ExamplePatches | Non
         Example patches, None if no trial left any.
     provenance : Provenance
         Environment, configuration, notes found when reading.
+    verdict : Judged, optional
+        What the run was judged to tell.
     """
     trained = [arm for arm in results.arms if arm.record.runs]
     styles = arm_styles(results)
@@ -106,7 +124,8 @@ def build_page(results: Results, balance: Balance, patches: ExamplePatches | Non
         name=results.run.name,
         classes=results.classes,
         baseline=results.baseline,
-        summary=summarise(results),
+        summary=summarise(results, verdict.sentence if verdict else ""),
+        verdict=verdict.lines if verdict else (),
         legend=tuple(LegendEntry(a.record.name, styles[a.record.name], bool(a.trials)) for a in trained),
         rows=tuple(_row(arm, results) for arm in results.arms),
         dots=tuple(_dots(arm, styles[arm.record.name], results) for arm in trained),

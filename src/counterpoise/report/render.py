@@ -15,7 +15,7 @@ from counterpoise.records.layout import RunFolder
 from counterpoise.report import figures
 from counterpoise.report.balance import read_balance
 from counterpoise.report.images import AGREEMENT
-from counterpoise.report.page import Page, Provenance, build_page
+from counterpoise.report.page import Judged, Page, Provenance, build_page
 from counterpoise.report.patches import load_patches
 
 __all__ = ["render", "write_report"]
@@ -57,7 +57,8 @@ def write_report(run: RunFolder) -> Path:
         command=f"counterpoise run {run.config.name}",
         notes=(*notes, *more_notes),
     )
-    page = build_page(results, read_balance(results.record, frequencies), load_patches(results), provenance)
+    balance = read_balance(results.record, frequencies)
+    page = build_page(results, balance, load_patches(results), provenance, _read_verdict(run))
     text = render(page)
     write_atomically(run.report, lambda stream: stream.write(text.encode("utf-8", "replace")))
     return run.report
@@ -99,6 +100,14 @@ def _source(environment: Environment, name: str) -> str:
     if environment.loader is None:
         raise AssertionError("render() sets a loader")
     return environment.loader.get_source(environment, name)[0]
+
+
+def _read_verdict(run: RunFolder) -> Judged | None:
+    """Read the verdict as it was written down; a run that was not judged has none."""
+    document, _ = _read_optional(run.verdict)
+    if document is None or "sentence" not in document:
+        return None
+    return Judged(str(document["sentence"]), tuple(str(line) for line in document.get("text", ())))
 
 
 def _read_optional(file: Path) -> tuple[dict[str, Any] | None, tuple[str, ...]]:

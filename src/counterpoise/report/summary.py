@@ -15,7 +15,7 @@ INVISIBLE = 5e-5
 """Differences of Dice below this do not show in three decimals."""
 
 MIN_SEEDS = 3
-"""Fewest seeds per arm for a verdict (science.md, 2.1)."""
+"""Fewest seeds per arm for a verdict (docs/verdict.md)."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,16 @@ class Summary:
         return not self.incomplete
 
 
-def summarise(results: Results) -> Summary:
-    """Say what was trained and which arm scores highest, beside the spread that chance alone makes."""
+def summarise(results: Results, verdict: str = "") -> Summary:
+    """Say what was trained and which arm scores highest, beside the spread that chance alone makes.
+
+    Parameters
+    ----------
+    results : Results
+        The arms and their scores.
+    verdict : str
+        The run's verdict in one sentence; what stands there instead if it has not been judged.
+    """
     trained = [arm for arm in results.arms if arm.record.runs]
     trials = [trial for arm in trained for trial in (*arm.trials, *arm.unfinished)]
     incomplete = tuple(
@@ -59,7 +67,7 @@ def summarise(results: Results) -> Summary:
     return Summary(
         trained=_describe_training(trained, results),
         finding=_describe_finding(scored, results),
-        verdict=_describe_verdict(scored),
+        verdict=verdict or _describe_verdict(scored),
         trials=len(trials),
         incomplete=incomplete,
     )
@@ -155,6 +163,4 @@ def _describe_verdict(scored: Sequence[ArmResult]) -> str:
     fewest = min(_seeds(arm) for arm in scored)
     if fewest < MIN_SEEDS:
         return f"No verdict: needs {MIN_SEEDS} seeds; with fewer, the spread itself is hardly known."
-    return (
-        "No verdict yet: this report has no statistics so far, and the highest of several scores is always partly luck."
-    )
+    return "No verdict yet: this run has not been judged, and the highest of several scores is always partly luck."

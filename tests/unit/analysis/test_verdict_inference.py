@@ -56,7 +56,7 @@ def random_counts(
 
 
 def oracle(counts: np.ndarray, base: int, *, new: bool) -> dict[str, np.ndarray]:
-    """Compute the table of science.md 2.3 with loops, one score at a time, and the formula interface."""
+    """Compute the table of docs/verdict.md with loops, one score at a time, and the formula interface."""
     arms, seeds, crops, classes, _ = counts.shape
     finished = [(a, s) for a in range(arms) for s in range(seeds) if not np.isnan(counts[a, s]).any()]
     first = counts[finished[0]]
@@ -337,7 +337,7 @@ def _pairs(means: np.ndarray, se: float) -> Pairs:
 def test_seeds_to_decide_give_the_power_that_was_asked_for() -> None:
     pairs = _pairs(np.array([0.5, 0.505, 0.5, 0.5, 0.5, 0.5]), se=0.0127 * math.sqrt(2 / 4))
     seeds = seeds_to_decide(pairs, 1, 0, margin=0.01, alpha=0.05, comparisons=5)
-    # science.md 2.7: 39 seeds for 0.01 with 6 arms and a run sd of 0.0127 (there with the pooled variance alone).
+    # docs/verdict.md: 39 seeds for 0.01 with 6 arms and a run sd of 0.0127 (there with the pooled variance alone).
     assert seeds is not None
     assert seeds == pytest.approx(39, abs=4)
     crops = Pairs(**{**pairs.__dict__, "crops": np.full((6, 6), 1e-4), "crops_observed": np.full((6, 6), 1e-4)})

@@ -1,4 +1,4 @@
-"""Duplicate arms: the users' own twelve (science.md section 0) and the rules around them."""
+"""Duplicate arms: the users' own twelve (docs/verdict.md) and the rules around them."""
 
 from collections.abc import Sequence
 

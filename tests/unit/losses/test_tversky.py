@@ -199,7 +199,7 @@ def test_autocast_does_not_reach_into_the_loss(dtype: torch.dtype) -> None:
 
 
 def test_annotated_but_empty_class_has_loss_one_and_next_to_no_gradient() -> None:
-    # science.md 4.1: loss 1.000000 and sum |grad| about 1e-11 with smooth 1e-6.
+    # docs/verdict.md: loss 1.000000 and sum |grad| about 1e-11 with smooth 1e-6.
     logits = torch.randn((4, 1, 64, 64), generator=torch.Generator().manual_seed(11), dtype=torch.float64)
     logits.requires_grad_()
     value = TverskyLoss([1.0], smooth=1e-6)(logits, torch.zeros(logits.shape, dtype=torch.float64))
