@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from counterpoise.analysis.scores import Counts
+from counterpoise.analysis.table import read_arms
 from counterpoise.errors import RunFolderError
 from counterpoise.records.atomic import read_json
 from counterpoise.records.layout import RunFolder, TrialFolder
@@ -144,7 +145,7 @@ def read_counts(run: RunFolder) -> CountTable:
         If this is not a run folder of this version, or its trials were not scored on the same tiles of the same
         data: then no difference between them means anything.
     """
-    record = _read_arms(run)
+    record = read_arms(run)
     trained = [arm for arm in record.arms if arm.runs]
     loaded = {(a.name, s): _load(run.trial(a.name, s), record) for a in trained for s in record.seeds}
     counted = {key: counts for key, (_, counts) in loaded.items() if counts is not None}
@@ -168,26 +169,6 @@ def read_counts(run: RunFolder) -> CountTable:
         copies={arm.name: arm.same_as for arm in record.arms if arm.same_as and not arm.runs},
         tiles_hash=_tiles_hash(run),
     )
-
-
-def _read_arms(run: RunFolder) -> ArmsRecord:
-    expected = f"{run.weights.name} and trials/, as `counterpoise run` leaves them"
-    if not run.weights.exists():
-        raise RunFolderError(
-            f"{run.path} is not a run folder",
-            expected=expected,
-            found="no such folder" if not run.path.exists() else "other files",
-            remedy="name the folder that [run] folder = ... has in the experiment's configuration",
-        )
-    try:
-        return ArmsRecord.read(run.weights)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(
-            f"{run.weights} cannot be read",
-            expected="the arms of a run, as this version writes them",
-            found=f"{type(error).__name__}: {error}",
-            remedy="read the folder with the version that wrote it (environment.json), or run the experiment again",
-        ) from error
 
 
 def _load(folder: TrialFolder, record: ArmsRecord) -> tuple[RunCell, ValidationCounts | None]:

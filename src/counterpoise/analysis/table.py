@@ -10,7 +10,7 @@ from counterpoise.errors import RunFolderError
 from counterpoise.records.layout import RunFolder, TrialFolder
 from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord, TrialStatus, read_epochs
 
-__all__ = ["ArmResult", "Results", "Spread", "TrialResult", "load_results"]
+__all__ = ["ArmResult", "Results", "Spread", "TrialResult", "load_results", "read_arms"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,32 @@ class Results:
         return tuple(t for arm in self.arms if arm.record.runs for t in arm.unfinished if t.status.state == "failed")
 
 
+def read_arms(run: RunFolder) -> ArmsRecord:
+    """Read what a run compares.
+
+    Raises
+    ------
+    RunFolderError
+        If this is not a run folder, or its plan is damaged.
+    """
+    if not run.weights.exists():
+        raise RunFolderError(
+            f"{run.path} is not a run folder",
+            expected=f"{run.weights.name} and trials/, as `counterpoise run` leaves them",
+            found="no such folder" if not run.path.exists() else "other files",
+            remedy="name the folder that [run] folder = ... has in the experiment's configuration",
+        )
+    try:
+        return ArmsRecord.read(run.weights)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{run.weights} cannot be read",
+            expected="the arms, as `counterpoise run` writes them",
+            found=f"{type(error).__name__}: {error}",
+            remedy="run the experiment again: it writes this file anew and trains nothing twice",
+        ) from error
+
+
 def load_results(run: RunFolder) -> Results:
     """Read a run folder, finished or not.
 
@@ -112,22 +138,7 @@ def load_results(run: RunFolder) -> Results:
     RunFolderError
         If this is not a run folder, or its plan is damaged.
     """
-    if not run.weights.exists():
-        raise RunFolderError(
-            f"{run.path} is not a run folder",
-            expected=f"{run.weights.name} and trials/, as `counterpoise run` leaves them",
-            found="no such folder" if not run.path.exists() else "other files",
-            remedy="name the folder that [run] folder = ... has in the experiment's configuration",
-        )
-    try:
-        record = ArmsRecord.read(run.weights)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(
-            f"{run.weights} cannot be read",
-            expected="the arms, as `counterpoise run` writes them",
-            found=f"{type(error).__name__}: {error}",
-            remedy="run the experiment again: it writes this file anew and trains nothing twice",
-        ) from error
+    record = read_arms(run)
     trials = {
         arm.name: [_load_trial(run.trial(arm.name, seed)) for seed in record.seeds] for arm in record.arms if arm.runs
     }

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
 
 from counterpoise.errors import ConfigError, suggest
+from counterpoise.experiment.explain import broken, explain
 from counterpoise.experiment.locate import find_line
 from counterpoise.weights import CLASSIC, known_strategies
 
@@ -40,13 +40,6 @@ MOST_SEEDS = 1000
 _SEEDS_RULE = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers"
 
 Precision = Literal["float32", "bfloat16", "float16"]
-
-_BROKEN_RULE = "broken_rule"
-
-
-def _broken(rule: str, found: object, *, remedy: str = "", key: str = "") -> PydanticCustomError:
-    """Make the complaint of a validator: the rule, what broke it, the way out; ``key`` if it is not the field's own."""
-    return PydanticCustomError(_BROKEN_RULE, "{rule}", {"rule": rule, "found": found, "remedy": remedy, "key": key})
 
 
 class _Table(BaseModel):
@@ -88,7 +81,7 @@ class SamplingConfig(_Table):
     @classmethod
     def _odd(cls, value: int) -> int:
         if value % 2 == 0:
-            raise _broken("an odd number: the centre section is the one that is predicted", value)
+            raise broken("an odd number: the centre section is the one that is predicted", value)
         return value
 
 
@@ -107,7 +100,7 @@ class ModelConfig(_Table):
     def _named(cls, value: str) -> str:
         module, _, function = value.partition(":")
         if value != "unet2d" and not (module and function):
-            raise _broken("unet2d, or module:callable", value, remedy=suggest(value, ["unet2d", "module:callable"]))
+            raise broken("unet2d, or module:callable", value, remedy=suggest(value, ["unet2d", "module:callable"]))
         return value
 
 
@@ -125,7 +118,7 @@ class LossConfig(_Table):
     def _counts_some_fault(self) -> Self:
         if self.alpha == self.beta == 0:
             rule = "alpha or beta above 0: without both, any prediction is perfect"
-            raise _broken(rule, {"alpha": self.alpha, "beta": self.beta}, key="loss.alpha")
+            raise broken(rule, {"alpha": self.alpha, "beta": self.beta}, key="loss.alpha")
         return self
 
 
@@ -185,7 +178,7 @@ class ArmsConfig(_Table):
         """Read ``seeds = 3`` as seeds 0, 1, 2."""
         if isinstance(value, int) and not isinstance(value, bool):
             if not 1 <= value <= MOST_SEEDS:
-                raise _broken(_SEEDS_RULE, value)
+                raise broken(_SEEDS_RULE, value)
             return tuple(range(value))
         return tuple(value) if isinstance(value, list) else value
 
@@ -193,7 +186,7 @@ class ArmsConfig(_Table):
     @classmethod
     def _different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not 1 <= len(value) <= MOST_SEEDS or len(set(value)) != len(value):
-            raise _broken(_SEEDS_RULE, value)
+            raise broken(_SEEDS_RULE, value)
         return value
 
     @field_validator("strategies")
@@ -203,17 +196,17 @@ class ArmsConfig(_Table):
         for name in value:
             if ":" not in name and name not in known_strategies():
                 rule = "names of strategies, or module:function for your own"
-                raise _broken(rule, name, remedy=suggest(name, known_strategies()))
+                raise broken(rule, name, remedy=suggest(name, known_strategies()))
         twice = [name for name in value if value.count(name) > 1]
         if twice:
-            raise _broken("every strategy once", f"{twice[0]} twice", remedy=f"delete one {twice[0]}")
+            raise broken("every strategy once", f"{twice[0]} twice", remedy=f"delete one {twice[0]}")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.baseline not in self.strategies:
             rule, remedy = "one of arms.strategies", suggest(self.baseline, self.strategies)
-            raise _broken(rule, self.baseline, remedy=remedy, key="arms.baseline")
+            raise broken(rule, self.baseline, remedy=remedy, key="arms.baseline")
         return self
 
 
@@ -251,14 +244,14 @@ class Experiment(_Table):
         shape, halvings = self.sampling.patch_shape, self.model.depth
         if min(shape) < 2**halvings:
             rule = f"{2**halvings} pixels or more on each side: the network halves a patch {halvings} times"
-            raise _broken(rule, shape, key="sampling.patch_shape")
+            raise broken(rule, shape, key="sampling.patch_shape")
         if self.training.batch_size == 1 and all(side // 2**halvings == 1 for side in shape):
             rule = (
                 "2 or more: at the bottom of the network these patches are one pixel, and batch normalisation needs "
                 "more than one value"
             )
             remedy = "raise training.batch_size or sampling.patch_shape, or lower model.depth"
-            raise _broken(rule, 1, remedy=remedy, key="training.batch_size")
+            raise broken(rule, 1, remedy=remedy, key="training.batch_size")
         return self
 
     @model_validator(mode="after")
@@ -266,7 +259,7 @@ class Experiment(_Table):
         for name in self.arms.manual_weights:
             if name not in self.data.classes:
                 rule, remedy = "weights of classes in data.classes", suggest(name, self.data.classes)
-                raise _broken(rule, name, remedy=remedy, key=f"arms.manual_weights.{name}")
+                raise broken(rule, name, remedy=remedy, key=f"arms.manual_weights.{name}")
         return self
 
 
@@ -341,7 +334,7 @@ def parse_experiment(text: str, *, name: str = "experiment.toml") -> Experiment:
         # As JSON, pydantic's strict mode takes lists for tuples and text for paths, but neither "5" nor true for 5.
         return Experiment.model_validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
-        raise _explain(error, text, name) from None
+        raise explain(error, text, name, Experiment) from None
 
 
 def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -354,89 +347,3 @@ def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _explain(error: ValidationError, text: str, name: str) -> ConfigError:
-    """Turn the first of pydantic's complaints into the four parts, with key and line."""
-    # A misspelt key also makes the right one "missing": the misspelling is what to show.
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    path = _path_of(first)
-    key = ".".join(path) or "the experiment"
-    line = find_line(text, path)
-    place = f"{name}, line {line}" if line else name
-    more = len({_path_of(e) for e in error.errors()}) - 1
-    also = f" ({more} more after this one)" if more else ""
-    kind = first["type"]
-    if kind == "extra_forbidden":
-        known = _keys_at(path[:-1])
-        return ConfigError(
-            f"{place}: unknown key {key!r}{also}",
-            expected="a key of this table" if path[:-1] else "a table of an experiment",
-            found=repr(path[-1]),
-            remedy=suggest(path[-1], known),
-        )
-    if kind == "missing" and isinstance(first["loc"][-1], str):
-        return ConfigError(
-            f"{place}: {key} is not set{also}",
-            expected=f"a value for {key}",
-            found="nothing",
-            remedy=f"add {path[-1]} = ... under [{'.'.join(path[:-1])}]" if path[:-1] else f"add [{key}]",
-        )
-    return ConfigError(
-        f"{place}: {key} cannot be used{also}",
-        expected=_rule_of(first, [e for e in error.errors() if _path_of(e) == path]),
-        found=_found_by(first),
-        remedy=_context(first, "remedy") or f"correct {key}; docs/configuration.md lists every key with its range",
-    )
-
-
-_LENGTHS = {"data.voxel_size_nm": "three numbers: z, y, x", "sampling.patch_shape": "two numbers: rows, columns"}
-_WRONG_LENGTH = {"missing", "too_long", "tuple_type"}
-
-
-def _rule_of(first: ErrorDetails, choices: list[ErrorDetails]) -> str:
-    """Say what should have been there; a value that fits no choice of a union has a complaint for each."""
-    if first["type"] == _BROKEN_RULE:
-        return _context(first, "rule")
-    if first["type"] in _WRONG_LENGTH and (rule := _LENGTHS.get(".".join(_path_of(first)))):
-        return rule
-    return " or ".join(choice["msg"].removeprefix("Input should be ") for choice in choices)
-
-
-def _found_by(complaint: ErrorDetails) -> str:
-    """Show a value as one would write it in TOML."""
-    value = complaint["ctx"]["found"] if complaint["type"] == _BROKEN_RULE else complaint["input"]
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + " ..."
-
-
-_MOST_SHOWN = 200
-
-
-def _context(complaint: ErrorDetails, name: str) -> str:
-    return str(complaint["ctx"][name]) if complaint["type"] == _BROKEN_RULE else ""
-
-
-def _path_of(complaint: ErrorDetails) -> tuple[str, ...]:
-    """Find tables and key; a check of several keys names its own, pydantic knows the table only."""
-    if key := _context(complaint, "key"):
-        return tuple(key.split(".", 2))  # a class name may have dots
-    path = tuple(str(part) for part in complaint["loc"] if not _is_union_tag(part))
-    # A list that is too short lacks its element 2: it is the list that is to be mended.
-    return path[:-1] if complaint["type"] == "missing" and isinstance(complaint["loc"][-1], int) else path
-
-
-_UNION_TAGS = {"constrained-int", "literal['auto']", "int", "literal['float32','bfloat16','float16']"}
-
-
-def _is_union_tag(part: object) -> bool:
-    """Recognise the parts that pydantic adds to a path for each choice of a union."""
-    return isinstance(part, str) and (part in _UNION_TAGS or part.startswith(("literal[", "constrained-")))
-
-
-def _keys_at(path: tuple[str, ...]) -> list[str]:
-    if not path:
-        return list(Experiment.model_fields)
-    field = Experiment.model_fields.get(path[0])
-    table = field.annotation if field else None
-    return list(table.model_fields) if isinstance(table, type) and issubclass(table, BaseModel) else []

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
@@ -21,6 +18,7 @@ from counterpoise.data.geometry import Grid, IndexBox
 from counterpoise.data.placement import PatchReach
 from counterpoise.errors import StoreError
 from counterpoise.lock import only_one_process
+from counterpoise.store.files import map_array, sync, writing
 from counterpoise.store.fingerprint import fingerprint_of
 from counterpoise.store.store import (
     ARRAYS,
@@ -96,7 +94,7 @@ def open_or_build(
     fitted = request.fit()
     fingerprint = fingerprint_of(request.crop_set.classes, request.voxel_size_nm, fitted)
     path = folder / fingerprint[:16]
-    with _writing(path):
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
     # Two experiments may share a store: the second waits until the first has built it, and finds it there.
     with only_one_process(folder, "builds a voxel store", patience_s=math.inf):
@@ -107,7 +105,7 @@ def open_or_build(
                 store = None
             if store is not None and store.fingerprint == fingerprint and not store.damaged_crops():
                 return store
-            with _writing(path):
+            with writing(path):
                 shutil.rmtree(path)
         return build_store(request, fitted, path, fingerprint=fingerprint, workers=workers, on_voxels=on_voxels)
 
@@ -145,10 +143,10 @@ def build_store(
         "present": sum(_size(f.grid) for f in fitted),
         "unknown": sum(_size(f.grid) for f in fitted),
     }
-    with _writing(path):
+    with writing(path):
         (building / "crops").mkdir(parents=True, exist_ok=True)
         arrays = {
-            name: _map_array(
+            name: map_array(
                 building / f"{name}.npy",
                 sizes[name],
                 np.dtype("uint8") if name == "raw" else word_dtype(len(classes)),
@@ -179,7 +177,7 @@ def build_store(
             (building / "unknown.npy").unlink()
         for name, array in arrays.items():
             array.flush()
-            _sync(building / f"{name}.npy")
+            sync(building / f"{name}.npy")
         index = {
             "version": STORE_VERSION,
             "fingerprint": fingerprint,
@@ -191,7 +189,7 @@ def build_store(
         }
         index["checksum"] = index_checksum(index)
         (building / "index.json").write_text(json.dumps(index), encoding="utf-8")
-        _sync(building / "index.json")
+        sync(building / "index.json")
         shutil.rmtree(building / "crops")
         building.rename(path)
     return open_store(path)
@@ -363,43 +361,3 @@ def _label_voxels(item: FittedCrop) -> int:
 
 def _size(grid: Grid) -> int:
     return grid.shape[0] * grid.shape[1] * grid.shape[2]
-
-
-def _map_array(file: Path, size: int, dtype: np.dtype[np.generic]) -> np.memmap:
-    """Create a flat array on disk, or reopen the one an interrupted build left."""
-    if file.exists():
-        try:
-            array = np.lib.format.open_memmap(file, mode="r+")
-        except (ValueError, SyntaxError, TokenError):  # torn while it was written
-            file.unlink()
-        else:
-            if array.shape == (size,) and array.dtype == dtype:
-                return array
-            file.unlink()
-    array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(size,))
-    if hasattr(os, "posix_fallocate"):
-        # Writing to a mapped page for which the disk has no room kills the process; asking for the room is an error.
-        with file.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-    return array
-
-
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"the voxel store cannot be written at {path}",
-            expected="a folder with room for it, where you may write",
-            found=str(error),
-            remedy="choose another place with data.store in the experiment's configuration, or make room",
-        ) from error

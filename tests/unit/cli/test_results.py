@@ -42,7 +42,6 @@ def test_an_unfinished_run_says_so() -> None:
     assert shown.count("failed: weight_uniform seed 1: out of [memory]") == 1
     assert "unfinished trials: 1 running, 1 waiting" in shown
     assert "= weight_uniform" in shown
-    assert "has 1." in shown
 
 
 def test_the_table_goes_to_a_file_and_a_missing_folder_is_named(

@@ -1,0 +1,118 @@
+"""What is wrong with a configuration, in words: pydantic's complaints as errors of four parts, with key and line."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from counterpoise.errors import ConfigError, suggest
+from counterpoise.experiment.locate import find_line
+
+__all__ = ["broken", "explain"]
+
+_BROKEN_RULE = "broken_rule"
+
+
+def broken(rule: str, found: object, *, remedy: str = "", key: str = "") -> PydanticCustomError:
+    """Make the complaint of a validator: the rule, what broke it, the way out; ``key`` if it is not the field's own."""
+    return PydanticCustomError(_BROKEN_RULE, "{rule}", {"rule": rule, "found": found, "remedy": remedy, "key": key})
+
+
+def explain(error: ValidationError, text: str, name: str, model: type[BaseModel]) -> ConfigError:
+    """Turn the first of pydantic's complaints into the four parts, with key and line.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic found.
+    text : str
+        The TOML document, to find the line.
+    name : str
+        Its file, for the message.
+    model : type
+        The configuration's model, to suggest known keys.
+    """
+    # A misspelt key also makes the right one "missing": the misspelling is what to show.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    path = _path_of(first)
+    key = ".".join(path) or "the experiment"
+    line = find_line(text, path)
+    place = f"{name}, line {line}" if line else name
+    more = len({_path_of(e) for e in error.errors()}) - 1
+    also = f" ({more} more after this one)" if more else ""
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        known = _keys_at(model, path[:-1])
+        return ConfigError(
+            f"{place}: unknown key {key!r}{also}",
+            expected="a key of this table" if path[:-1] else "a table of an experiment",
+            found=repr(path[-1]),
+            remedy=suggest(path[-1], known),
+        )
+    if kind == "missing" and isinstance(first["loc"][-1], str):
+        return ConfigError(
+            f"{place}: {key} is not set{also}",
+            expected=f"a value for {key}",
+            found="nothing",
+            remedy=f"add {path[-1]} = ... under [{'.'.join(path[:-1])}]" if path[:-1] else f"add [{key}]",
+        )
+    return ConfigError(
+        f"{place}: {key} cannot be used{also}",
+        expected=_rule_of(first, [e for e in error.errors() if _path_of(e) == path]),
+        found=_found_by(first),
+        remedy=_context(first, "remedy") or f"correct {key}; docs/configuration.md lists every key with its range",
+    )
+
+
+_LENGTHS = {"data.voxel_size_nm": "three numbers: z, y, x", "sampling.patch_shape": "two numbers: rows, columns"}
+_WRONG_LENGTH = {"missing", "too_long", "tuple_type"}
+
+
+def _rule_of(first: ErrorDetails, choices: list[ErrorDetails]) -> str:
+    """Say what should have been there; a value that fits no choice of a union has a complaint for each."""
+    if first["type"] == _BROKEN_RULE:
+        return _context(first, "rule")
+    if first["type"] in _WRONG_LENGTH and (rule := _LENGTHS.get(".".join(_path_of(first)))):
+        return rule
+    return " or ".join(choice["msg"].removeprefix("Input should be ") for choice in choices)
+
+
+def _found_by(complaint: ErrorDetails) -> str:
+    """Show a value as one would write it in TOML."""
+    value = complaint["ctx"]["found"] if complaint["type"] == _BROKEN_RULE else complaint["input"]
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + " ..."
+
+
+_MOST_SHOWN = 200
+
+
+def _context(complaint: ErrorDetails, name: str) -> str:
+    return str(complaint["ctx"][name]) if complaint["type"] == _BROKEN_RULE else ""
+
+
+def _path_of(complaint: ErrorDetails) -> tuple[str, ...]:
+    """Find tables and key; a check of several keys names its own, pydantic knows the table only."""
+    if key := _context(complaint, "key"):
+        return tuple(key.split(".", 2))  # a class name may have dots
+    path = tuple(str(part) for part in complaint["loc"] if not _is_union_tag(part))
+    # A list that is too short lacks its element 2: it is the list that is to be mended.
+    return path[:-1] if complaint["type"] == "missing" and isinstance(complaint["loc"][-1], int) else path
+
+
+_UNION_TAGS = {"constrained-int", "literal['auto']", "int", "literal['float32','bfloat16','float16']"}
+
+
+def _is_union_tag(part: object) -> bool:
+    """Recognise the parts that pydantic adds to a path for each choice of a union."""
+    return isinstance(part, str) and (part in _UNION_TAGS or part.startswith(("literal[", "constrained-")))
+
+
+def _keys_at(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
+    if not path:
+        return list(model.model_fields)
+    field = model.model_fields.get(path[0])
+    table = field.annotation if field else None
+    return list(table.model_fields) if isinstance(table, type) and issubclass(table, BaseModel) else []
