@@ -216,6 +216,7 @@ def test_a_run_interrupted_before_its_first_trial_says_stopped(
     # The interruption comes from within, at a moment that no timing can miss: when the list of crops is read.
     code = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "import counterpoise.scheduling.prepare as prepare\n"
         "prepare.load_crops = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.argv = ['counterpoise', 'run', sys.argv[1]]\n"

@@ -45,7 +45,7 @@ def test_a_users_callable_is_told_slices_classes_width_and_depth() -> None:
     assert [tuple(p.shape) for p in model.parameters()] == [(8, 3, 1, 1), (8,), (7, 8, 1, 1), (7,)]
 
 
-@pytest.mark.parametrize("name", ["no_such_module:f", "my_networks:missing", "my_networks:NUMBER", ":f", ".rel:f"])
+@pytest.mark.parametrize("name", ["no_such_module:f", "my_networks:missing", "my_networks:NUMBER", ".rel:f"])
 def test_what_cannot_be_imported_is_a_configuration_error(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be imported"):
         build_model(ModelConfig(name=name), slices=1, classes=1)
