@@ -173,7 +173,7 @@ def read_counts(run: RunFolder) -> CountTable:
 
 def _load(folder: TrialFolder, record: ArmsRecord) -> tuple[RunCell, ValidationCounts | None]:
     """Return a trial's state, and its counts if it has usable ones."""
-    status = TrialStatus.read(folder.status)
+    status = TrialStatus.of(folder)
     cell = RunCell(folder.arm, folder.seed, "unfinished", f"{status.state}, epoch {status.epoch} of {status.epochs}")
     if status.state == "failed":
         diverged = _DIVERGED.match(status.reason) is not None

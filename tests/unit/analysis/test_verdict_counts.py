@@ -10,9 +10,9 @@ import pytest
 from counterpoise.analysis.counts import read_counts
 from counterpoise.analysis.verdict import judge
 from counterpoise.errors import RunFolderError
-from counterpoise.records.atomic import read_json, write_json
+from counterpoise.records.atomic import append_line, read_json, write_json
 from counterpoise.records.layout import RunFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord, TrialState, TrialStatus, ValidationCounts
+from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord, TrialState, TrialStatus, ValidationCounts
 
 CLASSES = ("nuc", "pm")
 CROPS = ("jrc_a/crop1", "jrc_a/crop2", "jrc_b/crop3")
@@ -28,6 +28,9 @@ def write_trial(run: RunFolder, arm: str, seed: int, *, shift: int = 0, tiles: s
     first = np.stack([np.zeros_like(hits), np.zeros_like(hits), POSITIVES], -1)
     ValidationCounts(CROPS, CLASSES, np.stack([first, last])).write(folder.counts)
     folder.config.write_text(f'tiles_hash = "{tiles}"\nstore_fingerprint = "s"\n', encoding="utf-8")
+    for epoch in (1, 2):
+        record = EpochRecord(epoch, 0.5, 0.5, 0.5, {}, {}, 1e-4, 0, 0, 1.0, 1.0)
+        append_line(folder.metrics, record.__dict__)
     TrialStatus("finished", 2, 2).write(folder.status)
 
 
@@ -110,6 +113,14 @@ def test_a_finished_trial_without_readable_counts_is_to_be_run_again(run: RunFol
     cell = read_counts(run).cells[2][0]
     assert cell.state == "failed"
     assert "counts.npz" in cell.reason
+
+
+def test_a_finished_trial_that_lost_an_epoch_is_not_counted(run: RunFolder) -> None:
+    file = run.trial("weight_again", 1).metrics
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
+    table = read_counts(run)
+    assert (table.cells[2][0].state, table.cells[2][0].reason) == ("failed", "metrics.jsonl lacks some epochs")
+    assert np.isnan(table.counts[2, 0]).all()
 
 
 def test_a_trial_that_never_began_is_unfinished(run: RunFolder) -> None:
