@@ -1,9 +1,16 @@
 """Where a patch may lie in a crop so that the two overlap as much as they can, and how far it then reaches.
 
 All lengths in nm, in the plane (y, x). A patch of size P turned by an angle t has the bounding box
-``B = (|cos t| P_y + |sin t| P_x, |sin t| P_y + |cos t| P_x)`` and holds an upright rectangle ``I = P min(P / B)``.
-On an axis where the crop's extent E is at least B the patch stays inside the crop; where E is at most I the crop
-stays inside the patch; in between the patch is centred.
+``B = (|cos t| P_y + |sin t| P_x, |sin t| P_y + |cos t| P_x)``, holds an upright rectangle ``I = P min(P / B)``, and
+is as long across an axis as anywhere over its middle ``M = | |cos t| P - |sin t| P' |``, with P' the other side.
+For a crop of the extent E the overlap does not change while the patch moves
+
+- along an axis with ``E >= B`` by up to (E - B) / 2: it stays inside the crop;
+- along the other axis then by up to (M - E) / 2: the crop stays within the middle of the patch;
+- along both axes, where ``E <= I`` on both, by up to (I - E) / 2: the crop stays inside the patch.
+
+Else the patch is centred, which no other place beats: the overlap of two shapes that are convex and symmetric about
+their centres is largest where the centres meet (its square root is a concave, even function of their distance).
 """
 
 from __future__ import annotations
@@ -40,10 +47,12 @@ def half_ranges_nm(
         Largest distance on each axis, 0 or more.
     """
     bounding = _bounding_nm(patch_nm, angle)
-    inscribed = patch_nm * np.min(patch_nm / bounding, axis=1, keepdims=True)
-    inside_crop = extent_nm - bounding
-    around_crop = np.maximum(inscribed - extent_nm, 0.0)
-    ranges: np.ndarray = np.where(inside_crop >= 0.0, inside_crop, around_crop) / 2.0
+    inscribed = _inscribed_nm(patch_nm, bounding)
+    fits = extent_nm >= bounding
+    is_inside_patch = np.all(extent_nm <= inscribed, axis=1, keepdims=True)
+    across = np.maximum(_middle_nm(patch_nm, angle) - extent_nm, 0.0)
+    around = np.where(is_inside_patch, inscribed - extent_nm, 0.0)
+    ranges: np.ndarray = np.where(fits, extent_nm - bounding, np.where(fits[:, ::-1], across, around)) / 2.0
     return ranges
 
 
@@ -53,6 +62,22 @@ def _bounding_nm(
     cosine, sine = np.abs(np.cos(angle)), np.abs(np.sin(angle))
     y, x = patch_nm[:, 0], patch_nm[:, 1]
     return np.stack([cosine * y + sine * x, sine * y + cosine * x], axis=1)
+
+
+def _middle_nm(
+    patch_nm: Float[np.ndarray, "batch 2"], angle: Float[np.ndarray, " batch"]
+) -> Float[np.ndarray, "batch 2"]:
+    cosine, sine = np.abs(np.cos(angle)), np.abs(np.sin(angle))
+    y, x = patch_nm[:, 0], patch_nm[:, 1]
+    middle: np.ndarray = np.abs(np.stack([cosine * y - sine * x, cosine * x - sine * y], axis=1))
+    return middle
+
+
+def _inscribed_nm(
+    patch_nm: Float[np.ndarray, "batch 2"], bounding_nm: Float[np.ndarray, "batch 2"]
+) -> Float[np.ndarray, "batch 2"]:
+    inscribed: np.ndarray = patch_nm * np.min(patch_nm / bounding_nm, axis=1, keepdims=True)
+    return inscribed
 
 
 @dataclass(frozen=True)
@@ -85,6 +110,10 @@ class PatchReach:
         for shape in shapes:
             patch = np.tile(np.array(shape), (len(angles), 1))
             extent = np.tile(np.array(extent_nm[1:]), (len(angles), 1))
-            beyond = _bounding_nm(patch, angles) / 2.0 + half_ranges_nm(extent, patch, angles) - extent / 2.0
+            bounding = _bounding_nm(patch, angles)
+            # The ranges jump at some angle between two of these; the longer of two holds on both sides of a jump.
+            longest = np.maximum(_inscribed_nm(patch, bounding), _middle_nm(patch, angles))
+            ranges = np.maximum(longest - extent, 0.0) / 2.0
+            beyond = np.where(extent >= bounding, 0.0, bounding / 2.0 + ranges - extent / 2.0)
             reach = np.maximum(reach, beyond.max(axis=0))
         return (self.stack_nm, float(reach[0]), float(reach[1]))
