@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
@@ -14,14 +13,14 @@ from torch import Tensor
 from counterpoise.data.datasplit import Split
 from counterpoise.errors import DatasplitError
 from counterpoise.experiment.config import SamplingConfig
-from counterpoise.sampling.gather_cpu import CropTable, PatchArrays, gather_patches
 from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches
+from counterpoise.sampling.prefetch import Prefetch
+from counterpoise.sampling.source import Gathered, open_source
 from counterpoise.store import VoxelStore
 
 __all__ = ["Batch", "Sampler", "unpack_words"]
 
-_SIGNED = {"uint8": np.uint8, "uint16": np.int16, "uint32": np.int32, "uint64": np.int64}
-"""torch cannot shift unsigned words wider than 8 bits; the same bits read as signed ones can be shifted."""
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Batch:
     present, known : integer tensor, shape (batch, rows, columns)
         Label words: bit c is set where class c is present / known.
     crops : int64 tensor, shape (batch,)
-        Index of each patch's crop in its split.
+        Index of each patch's crop in its split; always on the CPU.
     """
 
     images: Float[Tensor, "batch slices row column"]
@@ -64,6 +63,14 @@ class Sampler:
         Patch shape and variation.
     threads : int
         Threads that gather.
+    device : torch.device
+        Where batches are needed. On a CUDA device they are made from voxels that lie there if there is room, else in
+        host memory and copied; every other device gets them in host memory.
+
+    Attributes
+    ----------
+    placement : str
+        On a CUDA device, where the voxels lie and by which numbers that was decided; else empty.
 
     Raises
     ------
@@ -72,10 +79,15 @@ class Sampler:
 
     Notes
     -----
+    The next batch is prepared in a thread while the caller works with the last one: on a CUDA device, and on the CPU
+    with two threads or more. With one thread there is no core to prepare it on.
+
     The host arrays behind a batch are reused: a batch on the CPU is valid until the next one is asked for.
     """
 
-    def __init__(self, store: VoxelStore, split: Split, config: SamplingConfig, *, threads: int = 1) -> None:
+    def __init__(
+        self, store: VoxelStore, split: Split, config: SamplingConfig, *, threads: int = 1, device: torch.device = CPU
+    ) -> None:
         crops = store.of(split)
         if not crops:
             raise DatasplitError(
@@ -85,43 +97,60 @@ class Sampler:
                 remedy=f"mark at least one crop as '{split}'",
             )
         self.store = store
-        self.plan = PatchPlan([crop.label_grid for crop in crops], store.voxel_size_nm, config)
-        self._table = CropTable.of(crops, store)
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._buffers: dict[int, PatchArrays] = {}
+        self.plan = PatchPlan.of(store, split, config)
+        ahead = threads > 1 or device.type == "cuda"
+        self._prefetch: Prefetch[tuple[Patches, Gathered]] = Prefetch(enabled=ahead)
+        self._source, self.placement = open_source(
+            store, crops, config, device, threads=threads, buffers=2 if ahead else 1
+        )
+
+    @property
+    def waited_s(self) -> float:
+        """Return the seconds that callers have waited for batches that were not ready, in all."""
+        return self._prefetch.waited_s
 
     def batch(self, seed: int, step: int, batch_size: int) -> Batch:
-        """Draw and gather one training batch: a pure function of seed, step and batch size."""
-        return self.gather(draw_patches(self.plan, seed=seed, step=step, batch_size=batch_size))
+        """Draw and gather one training batch: a pure function of seed, step and batch size.
+
+        The one after it, ``step + 1``, is foreseen; any other is gathered when it is asked for.
+        """
+        draw = partial(draw_patches, self.plan, seed=seed, batch_size=batch_size)
+        batch = self._take((seed, step, batch_size), partial(draw, step=step))
+        self._prepare((seed, step + 1, batch_size), partial(draw, step=step + 1))
+        return batch
 
     def batches(self, patches: Patches, batch_size: int) -> Iterator[Batch]:
         """Gather a fixed list of patches, in order, in batches of at most ``batch_size``."""
-        for start in range(0, len(patches), batch_size):
-            yield self.gather(patches[start : start + batch_size])
+        walk = object()  # two walks through the same list are two
+        parts = [patches[start : start + batch_size] for start in range(0, len(patches), batch_size)]
+        for number, part in enumerate(parts):
+            batch = self._take((walk, number), partial(_given, part))
+            if number + 1 < len(parts):
+                self._prepare((walk, number + 1), partial(_given, parts[number + 1]))
+            yield batch
+        self._source.release()
 
     def gather(self, patches: Patches) -> Batch:
         """Cut the given patches out of the store."""
-        out = self._buffer(len(patches))
-        gather_patches(
-            self.store,
-            self._table,
-            patches,
-            self.store.voxel_size_nm,
-            out,
-            pool=self._pool,
-            threads=self._threads,
-        )
-        signed = _SIGNED[out.present.dtype.name]
-        return Batch(
-            torch.from_numpy(out.images),
-            torch.from_numpy(out.present.view(signed)),
-            torch.from_numpy(out.known.view(signed)),
-            torch.from_numpy(patches.crop),
-        )
+        return self._take(object(), partial(_given, patches))
 
-    def _buffer(self, count: int) -> PatchArrays:
-        if count not in self._buffers:
-            config = self.plan.config
-            self._buffers[count] = PatchArrays.empty(count, config.slices, config.patch_shape, self.store.present.dtype)
-        return self._buffers[count]
+    def close(self) -> None:
+        """End all threads. Batches can still be asked for; they are gathered at once, by one thread."""
+        self._prefetch.close()
+        self._source.close()
+
+    def _take(self, key: Hashable, draw: Callable[[], Patches]) -> Batch:
+        patches, gathered = self._prefetch.take(key, partial(self._make, draw))
+        images, present, known = gathered.ready()
+        return Batch(images, present, known, torch.from_numpy(patches.crop))
+
+    def _prepare(self, key: Hashable, draw: Callable[[], Patches]) -> None:
+        self._prefetch.prepare(key, partial(self._make, draw))
+
+    def _make(self, draw: Callable[[], Patches]) -> tuple[Patches, Gathered]:
+        patches = draw()
+        return patches, self._source.gather(patches)
+
+
+def _given(patches: Patches) -> Patches:
+    return patches

@@ -1,32 +1,22 @@
-"""The compiled gather against a slow loop over pixels, in world coordinates, in float64."""
+"""Both gathers, compiled and torch, against a slow loop over pixels, in world coordinates, in float64."""
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
-from counterpoise.data.geometry import Grid, round_nm
+from counterpoise.data.geometry import Grid
 from counterpoise.experiment.config import SamplingConfig
-from counterpoise.sampling.gather_cpu import CropTable, PatchArrays, gather_patches
+from counterpoise.sampling.crop_table import PatchArrays
 from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches
 from counterpoise.store import VoxelStore
 
 TIE, ON_SECTION = 1e-6, 1e-3
 
 
-def gathered(
-    store: VoxelStore, patches: Patches, shape: tuple[int, int], slices: int = 1, threads: int = 1
-) -> PatchArrays:
-    out = PatchArrays.empty(len(patches), slices, shape, store.present.dtype)
-    out.images[:] = np.nan
-    out.present[:] = out.known[:] = np.iinfo(store.present.dtype).max
-    table = CropTable.of(store.crops, store)
-    with ThreadPoolExecutor(threads) as pool:
-        gather_patches(store, table, patches, store.voxel_size_nm, out, pool=pool, threads=threads)
-    return out
+Gathered = Callable[..., PatchArrays]
 
 
 def linear(block: np.ndarray, index: tuple[float, ...]) -> float:
@@ -77,44 +67,19 @@ def slowly(
     return images, present, known
 
 
-def triple(numbers: np.ndarray) -> tuple[int, int, int]:
-    z, y, x = (int(n) for n in numbers)
-    return (z, y, x)
-
-
-def random_crop(made_crop: Callable[..., Any], generator: np.random.Generator, classes: int) -> Any:
-    """Make a crop with raw and labels at different places, shapes and (anisotropic) voxel sizes."""
-    raw_shape, label_shape = triple(generator.integers(5, 14, 3)), triple(generator.integers(3, 12, 3))
-    raw_size = round_nm(generator.choice([4.0, 5.24, 8.0, 30.0], 3).tolist())
-    label_size = round_nm(generator.choice([4.0, 8.0, 10.48, 16.0], 3).tolist())
-    middle = generator.uniform(-1e4, 1e4, 3)
-    grids = [
-        Grid(shape, size, round_nm((middle - (np.array(shape) - 1) / 2 * size + generator.uniform(-9, 9, 3)).tolist()))
-        for shape, size in ((raw_shape, raw_size), (label_shape, label_size))
-    ]
-    everything = (1 << classes) - 1
-    words = [generator.integers(0, everything, label_shape, dtype=np.uint64, endpoint=True) for _ in range(2)]
-    return made_crop(
-        raw=generator.integers(0, 256, raw_shape, dtype=np.uint8),
-        raw_grid=grids[0],
-        present=words[0],
-        label_grid=grids[1],
-        known_word=int(generator.integers(0, everything, dtype=np.uint64, endpoint=True)) | 1,
-        unknown=words[1] if generator.integers(2) else None,
-    )
-
-
 @pytest.mark.parametrize("classes", [2, 8, 9, 16, 33, 64])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gather_equals_the_loop_over_pixels(
-    classes: int, seed: int, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+    classes: int,
+    seed: int,
+    gathered: Gathered,
+    make_store: Callable[..., VoxelStore],
+    random_crop: Callable[..., Any],
 ) -> None:
     generator = np.random.default_rng([seed, classes])
     voxel = [(8.0, 8.0, 8.0), (16.0, 8.0, 6.0)][seed]
     slices = (1, 5)[seed]
-    store = make_store(
-        [random_crop(made_crop, generator, classes) for _ in range(5)], classes=classes, voxel_size_nm=voxel
-    )
+    store = make_store([random_crop(generator, classes) for _ in range(5)], classes=classes, voxel_size_nm=voxel)
     shape = (7, 10)
     plan = PatchPlan(
         [c.label_grid for c in store.crops], voxel, SamplingConfig(patch_shape=shape, rotation_degrees=180.0)
@@ -141,7 +106,7 @@ def one_crop(made_crop: Callable[..., Any], generator: np.random.Generator) -> A
 
 
 def test_patches_on_the_voxel_grid_are_exact_slices_mirrored_and_transposed(
-    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+    gathered: Gathered, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
 ) -> None:
     crop = one_crop(made_crop, np.random.default_rng(0))
     store = make_store([crop])
@@ -174,7 +139,7 @@ def test_patches_on_the_voxel_grid_are_exact_slices_mirrored_and_transposed(
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("degrees", [0.0, 180.0])
 def test_a_ramp_in_the_world_is_a_ramp_in_the_patch(
-    axis: int, degrees: float, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+    axis: int, degrees: float, gathered: Gathered, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
 ) -> None:
     """Half a voxel of error anywhere (centre or corner, raw or label grid) would shift the ramp."""
     raw_size, raw_origin = (10.0, 4.0, 5.0), (-100.0, -80.0, -90.0)
@@ -199,7 +164,7 @@ def test_a_ramp_in_the_world_is_a_ramp_in_the_patch(
 
 
 def test_labels_of_a_crop_smaller_than_the_patch_are_all_there_and_the_rest_is_unknown(
-    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+    gathered: Gathered, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
 ) -> None:
     generator = np.random.default_rng(2)
     present = generator.integers(0, 4, (2, 5, 6), dtype=np.uint8)
@@ -222,7 +187,7 @@ def test_labels_of_a_crop_smaller_than_the_patch_are_all_there_and_the_rest_is_u
 
 
 def test_unknown_words_hide_only_their_own_classes_and_only_in_their_crop(
-    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+    gathered: Gathered, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
 ) -> None:
     box = Grid((1, 4, 4), (8.0, 8.0, 8.0), (0.0, 0.0, 0.0))
     raw, present = np.zeros((1, 4, 4), np.uint8), np.full((1, 4, 4), 0b001, np.uint8)
@@ -242,15 +207,15 @@ def test_unknown_words_hide_only_their_own_classes_and_only_in_their_crop(
 
 
 def test_any_number_of_threads_gives_the_same_batch(
-    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+    with_threads: Gathered, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
 ) -> None:
     crop = one_crop(made_crop, np.random.default_rng(3))
     store = make_store([crop])
     plan = PatchPlan([crop.label_grid], (8.0, 8.0, 8.0), SamplingConfig(patch_shape=(9, 9)))
     patches = draw_patches(plan, seed=0, step=0, batch_size=7)
-    one = gathered(store, patches, (9, 9))
+    one = with_threads(store, patches, (9, 9))
     for threads in (2, 3, 16):  # 16 is more than there are patches
-        many = gathered(store, patches, (9, 9), threads=threads)
+        many = with_threads(store, patches, (9, 9), threads=threads)
         assert np.array_equal(one.images, many.images)
         assert np.array_equal(one.present, many.present)
         assert np.array_equal(one.known, many.known)

@@ -10,6 +10,7 @@ import torch
 from counterpoise.data.geometry import Grid
 from counterpoise.errors import DatasplitError
 from counterpoise.experiment.config import SamplingConfig
+from counterpoise.sampling.patches import draw_patches
 from counterpoise.sampling.sampler import Batch, Sampler, unpack_words
 from counterpoise.store import VoxelStore
 
@@ -72,8 +73,6 @@ def test_shapes_and_types_are_those_of_the_configuration(store: VoxelStore) -> N
 
 def test_a_fixed_list_comes_in_order_and_in_parts(store: VoxelStore) -> None:
     sampler = Sampler(store, "train", CONFIG)
-    from counterpoise.sampling.patches import draw_patches
-
     patches = draw_patches(sampler.plan, seed=3, step=0, batch_size=7)
     whole = copied(sampler.gather(patches))
     parts = [copied(batch) for batch in sampler.batches(patches, 3)]
@@ -134,3 +133,60 @@ def test_the_top_class_survives_store_gather_and_planes(
     assert not planes[0, :-1].any()
     assert (~known[0, -1]).nonzero().tolist() == [[3, 3]]
     assert known[0, :-1].all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_batches_asked_for_in_any_order_are_the_same_with_and_without_a_prefetch(
+    threads: int, store: VoxelStore
+) -> None:
+    sampler = Sampler(store, "train", CONFIG, threads=threads)
+    asked = [(0, 0, 4), (0, 1, 4), (0, 2, 4), (0, 2, 4), (0, 9, 4), (1, 10, 4), (1, 11, 5), (1, 12, 5), (0, 0, 4)]
+    found = [copied(sampler.batch(*key)) for key in asked]
+    for key, batch in zip(asked, found, strict=True):
+        assert equal(batch, copied(Sampler(store, "train", CONFIG).batch(*key)))
+    assert sampler.waited_s > 0.0
+    sampler.close()
+    assert equal(found[0], copied(sampler.batch(0, 0, 4)))  # a closed sampler still answers
+
+
+def test_a_batch_stays_as_it_is_while_the_next_one_is_prepared(store: VoxelStore) -> None:
+    sampler = Sampler(store, "train", CONFIG, threads=2)
+    for step in range(20):
+        batch = sampler.batch(0, step, 8)
+        before = copied(batch)
+        sampler._prefetch._next[1].result()  # type: ignore[index]
+        assert equal(before, copied(batch))
+    sampler.close()
+
+
+def test_a_walk_that_is_left_halfway_does_not_disturb_the_next_one(store: VoxelStore) -> None:
+    sampler = Sampler(store, "train", CONFIG, threads=2)
+    patches = draw_patches(sampler.plan, seed=3, step=0, batch_size=9)
+    whole = copied(sampler.gather(patches))
+    for _ in sampler.batches(patches, 3):
+        break
+    parts = [copied(batch) for batch in sampler.batches(patches, 3)]
+    assert equal(whole, tuple(torch.cat(column) for column in zip(*parts, strict=True)))
+    sampler.close()
+
+
+def test_what_goes_wrong_ahead_is_raised_by_the_batch_it_belongs_to(
+    store: VoxelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from counterpoise.sampling import sampler as module
+
+    honest = draw_patches
+
+    def fail_at_step_2(plan: Any, *, seed: int, step: int, batch_size: int) -> Any:
+        if step == 2:
+            raise OSError("the disk went away")
+        return honest(plan, seed=seed, step=step, batch_size=batch_size)
+
+    monkeypatch.setattr(module, "draw_patches", fail_at_step_2)
+    sampler = Sampler(store, "train", CONFIG, threads=2)
+    sampler.batch(0, 0, 4)
+    sampler.batch(0, 1, 4)
+    with pytest.raises(OSError, match="the disk went away"):
+        sampler.batch(0, 2, 4)
+    sampler.batch(0, 3, 4)
+    sampler.close()

@@ -1,0 +1,94 @@
+"""The next result is made in a thread: taken by its key, remade if it was not the one, errors where it is taken."""
+
+import threading
+
+import pytest
+
+from counterpoise.sampling.prefetch import Prefetch
+
+
+def threads_of_prefetch() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+def test_what_was_prepared_is_taken_and_not_made_again() -> None:
+    prefetch: Prefetch[int] = Prefetch(enabled=True)
+    made: list[tuple[str, bool]] = []
+
+    def make(name: str, value: int) -> int:
+        made.append((name, threading.current_thread() is threading.main_thread()))
+        return value
+
+    prefetch.prepare("next", lambda: make("ahead", 7))
+    assert prefetch.take("next", lambda: make("now", 8)) == 7
+    assert prefetch.take("next", lambda: make("now", 8)) == 8  # taken once
+    assert made == [("ahead", False), ("now", True)]
+    prefetch.close()
+
+
+def test_a_wrong_guess_ends_before_the_right_result_is_made() -> None:
+    prefetch: Prefetch[str] = Prefetch(enabled=True)
+    order: list[str] = []
+    begin = threading.Event()
+
+    def guess() -> str:
+        begin.wait(10.0)
+        order.append("guess")
+        return "guess"
+
+    def right() -> str:
+        order.append("right")
+        return "right"
+
+    prefetch.prepare(1, guess)
+    threading.Timer(0.05, begin.set).start()
+    assert prefetch.take(2, right) == "right"
+    assert order == ["guess", "right"]
+    prefetch.close()
+
+
+def test_an_error_is_raised_where_the_result_is_taken_and_only_there() -> None:
+    prefetch: Prefetch[int] = Prefetch(enabled=True)
+
+    def fail() -> int:
+        raise OSError("the disk went away")
+
+    prefetch.prepare("a", fail)
+    with pytest.raises(OSError, match="the disk went away"):
+        prefetch.take("a", lambda: 1)
+    prefetch.prepare("a", fail)
+    assert prefetch.take("b", lambda: 2) == 2  # a guess nobody wanted fails unheard
+    prefetch.close()
+
+
+def test_waiting_is_added_up_and_a_result_that_is_ready_costs_none() -> None:
+    prefetch: Prefetch[int] = Prefetch(enabled=True)
+    release, done = threading.Event(), threading.Event()
+
+    def slow() -> int:
+        release.wait(10.0)
+        return 1
+
+    prefetch.prepare("slow", slow)
+    threading.Timer(0.2, release.set).start()
+    prefetch.take("slow", lambda: 0)
+    assert prefetch.waited_s >= 0.15
+    before = prefetch.waited_s
+    prefetch.prepare("ready", lambda: done.set() or 2)  # type: ignore[func-returns-value]
+    assert done.wait(10.0)
+    prefetch.take("ready", lambda: 0)
+    assert prefetch.waited_s - before < 0.1
+    prefetch.close()
+
+
+def test_nothing_runs_ahead_when_it_is_off_and_no_thread_is_left_when_it_is_closed() -> None:
+    off: Prefetch[int] = Prefetch(enabled=False)
+    off.prepare("a", lambda: pytest.fail("prepared"))
+    assert off.take("a", lambda: 3) == 3
+    assert threads_of_prefetch() == []
+    on: Prefetch[int] = Prefetch(enabled=True)
+    on.prepare("a", lambda: 1)
+    assert len(threads_of_prefetch()) == 1
+    on.close()
+    assert threads_of_prefetch() == []
+    assert on.take("a", lambda: 4) == 4
