@@ -1,22 +1,33 @@
-"""``frequencies`` and ``weights``: exact counts, and what each strategy makes of them."""
+"""``frequencies`` and ``weights``: exact counts, what was shown of them, and what each strategy makes of them."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
+from typing import Any
 
+from counterpoise.analysis.exposure import (
+    WEIGHED_BY_FREQUENCY,
+    ClassShift,
+    Comparison,
+    RunExposure,
+    compare_with_shown,
+    load_exposure,
+    load_frequencies,
+)
 from counterpoise.cli.python_path import find_own_modules
-from counterpoise.cli.screen import number, print_notes, print_table, progress_bar, side
+from counterpoise.cli.screen import console, counted, number, print_notes, print_table, progress_bar, side
 from counterpoise.data.crops import CropSet, load_crops
 from counterpoise.experiment.arms import Arm, find_arms
 from counterpoise.frequencies.count import count_crops
 from counterpoise.frequencies.table import FrequencyTable
+from counterpoise.records.layout import RunFolder
+from counterpoise.scheduling.design import class_statistics, reference_weights
 from counterpoise.scheduling.hardware import find_hardware
-from counterpoise.scheduling.prepare import class_statistics, reference_weights
 from counterpoise.weights import CLASSIC, derive_weights, find_strategy
 
-__all__ = ["print_arms", "print_frequencies", "show_frequencies", "show_weights"]
+__all__ = ["print_arms", "print_frequencies", "show_exposure", "show_frequencies", "show_weights"]
 
 _BASELINE = "weight_uniform"
 
@@ -36,6 +47,39 @@ def show_frequencies(datasplit: Path, classes: tuple[str, ...], *, as_json: bool
             markup=False,
             soft_wrap=True,
         )
+
+
+def show_exposure(run: Path, datasplit: Path | None, classes: tuple[str, ...], *, as_json: bool) -> None:
+    """Print exact frequencies beside what a run's networks were shown.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder.
+    datasplit : Path or None
+        Crops to count; None for the exact counts that the run's weights were made from.
+    classes : tuple of str
+        Classes to count; none for those of the run.
+    as_json : bool
+        Whether to print JSON.
+    """
+    found = load_exposure(RunFolder(run))
+    if datasplit is None:
+        table = load_frequencies(RunFolder(run))
+    else:
+        _, table = _count(datasplit, classes or tuple(found.exposure.classes))
+    comparison = compare_with_shown(table, found.exposure, found.arms)
+    if as_json:
+        document = table.to_json(reference_weights(CLASSIC, class_statistics(table, {})))
+        print(json.dumps({**document, "exposure": _exposure_as_json(found, comparison)}, indent=1))
+    else:
+        _print_exposure(found, comparison)
+    print_notes(found.notes, to=side)
+    for shift in comparison.corrected_twice:
+        side.print(_warning(shift), style="yellow", markup=False, soft_wrap=True)
+    if comparison.corrected_twice:
+        arms = ", ".join(comparison.arms) or "none"
+        side.print(f"arms of this run with weights from the exact frequencies: {arms}", markup=False, soft_wrap=True)
 
 
 def show_weights(datasplit: Path, classes: tuple[str, ...], strategies: tuple[str, ...], *, as_json: bool) -> None:
@@ -62,10 +106,88 @@ def print_frequencies(table: FrequencyTable) -> None:
         rows = [("class", "present", "known voxels", "frequency", "crops")]
         for name in table.classes:
             total, frequency = table.total(name, split), table.frequency(name, split)
-            share = "–" if math.isnan(frequency) else f"{100 * frequency:.3f} %"
-            rows.append((name, f"{total.present:,}", f"{total.known:,}", share, str(len(table.counts(name, split)))))
+            crops = str(len(table.counts(name, split)))
+            rows.append((name, f"{total.present:,}", f"{total.known:,}", _percent(frequency, ".3f"), crops))
         title = f"Exact class frequencies, {split} (present / known volume, at the finest stored level)"
         print_table(list(zip(*rows, strict=True)), title=title)
+
+
+def _percent(share: float, form: str) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:{form}} %"
+
+
+def _print_exposure(found: RunExposure, comparison: Comparison) -> None:
+    shown = found.exposure
+    rows = [("class", "exact", "shown", "shown/exact", "annotated in", "positive in")]
+    for shift in comparison.classes:
+        patches = shown.classes[shift.name].patches_known / shown.patches
+        rows.append(
+            (
+                shift.name,
+                _percent(shift.exact, ".3f"),
+                _percent(shift.shown, ".3f"),
+                number(shift.ratio, ".2f"),
+                _percent(patches, ".1f"),
+                _percent(shown.positive_share(shift.name), ".1f"),
+            )
+        )
+    print_table(list(zip(*rows, strict=True)), title="Class frequencies in the train crops, and as shown in training")
+    trials = ", ".join(f"{trial.arm} seed {trial.seed}" for trial in found.trials)
+    console.print(
+        f"{shown.patches:,} patches in {counted(found.epochs, 'epoch')} of {trials}; the other arms of a seed were "
+        "shown the same. annotated in, positive in: shares of these patches.",
+        style="dim",
+        markup=False,
+    )
+    console.print()
+    weights: list[tuple[str, ...]] = [("class", "towards balance", *WEIGHED_BY_FREQUENCY)]
+    for shift in comparison.classes:
+        pairs = (f"{exact:.3f} / {seen:.3f}" for exact, seen in shift.weights.values())
+        weights.append((shift.name, number(shift.towards_balance, ".2f"), *pairs))
+    print_table(list(zip(*weights, strict=True)), title="Class weights: from exact / from shown frequencies")
+    console.print(
+        "towards balance: how far the sampler moved the class's frequency towards the median of the classes; below 1 "
+        "it moved it away.",
+        style="dim",
+        markup=False,
+    )
+
+
+def _warning(shift: ClassShift) -> str:
+    weights = ", ".join(
+        f"{name} {exact:.3f} instead of {seen:.3f}" for name, (exact, seen) in shift.weights.items() if exact != seen
+    )
+    return (
+        f"warning: {shift.name} is corrected twice: the sampler moves it {shift.towards_balance:.2f} x towards "
+        f"balance, and weights from the exact frequencies do it again ({weights or 'clamped to the same weights'})"
+    )
+
+
+def _exposure_as_json(found: RunExposure, comparison: Comparison) -> dict[str, Any]:
+    return {
+        "patches": found.exposure.patches,
+        "epochs": found.epochs,
+        "trials": [f"{trial.arm}/seed-{trial.seed}" for trial in found.trials],
+        "classes": {
+            shift.name: {
+                **found.exposure.to_json()["classes"][shift.name],
+                "exact_frequency": _finite(shift.exact),
+                "shown_frequency": _finite(shift.shown),
+                "ratio": _finite(shift.ratio),
+                "positive_share": _finite(found.exposure.positive_share(shift.name)),
+                "towards_balance": _finite(shift.towards_balance),
+                "is_corrected_twice": shift.is_corrected_twice,
+                "weights": {name: {"exact": a, "shown": b} for name, (a, b) in shift.weights.items()},
+            }
+            for shift in comparison.classes
+        },
+        "arms_by_exact_frequency": list(comparison.arms),
+        "notes": list(found.notes),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def print_arms(arms: tuple[Arm, ...], classes: tuple[str, ...]) -> None:

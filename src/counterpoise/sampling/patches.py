@@ -12,16 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from counterpoise.data.datasplit import Split
 from counterpoise.data.geometry import SAME_SIZE_TOLERANCE, Grid
 from counterpoise.data.placement import half_ranges_nm
+from counterpoise.errors import ClassNameError
 from counterpoise.experiment.config import SamplingConfig
+from counterpoise.store import VoxelStore
 from counterpoise.types import Vector3
 
-__all__ = ["PatchPlan", "Patches", "draw_patches", "snap_nm"]
+__all__ = ["PatchPlan", "Patches", "class_balanced_weights", "crops_never_drawn", "draw_patches", "snap_nm"]
 
 _HALF = 0.5
 _DRAWS = 8
@@ -67,12 +71,26 @@ class PatchPlan:
     voxel_size_nm : (z, y, x)
         Training voxel size.
     config : SamplingConfig
-        Patch shape and variation.
+        Patch shape, crop weights and variation.
+    positives : int64 array, shape (crops, classes), optional
+        Positive voxels of each class in each crop; only class-balanced crop weights need them.
     """
 
     grids: Sequence[Grid]
     voxel_size_nm: Vector3
     config: SamplingConfig
+    positives: Int[np.ndarray, "crop class_"] | None = None
+
+    @classmethod
+    def of(cls, store: VoxelStore, split: Split, config: SamplingConfig) -> PatchPlan:
+        """Plan patches of one split of a store, with the exact counts the store was built with."""
+        crops = store.of(split)
+        positives = np.array(
+            [[c.counts[name].voxels.present if name in c.counts else 0 for name in store.classes] for c in crops],
+            dtype=np.int64,
+        )
+        grids = [crop.label_grid for crop in crops]
+        return cls(grids, store.voxel_size_nm, config, positives.reshape(len(crops), len(store.classes)))
 
     @property
     def patch_nm(self) -> tuple[float, float]:
@@ -81,13 +99,105 @@ class PatchPlan:
         return rows * self.voxel_size_nm[1], columns * self.voxel_size_nm[2]
 
     def crop_weights(self) -> Float[np.ndarray, " crop"]:
-        """Return the chance of each crop to be drawn; sums to 1."""
-        if self.config.crop_weights == "uniform":
-            weights = np.ones(len(self.grids))
+        """Return the chance of each crop to be drawn; sums to 1.
+
+        Raises
+        ------
+        ClassNameError
+            If the weights are to be class-balanced and no crop holds a positive voxel.
+        """
+        if self.config.crop_weights == "class_balanced":
+            if self.positives is None:
+                raise ValueError("class-balanced crop weights need the positive voxels of every crop")
+            return class_balanced_weights(self.positives)
+        if self.config.crop_weights == "volume":
+            weights = np.array([np.prod(grid.box.size_nm) for grid in self.grids], dtype=np.float64)
         else:
-            weights = np.array([np.prod(grid.box.size_nm) for grid in self.grids])
+            weights = np.ones(len(self.grids))
         chances: np.ndarray = weights / weights.sum()
         return chances
+
+    @cached_property
+    def tables(self) -> PlanTables:
+        """Tabulate what every batch looks up: made once."""
+        cumulative = np.cumsum(self.crop_weights())
+        return PlanTables(
+            cumulative=cumulative / cumulative[-1],  # ends at exactly 1: a last crop without a chance is not drawn
+            sections=np.array([grid.shape[0] for grid in self.grids], dtype=np.int64),
+            lower_nm=np.array([grid.box.lower_nm[1:] for grid in self.grids]),
+            upper_nm=np.array([grid.box.upper_nm[1:] for grid in self.grids]),
+            origin_nm=np.array([grid.translation_nm[1:] for grid in self.grids]),
+            voxel_nm=np.array([grid.voxel_size_nm[1:] for grid in self.grids]),
+        )
+
+
+@dataclass(frozen=True)
+class PlanTables:
+    """A plan as arrays over crops: summed chances, sections, and the label grids in the plane, (crops, 2) each."""
+
+    cumulative: np.ndarray
+    sections: np.ndarray
+    lower_nm: np.ndarray
+    upper_nm: np.ndarray
+    origin_nm: np.ndarray
+    voxel_nm: np.ndarray
+
+
+def class_balanced_weights(positives: Int[np.ndarray, "crop class_"]) -> Float[np.ndarray, " crop"]:
+    r"""Compute the chance of each crop: a class at random, then a crop that holds it.
+
+    As one chance per crop for these two draws: a class uniformly among those with a positive voxel in some crop, then a
+    crop uniformly among those that hold one of it. With :math:`n_{gc}` the positive voxels,
+
+    .. math:: w_g = \frac{1}{|C|} \sum_{c \in C} \frac{[n_{gc} > 0]}{\sum_h [n_{hc} > 0]},
+              \qquad C = \{c : \textstyle\sum_h n_{hc} > 0\}.
+
+    Only whether a crop holds positives counts, not how many. A crop without any is never drawn.
+
+    Parameters
+    ----------
+    positives : int64 array, shape (crops, classes)
+        Positive voxels.
+
+    Returns
+    -------
+    float64 array, shape (crops,)
+        In [0, 1]; sums to 1.
+
+    Raises
+    ------
+    ClassNameError
+        If there is no positive voxel at all.
+
+    Examples
+    --------
+    Of the two classes, one is in both crops and the other in the second only:
+
+    >>> class_balanced_weights(np.array([[10, 0], [3, 500]]))
+    array([0.25, 0.75])
+    """
+    holds = positives > 0
+    crops_with = holds.sum(axis=0)
+    found = crops_with > 0
+    if not found.any():
+        raise ClassNameError(
+            "no crop can be drawn by the classes it holds",
+            expected="a positive voxel of at least one class in some crop",
+            found=f"none in {len(positives)} crops",
+            remedy="set sampling.crop_weights to uniform or volume, or train on crops that hold the classes",
+        )
+    chances: np.ndarray = (holds[:, found] / crops_with[found]).mean(axis=1)
+    return chances
+
+
+def crops_never_drawn(store: VoxelStore, config: SamplingConfig) -> tuple[str, ...]:
+    """Say which train crops the crop weights leave out, a sentence each."""
+    chances = PatchPlan.of(store, "train", config).crop_weights()
+    return tuple(
+        f"{crop.crop_id}: no positive voxel of any class, so class-balanced crop weights never draw it"
+        for crop, chance in zip(store.of("train"), chances, strict=True)
+        if chance == 0
+    )
 
 
 def draw_patches(plan: PatchPlan, *, seed: int, step: int, batch_size: int) -> Patches:
@@ -114,10 +224,9 @@ def draw_patches(plan: PatchPlan, *, seed: int, step: int, batch_size: int) -> P
     """
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, step], dtype=np.uint64)))
     u = generator.random((batch_size, _DRAWS))
-    config = plan.config
-    crop = np.searchsorted(np.cumsum(plan.crop_weights()), u[:, 0], side="right").clip(0, len(plan.grids) - 1)
-    shapes = np.array([grid.shape for grid in plan.grids])[crop]
-    section = (u[:, 1] * shapes[:, 0]).astype(np.int64)
+    config, tables = plan.config, plan.tables
+    crop = np.searchsorted(tables.cumulative, u[:, 0], side="right")
+    section = (u[:, 1] * tables.sections[crop]).astype(np.int64)
 
     angle = np.deg2rad((2.0 * u[:, 7] - 1.0) * config.rotation_degrees)
     transposed = (u[:, 6] < _HALF) & config.transpose
@@ -125,12 +234,13 @@ def draw_patches(plan: PatchPlan, *, seed: int, step: int, batch_size: int) -> P
     orientation = _orientation(mirror, transposed, angle)
 
     patch = np.where(transposed[:, None], np.array(plan.patch_nm[::-1]), np.array(plan.patch_nm))
-    lower = np.array([grid.box.lower_nm[1:] for grid in plan.grids])[crop]
-    upper = np.array([grid.box.upper_nm[1:] for grid in plan.grids])[crop]
+    lower, upper = tables.lower_nm[crop], tables.upper_nm[crop]
     half_range = half_ranges_nm(upper - lower, patch, angle)
-    centre = (lower + upper) / 2.0 + (2.0 * u[:, 2:4] - 1.0) * half_range
+    middle = (lower + upper) / 2.0
     if config.rotation_degrees == 0:
-        centre = _snap_centres(plan, crop, (lower + upper) / 2.0, half_range, u[:, 2:4], centre, transposed)
+        centre = _on_voxel_grid(plan, crop, middle, half_range, u[:, 2:4], transposed)
+    else:
+        centre = middle + (2.0 * u[:, 2:4] - 1.0) * half_range
     return Patches(crop.astype(np.int64), section, centre, orientation)
 
 
@@ -155,36 +265,39 @@ def snap_nm(position_nm: float, grid: Grid, axis: int, samples: int, voxel_size_
     float
         The nearest such centre, or the position itself where voxel sizes differ.
     """
-    size = grid.voxel_size_nm[axis]
-    if abs(size / voxel_size_nm - 1.0) > SAME_SIZE_TOLERANCE:
-        return position_nm
-    half = (samples - 1) / 2.0 * voxel_size_nm
-    first = round((position_nm - half - grid.translation_nm[axis]) / size)
-    return grid.translation_nm[axis] + first * size + half
+    origin, size = np.array([grid.translation_nm[axis]]), np.array([grid.voxel_size_nm[axis]])
+    (snapped,) = _snapped(np.array([position_nm]), origin, size, np.array([samples]), np.array([voxel_size_nm]))
+    return float(snapped)
 
 
-def _snap_centres(
+def _snapped(
+    position: Float[np.ndarray, "*shape"],
+    origin: Float[np.ndarray, "*shape"],
+    size: Float[np.ndarray, "*shape"],
+    samples: Int[np.ndarray, "*shape"],
+    voxel: np.ndarray,
+) -> Float[np.ndarray, "*shape"]:
+    half = (samples - 1) / 2.0 * voxel
+    first = np.rint((position - half - origin) / size)
+    is_same = np.abs(size / voxel - 1.0) <= SAME_SIZE_TOLERANCE
+    return np.where(is_same, origin + first * size + half, position)
+
+
+def _on_voxel_grid(
     plan: PatchPlan,
     crop: Int[np.ndarray, " batch"],
     middle: Float[np.ndarray, "batch 2"],
     half_range: Float[np.ndarray, "batch 2"],
     u: Float[np.ndarray, "batch 2"],
-    centre: Float[np.ndarray, "batch 2"],
-    transposed: np.ndarray,
+    transposed: Bool[np.ndarray, " batch"],
 ) -> Float[np.ndarray, "batch 2"]:
     """Draw un-rotated positions on the voxel grid, each with the same chance, so that nothing is interpolated."""
-    snapped = centre.copy()
-    rows, columns = plan.config.patch_shape
-    for b, index in enumerate(crop):
-        grid = plan.grids[index]
-        samples = (columns, rows) if transposed[b] else (rows, columns)
-        for k in (0, 1):
-            step = grid.voxel_size_nm[k + 1]
-            places = int(np.floor(2.0 * half_range[b, k] / step + 1e-6)) + 1
-            start = middle[b, k] - (places - 1) / 2.0 * step
-            position = start + min(int(u[b, k] * places), places - 1) * step
-            snapped[b, k] = snap_nm(position, grid, k + 1, samples[k], plan.voxel_size_nm[k + 1])
-    return snapped
+    shape, step = np.array(plan.config.patch_shape), plan.tables.voxel_nm[crop]
+    samples = np.where(transposed[:, None], shape[::-1], shape)
+    places = np.floor(2.0 * half_range / step + 1e-6) + 1.0
+    start = middle - (places - 1.0) / 2.0 * step
+    position = start + np.minimum(np.floor(u * places), places - 1.0) * step
+    return _snapped(position, plan.tables.origin_nm[crop], step, samples, np.array(plan.voxel_size_nm[1:]))
 
 
 def _orientation(

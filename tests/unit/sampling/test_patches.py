@@ -1,6 +1,9 @@
 """Which patches are drawn: purity, chances, and where they may lie."""
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from counterpoise.data.annotation import ClassCount, VoxelCount
 from counterpoise.data.geometry import Grid
+from counterpoise.errors import ClassNameError
 from counterpoise.experiment.config import SamplingConfig
-from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches, snap_nm
+from counterpoise.sampling.patches import (
+    Patches,
+    PatchPlan,
+    class_balanced_weights,
+    crops_never_drawn,
+    draw_patches,
+    snap_nm,
+)
+from counterpoise.store import VoxelStore
 
 
 def grid(shape: tuple[int, int, int], size: float = 8.0, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Grid:
@@ -40,7 +53,8 @@ def test_a_batch_depends_on_seed_and_step_alone_and_not_on_what_was_drawn_before
     backward = {k: draw_patches(p, seed=k[0], step=k[1], batch_size=9) for k in reversed(list(forward))}
     assert all(same(forward[k], backward[k]) for k in forward)
     for a, b in itertools.combinations(forward, 2):
-        assert not np.isin(forward[a].centre_nm, forward[b].centre_nm).any()
+        # Along x only: along y a crop that is smaller than a turned patch leaves it no room.
+        assert not np.isin(forward[a].centre_nm[:, 1], forward[b].centre_nm[:, 1]).any()
 
 
 def test_seed_and_step_cannot_be_exchanged_or_added() -> None:
@@ -61,6 +75,113 @@ def test_crops_are_drawn_by_their_chances(rule: str, chances: tuple[float, ...])
     assert p.crop_weights() == pytest.approx(chances)
     drawn = draw_patches(p, seed=0, step=0, batch_size=6000).crop
     assert stats.chisquare(np.bincount(drawn, minlength=3), np.array(chances) * 6000).pvalue > 1e-3
+
+
+def balanced(positives: list[list[int]]) -> PatchPlan:
+    """Plan class-balanced patches of small crops with these positive voxels (a row per crop, a column per class)."""
+    config = SamplingConfig(patch_shape=(4, 4), crop_weights="class_balanced")
+    return PatchPlan([grid((2, 9, 9))] * len(positives), (8.0, 8.0, 8.0), config, np.array(positives))
+
+
+def test_class_balanced_chances_by_hand() -> None:
+    # Class A is in crops 1 and 2, class B in crops 2, 3 and 4, class C in crop 4 alone, class D nowhere. A third of
+    # the draws each: 1/3 (1/2), 1/3 (1/2 + 1/3), 1/3 (1/3), 1/3 (1/3 + 1); crop 0 holds nothing.
+    positives = [[0, 0, 0, 0], [10**12, 0, 0, 0], [1, 7, 0, 0], [0, 1, 0, 0], [0, 500, 2, 0]]
+    expected = [0, 3 / 18, 5 / 18, 2 / 18, 8 / 18]
+    assert class_balanced_weights(np.array(positives)) == pytest.approx(expected, abs=1e-15)
+    assert balanced(positives).crop_weights() == pytest.approx(expected, abs=1e-15)
+
+
+def test_class_balanced_crops_are_those_of_two_draws_first_a_class_then_a_crop() -> None:
+    generator = np.random.default_rng(11)
+    positives = generator.integers(0, 1000, (9, 6)) * (generator.random((9, 6)) < 0.35)
+    positives[:, 4] = 0  # a class that is nowhere
+    positives[3] = 0  # a crop without anything
+    classes = [c for c in range(6) if positives[:, c].any()]
+    twice = np.zeros(9, dtype=int)
+    for _ in range(20000):
+        holders = np.flatnonzero(positives[:, generator.choice(classes)])
+        twice[generator.choice(holders)] += 1
+    p = balanced(positives.tolist())
+    once = sum(np.bincount(draw_patches(p, seed=0, step=s, batch_size=1000).crop, minlength=9) for s in range(20))
+    holding = positives.any(axis=1)
+    assert twice[~holding].sum() == np.asarray(once)[~holding].sum() == 0
+    assert stats.chi2_contingency(np.stack([twice, once])[:, holding]).pvalue > 1e-3
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=7), st.integers(2, 10**9))
+def test_class_balanced_chances_ask_only_whether_a_crop_holds_a_class(rows: list[list[int]], factor: int) -> None:
+    positives = np.array(rows)
+    if not positives.any():
+        return
+    chances = class_balanced_weights(positives)
+    assert chances.sum() == pytest.approx(1.0)
+    assert np.array_equal(chances > 0, positives.any(axis=1))
+    assert np.array_equal(class_balanced_weights(positives * factor), chances)
+    assert class_balanced_weights(positives[::-1]) == pytest.approx(chances[::-1])
+    assert class_balanced_weights(positives[:, [2, 0, 1]]) == pytest.approx(chances)
+
+
+def test_every_class_comes_up_as_often_where_no_crop_holds_two() -> None:
+    chances = class_balanced_weights(np.array([[5, 0], [1, 0], [9, 0], [0, 1]]))
+    assert chances == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
+
+
+@pytest.mark.parametrize("crops", [3, 10, 49, 107])
+def test_a_crop_without_a_chance_is_not_drawn_even_by_the_largest_and_smallest_number(crops: int) -> None:
+    # Sums of 1/3, 1/10, 1/49 end a rounding error beside 1, and a random number may lie in between.
+    p = balanced([[0], *[[1]] * crops, [0]])
+    found = np.searchsorted(p.tables.cumulative, [0.0, np.nextafter(1.0, 0.0)], side="right")
+    assert found.tolist() == [1, crops]
+
+
+def test_class_balanced_draws_are_a_function_of_seed_and_step() -> None:
+    positives = [[0, 3], [5, 0], [1, 1]]
+    first, again = (draw_patches(balanced(positives), seed=4, step=7, batch_size=30) for _ in range(2))
+    assert same(first, again)
+    other = draw_patches(balanced(positives), seed=4, step=8, batch_size=30)
+    assert not np.array_equal(first.crop, other.crop)
+
+
+def test_class_balanced_chances_without_a_positive_voxel_are_refused() -> None:
+    with pytest.raises(ClassNameError, match="no crop can be drawn") as caught:
+        balanced([[0, 0], [0, 0]]).crop_weights()
+    assert caught.value.found == "none in 2 crops"
+    with pytest.raises(ValueError, match="need the positive voxels"):
+        plan(*GRIDS, crop_weights="class_balanced").crop_weights()
+
+
+def test_a_plan_of_a_store_takes_the_exact_counts_of_its_split(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    zeros, box = np.zeros((1, 8, 8), np.uint8), grid((1, 8, 8))
+    store = make_store([made_crop(zeros, box, zeros, box, split) for split in ("train", "validate", "train")])
+    counted = [{"class-1": 7}, {"class-0": 1}, {"class-0": 0, "class-1": 2}]
+    crops = tuple(
+        replace(crop, counts={name: ClassCount(VoxelCount(n, 5, 0), (8.0, 8.0, 8.0)) for name, n in counts.items()})
+        for crop, counts in zip(store.crops, counted, strict=True)
+    )
+    config = SamplingConfig(patch_shape=(4, 4), crop_weights="class_balanced")
+    p = PatchPlan.of(replace(store, crops=crops), "train", config)
+    assert p.positives is not None
+    assert p.positives.tolist() == [[0, 7], [0, 2]]
+    assert p.crop_weights().tolist() == [0.5, 0.5]
+    assert len(PatchPlan.of(replace(store, crops=crops), "validate", config).grids) == 1
+
+
+def test_crops_that_are_never_drawn_are_named(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    zeros, box = np.zeros((1, 8, 8), np.uint8), grid((1, 8, 8))
+    store = make_store([made_crop(zeros, box, zeros, box, split) for split in ("train", "train", "validate")])
+    some, none = (ClassCount(VoxelCount(n, 5, 0), (8.0, 8.0, 8.0)) for n in (1, 0))
+    counted = ({"class-0": none}, {"class-0": none, "class-1": some}, {"class-1": none})
+    store = replace(store, crops=tuple(replace(c, counts=n) for c, n in zip(store.crops, counted, strict=True)))
+    balanced_config = SamplingConfig(crop_weights="class_balanced")
+    assert crops_never_drawn(store, balanced_config) == (
+        "crop-0: no positive voxel of any class, so class-balanced crop weights never draw it",
+    )
+    assert crops_never_drawn(store, SamplingConfig()) == ()
 
 
 def test_sections_positions_mirrors_transpositions_and_angles_are_uniform_and_independent() -> None:

@@ -1,0 +1,95 @@
+"""``frequencies --exposure``: what a user sees of a run whose sampler already balances."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from counterpoise.cli.app import app
+from counterpoise.cli.frequencies import show_exposure
+from counterpoise.data.annotation import ClassCount, VoxelCount
+from counterpoise.frequencies.exposure import ClassExposure, Exposure
+from counterpoise.frequencies.table import CropCount, FrequencyTable
+from counterpoise.records.atomic import append_line, write_json
+from counterpoise.records.layout import RunFolder
+from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord
+
+SIZE = (8.0, 8.0, 8.0)
+ARMS = ("weight_uniform", "weight_inv_freq")
+
+
+def epoch(number: int) -> EpochRecord:
+    """Show 3 patches: nuc 20 %, pm 5 % and er 3 % of the pixels."""
+    shown = {
+        "nuc": ClassExposure(3, 3, 10000, 2000),
+        "pm": ClassExposure(3, 2, 10000, 500),
+        "er": ClassExposure(2, 1, 10000, 300),
+    }
+    return EpochRecord(number, 1.0, 1.0, None, {}, {}, 1e-4, 0, 0, 1.0, 1.0, Exposure(3, shown).to_json(), 0.0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """Write a run with one seed and two epochs; in the data nuc has 20 %, pm 4 %, er 1 %."""
+    folder = RunFolder(tmp_path / "my run")
+    folder.path.mkdir()
+    arms = tuple(ArmRecord(name, "", {"nuc": 1.0, "pm": 1.0, "er": 1.0}, [], None, runs=True) for name in ARMS)
+    ArmsRecord(("nuc", "pm", "er"), "weight_uniform", (7,), arms, ()).write(folder.weights)
+    counts = {
+        name: ClassCount(VoxelCount(present, 10**6 - present, 0), SIZE)
+        for name, present in (("nuc", 200000), ("pm", 40000), ("er", 10000))
+    }
+    table = FrequencyTable(("nuc", "pm", "er"), (CropCount("d/crop1", "train", counts),))
+    write_json(folder.frequencies, table.to_json({}))
+    for arm in ARMS:
+        trial = folder.trial(arm, 7)
+        trial.path.mkdir(parents=True)
+        for number in (1, 2):
+            append_line(trial.metrics, epoch(number).__dict__)
+    return folder
+
+
+def test_exact_and_shown_frequencies_stand_side_by_side(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    show_exposure(run.path, None, (), as_json=False)
+    out, err = capsys.readouterr()
+    cells = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith(("nuc", "pm", "er"))}
+    assert "nuc    20.000 %  20.000 %         1.00       100.0 %      100.0 %" in out
+    assert "pm      4.000 %   5.000 %         1.25       100.0 %       66.7 %" in out
+    assert "er      1.000 %   3.000 %         3.00        66.7 %       33.3 %" in out
+    assert cells["er"] == ["2.40", "4.000", "/", "1.667", "2.000", "/", "1.291"]
+    assert "6 patches in 2 epochs of weight_uniform seed 7;" in out
+    (warning, arms) = err.splitlines()
+    assert warning == (
+        "warning: er is corrected twice: the sampler moves it 2.40 x towards balance, and weights from the exact "
+        "frequencies do it again (weight_inv_freq 4.000 instead of 1.667, weight_sqrt_inv 2.000 instead of 1.291)"
+    )
+    assert arms == "arms of this run with weights from the exact frequencies: weight_inv_freq"
+
+
+def test_json_has_the_references_document_and_the_exposure(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    show_exposure(run.path, None, (), as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["total_pos"] == {"nuc": 200000, "pm": 40000, "er": 10000}
+    found = document["exposure"]
+    assert (found["patches"], found["epochs"], found["trials"]) == (6, 2, ["weight_uniform/seed-7"])
+    assert found["arms_by_exact_frequency"] == ["weight_inv_freq"]
+    er = found["classes"]["er"]
+    assert (er["patches_known"], er["patches_positive"]) == (4, 2)
+    assert (er["pixels_known"], er["pixels_positive"]) == (20000, 600)
+    assert (er["exact_frequency"], er["shown_frequency"], er["is_corrected_twice"]) == (0.01, 0.03, True)
+    assert er["weights"]["weight_inv_freq"]["exact"] == 4.0
+    assert [found["classes"][name]["is_corrected_twice"] for name in ("nuc", "pm")] == [False, False]
+
+
+def test_the_run_alone_is_enough_and_half_a_question_is_refused(run: RunFolder) -> None:
+    command = CliRunner()
+    done = command.invoke(app, ["frequencies", "--exposure", str(run.path)])
+    assert done.exit_code == 0
+    assert "Class frequencies in the train crops, and as shown in training" in done.output
+    for half in ([], ["--classes", "nuc"], ["--datasplit", "x.csv"], ["--exposure", "x", "--classes", "nuc"]):
+        refused = command.invoke(app, ["frequencies", *half])
+        assert refused.exit_code == 2
+        assert "--datasplit" in refused.output
