@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
+
+from counterpoise.losses.words import tversky_loss_of_words
 
 __all__ = ["TverskyLoss", "tversky_index"]
 
@@ -156,3 +158,27 @@ class TverskyLoss(nn.Module):
                 smooth=self.smooth,
             )
             return (self.class_weights * (1.0 - index)).sum() / len(self.class_weights)
+
+    def of_words(
+        self,
+        logits: Float[Tensor, "batch class_ *space"],
+        present: Integer[Tensor, " batch *space"],
+        known: Integer[Tensor, " batch *space"],
+    ) -> Float[Tensor, ""]:
+        """Compute the loss of a batch from label words: the same number without planes, several times faster.
+
+        Parameters
+        ----------
+        logits : float tensor, shape (batch, classes, height, width)
+            Network output before the sigmoid.
+        present, known : integer tensor, shape (batch, height, width)
+            Label words: bit c is set where class c is present / known.
+
+        Returns
+        -------
+        float32 scalar
+            As :meth:`forward`, but for rounding; see :func:`~counterpoise.losses.words.tversky_loss_of_words`.
+        """
+        return tversky_loss_of_words(
+            logits, present, known, self.class_weights, alpha=self.alpha, beta=self.beta, smooth=self.smooth
+        )

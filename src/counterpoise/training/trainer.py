@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import warnings
@@ -10,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from counterpoise.errors import TrialError
 from counterpoise.experiment.trial import TrialConfig
+from counterpoise.frequencies.exposure import Exposure
 from counterpoise.losses.tversky import TverskyLoss
 from counterpoise.models.registry import build_model
-from counterpoise.sampling.sampler import Sampler, unpack_words
+from counterpoise.sampling.exposure import ExposureLedger
+from counterpoise.sampling.sampler import Sampler
 from counterpoise.training.device import Device
 
 __all__ = ["EpochOutcome", "Trainer"]
@@ -32,6 +35,8 @@ class EpochOutcome:
 
     ``loss`` is the mean over steps with a finite loss (None if there were none); ``clipped_steps`` had a gradient
     norm above the limit; ``nonfinite_steps`` had a loss or gradient that was not finite and moved no weight.
+    ``exposure`` counts the patches of all steps, also of those; ``data_wait_s`` is
+    how long the steps waited for them, in all.
     """
 
     loss: float | None
@@ -39,6 +44,8 @@ class EpochOutcome:
     clipped_steps: int
     nonfinite_steps: int
     seconds: float
+    exposure: Exposure
+    data_wait_s: float
 
 
 class Trainer:
@@ -67,11 +74,10 @@ class Trainer:
         classes = len(config.classes)
         model = build_model(config.model, slices=config.sampling.slices, classes=classes)
         self.model: nn.Module = model.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = AveragedModel(
-            self.model,
-            multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay),  # type: ignore[no-untyped-call]
-            use_buffers=True,
-        )
+        self.averaged = AveragedModel(self.model, use_buffers=True)
+        self._averaging = _Averaging(self.model, self.averaged, training.ema_decay)
+        self._buffers = list(self.model.buffers())
+        self._kept = [torch.empty_like(buffer) for buffer in self._buffers]
         self.loss = TverskyLoss(
             [config.class_weights[name] for name in config.classes],
             config.loss.alpha,
@@ -79,7 +85,7 @@ class Trainer:
             config.loss.smooth,
         ).to(device.torch)
         self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+            self.model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
         steps = training.epochs * training.steps_per_epoch
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -108,14 +114,15 @@ class Trainer:
             If more steps than ``max_nonfinite_steps`` had a loss or gradient that was not finite.
         """
         training = self._config.training
-        started = time.perf_counter()
+        started, waited = time.perf_counter(), self._sampler.waited_s
+        shown = ExposureLedger(self._config.classes)
         self.model.train()
         total, finite, clipped, nonfinite = 0.0, 0, 0, 0
         rate = 0.0
         for index in range(training.steps_per_epoch):
             step = (epoch - 1) * training.steps_per_epoch + index
             rate = float(self._schedule.get_last_lr()[0])
-            loss, norm = self._step(step)
+            loss, norm = self._step(step, shown)
             if math.isfinite(loss) and math.isfinite(norm):
                 total += loss
                 finite += 1
@@ -131,31 +138,31 @@ class Trainer:
             clipped_steps=clipped,
             nonfinite_steps=nonfinite,
             seconds=time.perf_counter() - started,
+            exposure=shown.total(),
+            data_wait_s=self._sampler.waited_s - waited,
         )
 
-    def _step(self, step: int) -> tuple[float, float]:
+    def _step(self, step: int, shown: ExposureLedger) -> tuple[float, float]:
         """Make one update and return loss and gradient norm; nothing moves if one of them is not finite."""
         config, device = self._config, self._device
         batch = self._sampler.batch(config.seed, step, config.training.batch_size)
-        classes = len(config.classes)
-        target = unpack_words(batch.present.to(device.torch), classes).float()
-        known = unpack_words(batch.known.to(device.torch), classes)
+        present_words, known_words = batch.present.to(device.torch), batch.known.to(device.torch)
+        shown.add(present_words, known_words)
         self._optimizer.zero_grad(set_to_none=True)
-        kept = [buffer.clone() for buffer in self.model.buffers()]
+        _copy(self._buffers, self._kept)
         with device.autocast():
             logits = self.model(device.images(batch.images))
-        loss = self.loss(logits, target, known)
-        self._scaler.scale(loss).backward()
+        loss = self.loss.of_words(logits, present_words, known_words)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.training.gradient_clip)
         value, size = float(loss.detach()), float(norm)
         if math.isfinite(value) and math.isfinite(size):
             self._scaler.step(self._optimizer)
-            self.averaged.update_parameters(self.model)
+            self._averaging.update()
         else:
             # The forward pass has moved the normalisation's running statistics: one NaN would stay there for ever.
-            for buffer, value_before in zip(self.model.buffers(), kept, strict=True):
-                buffer.copy_(value_before)
+            _copy(self._kept, self._buffers)
         self._scaler.update()
         with warnings.catch_warnings():
             # A very first step that moved no weight looks to torch like a wrong order of calls.
@@ -194,3 +201,46 @@ class Trainer:
         self._scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"])
         self.nonfinite_steps = state["nonfinite_steps"]
+
+
+class _Averaging:
+    """The moving average of weights and buffers: what ``AveragedModel.update_parameters`` does, a tenth of its time.
+
+    The tensors are paired once instead of at every step. A buffer of integers (how many batches a normalisation has
+    seen) is copied.
+    """
+
+    def __init__(self, model: nn.Module, averaged: AveragedModel, decay: float) -> None:
+        pairs = [
+            (mean.detach(), value.detach())
+            for mean, value in zip(
+                itertools.chain(averaged.module.parameters(), averaged.module.buffers()),
+                itertools.chain(model.parameters(), model.buffers()),
+                strict=True,
+            )
+        ]
+        self._count = averaged.n_averaged
+        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._average: Callable[..., None] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+
+    def update(self) -> None:
+        """Take the model's present state into the average; the first one is the average."""
+        means, values = _columns(self._averaged)
+        if int(self._count) == 0:
+            _copy(values, means)
+        else:
+            self._average(means, values, self._count)
+        copies, originals = _columns(self._copied)
+        _copy(originals, copies)
+        self._count += 1
+
+
+def _columns(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def _copy(source: list[Tensor], destination: list[Tensor]) -> None:
+    """Copy values tensor by tensor, in one call for all of them."""
+    if source:
+        torch._foreach_copy_(destination, source)

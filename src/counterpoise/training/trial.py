@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ from counterpoise.lock import only_one_process
 from counterpoise.metrics.dice import dice_score, mean_score
 from counterpoise.records.atomic import append_line, write_text
 from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import EpochRecord, TrialStatus, ValidationCounts, read_epochs
+from counterpoise.records.schema import EpochRecord, ThresholdCounts, TrialStatus, ValidationCounts, read_epochs
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.store import VoxelStore, open_store
 from counterpoise.training.checkpoint import load_checkpoint, save_checkpoint
-from counterpoise.training.device import Device, open_device
+from counterpoise.training.device import Device, keep_freed_memory, open_device
 from counterpoise.training.seeding import prepare_torch
 from counterpoise.training.trainer import EpochOutcome, Trainer
 from counterpoise.training.validation import ValidationResult, predict_examples, validate
@@ -80,7 +81,8 @@ def _run_trial(files: TrialFolder, device: str, threads: int, say: Say, on_step:
         say(f"{files.path}: finished before, nothing to do")
         return before
     try:
-        return _Trial.open(files, device, threads, say).run(on_step)
+        with closing(_Trial.open(files, device, threads, say)) as trial:
+            return trial.run(on_step)
     except BaseException as error:
         if not isinstance(error, KeyboardInterrupt | SystemExit) and files.config.exists():
             reason = getattr(error, "problem", None) or f"{type(error).__name__}: {error}"
@@ -106,13 +108,14 @@ class _Trial:
         folder: TrialFolder,
         config: TrialConfig,
         trainer: Trainer,
+        training: Sampler,
         validation: Sampler,
         tiles: TileList,
         device: Device,
         say: Say,
     ) -> None:
         self.folder, self.config = folder, config
-        self._trainer, self._validation, self._tiles = trainer, validation, tiles
+        self._trainer, self._training, self._validation, self._tiles = trainer, training, validation, tiles
         self._device, self._say = device, say
         self._progress = _Progress(0, -1.0, 0)
         self._counts: list[np.ndarray] = []
@@ -125,9 +128,14 @@ class _Trial:
         config = TrialConfig.read(folder.config)
         prepare_torch(config.seed, threads=threads)
         device = open_device(device_name, config.training.precision)
+        if device.torch.type == "cpu":
+            keep_freed_memory()
         store = _open_store(config)
-        training = Sampler(store, "train", config.sampling, threads=threads)
-        validation = Sampler(store, "validate", config.sampling, threads=threads)
+        training = Sampler(store, "train", config.sampling, threads=threads, device=device.torch)
+        validation = Sampler(store, "validate", config.sampling, threads=threads, device=device.torch)
+        for split, sampler in (("training", training), ("validation", validation)):
+            if sampler.placement:
+                say(f"Data for {split}: {sampler.placement}")
         tiles = list_tiles(validation.plan, store, cap=config.validation.tiles_per_crop)
         if tiles.hash() != config.tiles_hash:
             raise RunFolderError(
@@ -136,7 +144,7 @@ class _Trial:
                 found=tiles.hash(),
                 remedy="start the experiment in a new run folder",
             )
-        return cls(folder, config, Trainer(config, training, device), validation, tiles, device, say)
+        return cls(folder, config, Trainer(config, training, device), training, validation, tiles, device, say)
 
     def run(self, on_step: OnStep) -> TrialStatus:
         """Train the epochs that are left."""
@@ -171,6 +179,11 @@ class _Trial:
         )
         return self.status
 
+    def close(self) -> None:
+        """End the threads that prepare batches."""
+        self._training.close()
+        self._validation.close()
+
     def update(self, **changes: Any) -> None:
         """Write the status now."""
         self._written = time.time()
@@ -203,7 +216,10 @@ class _Trial:
                 self._trainer.loss,
                 self._device,
                 batch_size=config.training.batch_size,
+                by_probability=last,
             )
+            if result.histogram is not None:
+                ThresholdCounts(self._tiles.crops, config.classes, result.histogram).write(self.folder.thresholds)
             record = _record(epoch, config.classes, outcome, result, time.perf_counter() - validation_began)
             self._counts.append(result.counts)
         else:
@@ -337,6 +353,8 @@ def _record(
         clipped_steps=outcome.clipped_steps,
         nonfinite_steps=outcome.nonfinite_steps,
         train_s=outcome.seconds,
+        exposure=outcome.exposure.to_json(),
+        data_wait_s=outcome.data_wait_s,
         validation_s=validation_s,
     )
 

@@ -14,7 +14,7 @@ from counterpoise.experiment.config import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.sampling.patches import PatchPlan
 from counterpoise.sampling.tiles import list_tiles
-from counterpoise.scheduling.prepare import store_request
+from counterpoise.scheduling.design import store_request
 from counterpoise.store import VoxelStore, open_or_build
 
 WriteTrial = Callable[..., Path]

@@ -46,7 +46,7 @@ def same_weights(a: Path, b: Path) -> bool:
 def scores(folder: Path) -> list[dict[str, object]]:
     """Read the epochs without what a clock measured."""
     return [
-        {k: v for k, v in line.items() if k not in {"train_s", "validation_s"}}
+        {k: v for k, v in line.items() if k not in {"train_s", "validation_s", "data_wait_s"}}
         for line in read_lines(folder / "metrics.jsonl")
     ]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from counterpoise.data.datasplit import Split
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.losses.tversky import TverskyLoss
+from counterpoise.metrics.thresholds import BINS, HALF, counts_by_threshold
 from counterpoise.sampling.sampler import Sampler, unpack_words
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.store import VoxelStore
@@ -88,9 +89,9 @@ def test_the_loss_is_the_mean_over_batches(sampler: Sampler, tiles: TileList) ->
     for batch in sampler.batches(tiles.patches, 5):
         target = unpack_words(batch.present, 5).float()
         target[~unpack_words(batch.known, 5)] = float("nan")
-        values.append(float(loss(Threshold()(batch.images), target)))
+        values.append(float(loss(Threshold()(batch.images).double(), target)))
     result = validate(Threshold(), sampler, tiles, loss, CPU, batch_size=5)
-    assert result.loss == pytest.approx(sum(values) / len(values), rel=1e-9)
+    assert result.loss == pytest.approx(sum(values) / len(values), rel=1e-7)
 
 
 def test_the_network_is_asked_in_evaluation_mode_and_without_gradients(sampler: Sampler, tiles: TileList) -> None:
@@ -164,3 +165,36 @@ def test_planned_trials_are_scored_on_every_validation_crop(
     tiles = list_tiles(Sampler(small_store, "validate", CONFIG).plan, small_store, cap=1)
     assert tiles.crops == tuple(c.crop_id for c in small_store.crops if c.split == "validate")
     assert np.bincount(tiles.patches.crop).tolist() == [1] * len(tiles.crops)
+
+
+def test_the_histogram_agrees_with_a_plain_count_of_probabilities(sampler: Sampler, tiles: TileList) -> None:
+    result = validate(Threshold(), sampler, tiles, TverskyLoss([1.0] * 5), CPU, batch_size=4, by_probability=True)
+    assert result.histogram is not None
+    expected = np.zeros((len(tiles.crops), 5, 2, BINS), dtype=np.int64)
+    for index in range(len(tiles.patches)):
+        batch = sampler.gather(tiles.patches[index : index + 1])
+        logits = (
+            batch.images.numpy()[0, 0, None]
+            - (np.arange(5, dtype=np.float32) / np.float32(10.0) + np.float32(0.3))[:, None, None]
+        )
+        # A logit is above the threshold k/64 where exp(logit) > k / (64 - k).
+        odds = np.exp(logits.astype(np.float64))
+        bins = sum((odds > k / (BINS - k)).astype(np.int64) for k in range(1, BINS))
+        for c in range(5):
+            known = (batch.known.numpy()[0] >> c) & 1 == 1
+            truth = ((batch.present.numpy()[0] >> c) & 1)[known]
+            np.add.at(expected[int(tiles.patches.crop[index]), c], (truth, bins[c][known]), 1)
+    assert np.abs(result.histogram - expected).sum() <= 1e-3 * expected.sum()  # rounding at the edges of bins
+    assert np.array_equal(result.histogram.sum((2, 3)), expected.sum((2, 3)))
+    assert np.array_equal(counts_by_threshold(result.histogram)[HALF], result.counts)
+
+
+def test_a_network_that_says_nan_predicts_nothing(sampler: Sampler, tiles: TileList) -> None:
+    class Diverged(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.full((len(image), 5, *image.shape[2:]), torch.nan)
+
+    result = validate(Diverged(), sampler, tiles, TverskyLoss([1.0] * 5), CPU, batch_size=8, by_probability=True)
+    assert result.histogram is not None
+    assert not result.histogram[..., 1:].any()
+    assert np.array_equal(counts_by_threshold(result.histogram)[HALF], result.counts)
