@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from counterpoise.data.annotation import ClassCount, VoxelCount, count_voxels, find_unknown_code
 from counterpoise.data.datasplit import CropRow, Split, read_datasplit
-from counterpoise.data.geometry import Box, Grid, IndexBox, LevelChoice, choose_level, voxel_volume_nm3
+from counterpoise.data.geometry import Box, Grid, IndexBox, LevelChoice, Shape3, choose_level, voxel_volume_nm3
 from counterpoise.data.omezarr import Level, Multiscale, open_multiscale
 from counterpoise.data.placement import PatchReach
 from counterpoise.errors import ClassNameError, LayoutError, VoxelSizeError, suggest
@@ -28,11 +31,35 @@ class LabelLevel:
     unknown_code: int | None
 
     def count(self) -> ClassCount:
-        """Count the whole array exactly, block by block."""
+        """Count the whole array exactly, chunk by chunk."""
         total = VoxelCount(0, 0, 0)
-        for block in self.level.blocks():
-            total += count_voxels(self.level.read(block), self.unknown_code)
+        cut = np.empty(self.level.chunks, self.level.dtype)
+        for box, voxels in self.level.decoded_chunks(self.level.whole(), as_stored=True):
+            if voxels is None:
+                total += self.count_missing(box.voxels)
+            elif box.shape == voxels.shape:
+                total += count_voxels(voxels, self.unknown_code)
+            elif self.unknown_code == 0:
+                total += count_voxels(voxels[: box.shape[0], : box.shape[1], : box.shape[2]], 0)
+            else:
+                # What a chunk holds beyond the array is made 0: whole rows are counted faster than parts of rows.
+                np.bitwise_and(voxels, _inside(voxels.shape, box.shape, cut.dtype), out=cut)
+                present, _, unknown = count_voxels(cut, self.unknown_code)
+                total += VoxelCount(present, box.voxels - present - unknown, unknown)
         return ClassCount(total, self.level.grid.voxel_size_nm)
+
+    def count_missing(self, voxels: int) -> VoxelCount:
+        """Count voxels whose chunk is not on disk: each has the fill value."""
+        present, absent, unknown = count_voxels(np.array([self.level.fill_value]), self.unknown_code)
+        return VoxelCount(present * voxels, absent * voxels, unknown * voxels)
+
+
+@lru_cache(maxsize=16)
+def _inside(chunk: Shape3, shape: Shape3, dtype: np.dtype[Any]) -> np.ndarray:
+    """Make a chunk with every bit set in its first voxels of each axis, none beyond."""
+    mask = np.zeros(chunk, dtype)
+    mask[: shape[0], : shape[1], : shape[2]] = ~dtype.type(0)
+    return mask
 
 
 @dataclass(frozen=True)

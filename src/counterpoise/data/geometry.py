@@ -72,19 +72,37 @@ class IndexBox(NamedTuple):
     @property
     def shape(self) -> Shape3:
         """Return the number of voxels on each axis."""
-        z, y, x = (b - a for a, b in zip(self.start, self.stop, strict=True))
-        return (z, y, x)
+        (z, y, x), (z_end, y_end, x_end) = self
+        return (z_end - z, y_end - y, x_end - x)
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
         """Return the block as an index for a NumPy-like array."""
-        z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
-        return (z, y, x)
+        (z, y, x), (z_end, y_end, x_end) = self
+        return (slice(z, z_end), slice(y, y_end), slice(x, x_end))
 
     @property
     def voxels(self) -> int:
         """Return the number of voxels."""
         return math.prod(self.shape)
+
+    def common(self, other: IndexBox) -> IndexBox:
+        """Return the voxels that lie in both boxes (no voxel where they do not meet)."""
+        start = [max(a, b) for a, b in zip(self.start, other.start, strict=True)]
+        stop = [max(min(a, b), s) for a, b, s in zip(self.stop, other.stop, start, strict=True)]
+        return IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def relative_to(self, outer: IndexBox) -> IndexBox:
+        """Return this block with indices that count from the start of ``outer``."""
+        z, y, x = outer.start
+        return IndexBox(
+            (self.start[0] - z, self.start[1] - y, self.start[2] - x),
+            (self.stop[0] - z, self.stop[1] - y, self.stop[2] - x),
+        )
+
+    def within(self, outer: IndexBox) -> tuple[slice, slice, slice]:
+        """Return this block as an index for an array that holds the voxels of ``outer``."""
+        return self.relative_to(outer).slices
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Open an OME-NGFF 0.4 multiscale group on zarr v2: its levels, their place in space, blocks of voxels.
 
 This is the only module that reads through zarr. Metadata is parsed here once, into frozen objects; groups are
-opened by their own path, because a downloaded copy may lack the ``.zgroup`` files above it. Works with
-zarr-python 2.18 and 3.x.
+opened by their own path, because a downloaded copy may lack the ``.zgroup`` files above it. Chunks of ordinary arrays
+are decoded by :mod:`counterpoise.data.chunks`; zarr (2.18 and 3.x) reads those with filters or in another order.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import json
 import lzma
 import math
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
+from counterpoise.data.chunks import ChunkDecoder
 from counterpoise.data.geometry import Grid, IndexBox, round_nm
 from counterpoise.errors import DamagedChunkError, LayoutError
 from counterpoise.types import Vector3
@@ -36,7 +37,10 @@ _MAX_VOXEL_SIZE_NM = 1e6
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of a multiscale group: where it is, how it is stored, and its attributes."""
+    """One resolution of a multiscale group: where it is, how it is stored, and its attributes.
+
+    ``metadata`` is the content of ``.zarray``.
+    """
 
     name: str
     path: Path
@@ -45,6 +49,15 @@ class Level:
     dtype: np.dtype[Any]
     separator: str
     attributes: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fill_value(self) -> int:
+        """Return the value of voxels whose chunk is not on disk (0 where the metadata leave it open).
+
+        Only asked of arrays of whole numbers.
+        """
+        return int(self.metadata.get("fill_value") or 0)
 
     def read(self, block: IndexBox) -> np.ndarray:
         """Decode a block of voxels.
@@ -64,25 +77,88 @@ class Level:
         DamagedChunkError
             If a chunk cannot be decoded; the error names its file.
         """
+        voxels = np.full(block.shape, self.fill_value, dtype=self.dtype)
+        for box, decoded in self.decoded_chunks(block):
+            if decoded is not None:
+                part = box.common(block)
+                voxels[part.within(block)] = decoded[part.within(box)]
+        return voxels
+
+    def decoded_chunks(
+        self, block: IndexBox, *, as_stored: bool = False
+    ) -> Iterator[tuple[IndexBox, np.ndarray | None]]:
+        """Decode the chunks that a block touches, one after the other, each of them whole.
+
+        Parameters
+        ----------
+        block : IndexBox
+            Voxels inside the array.
+        as_stored : bool
+            Hand over chunks at the end of the array as they are stored, with what lies beyond the array: such an
+            array has no gaps between its rows.
+
+        Yields
+        ------
+        box : IndexBox
+            Voxels of the chunk, cut to the array.
+        voxels : array, shape ``box.shape`` (``chunks`` if ``as_stored``), or None
+            To be read before the next chunk is asked for, which takes its memory; None where the chunk is not on disk,
+            so that every voxel has the fill value.
+
+        Raises
+        ------
+        DamagedChunkError
+            If a chunk cannot be decoded; the error names its file.
+        """
+        read = self._reader(block)
+        for box, file in self.chunk_paths(block):
+            try:
+                voxels = read(box, file)
+            except _DECODER_ERRORS as error:
+                raise self._damage(Path(file), error) from error
+            if voxels is not None and not as_stored and box.shape != self.chunks:
+                depth, height, width = box.shape
+                voxels = voxels[:depth, :height, :width]
+            yield box, voxels
+
+    def _reader(self, block: IndexBox) -> Callable[[IndexBox, str], np.ndarray | None]:
+        """Return what decodes one chunk, as it is stored."""
         try:
+            decoder = ChunkDecoder.of(self.metadata, self.chunks, self.dtype)
+            if decoder is not None:
+                memory = decoder.memory()
+                return lambda _, file: decoder.read(file, memory)
             array = zarr.open_array(str(self.path), mode="r")
         except _DECODER_ERRORS as error:
             raise self._unreadable(block, error) from error
-        try:
-            return np.asarray(array[block.slices])
-        except _DECODER_ERRORS as error:
-            raise self._damage(array, block, error) from error
+
+        def read(box: IndexBox, file: str) -> np.ndarray | None:
+            if not Path(file).exists():
+                return None
+            voxels = np.zeros(self.chunks, self.dtype)
+            voxels[tuple(slice(0, n) for n in box.shape)] = array[box.slices]
+            return voxels
+
+        return read
 
     def chunk_files(self, block: IndexBox) -> Iterator[tuple[IndexBox, Path]]:
         """Walk over the chunks that a block touches: the voxels of each (cut to the array), and its file."""
-        ranges = [range(a // c, math.ceil(b / c)) for a, b, c in zip(block.start, block.stop, self.chunks, strict=True)]
-        for key in itertools.product(*ranges):
-            start = tuple(k * c for k, c in zip(key, self.chunks, strict=True))
-            stop = tuple(min(a + c, n) for a, c, n in zip(start, self.chunks, self.grid.shape, strict=True))
-            yield (
-                IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])),
-                self.path / self.separator.join(map(str, key)),
-            )
+        return ((box, Path(file)) for box, file in self.chunk_paths(block))
+
+    def chunk_paths(self, block: IndexBox) -> Iterator[tuple[IndexBox, str]]:
+        """Walk as :meth:`chunk_files` does, with plain strings: a store of a thousand crops has 100 000 chunks."""
+        if not block.voxels:
+            return
+        z, y, x = (
+            [(str(k), k * c, min(k * c + c, n)) for k in range(a // c, -(-b // c))]
+            for a, b, c, n in zip(block.start, block.stop, self.chunks, self.grid.shape, strict=True)
+        )
+        folder, between = f"{self.path}/", self.separator
+        for key_z, start_z, stop_z in z:
+            for key_y, start_y, stop_y in y:
+                prefix = f"{folder}{key_z}{between}{key_y}{between}"
+                for key_x, start_x, stop_x in x:
+                    yield IndexBox((start_z, start_y, start_x), (stop_z, stop_y, stop_x)), prefix + key_x
 
     def whole(self) -> IndexBox:
         """Return the block of all voxels."""
@@ -106,18 +182,13 @@ class Level:
             stop = [min(a + s, n) for a, s, n in zip((z, y, x), step, self.grid.shape, strict=True)]
             yield IndexBox((z, y, x), (stop[0], stop[1], stop[2]))
 
-    def _damage(self, array: Any, block: IndexBox, error: Exception) -> DamagedChunkError:
-        for chunk, file in self.chunk_files(block):
-            try:
-                array[chunk.slices]
-            except _DECODER_ERRORS as cause:
-                return DamagedChunkError(
-                    f"chunk {file.relative_to(self.path)} of {self.path} cannot be decoded",
-                    expected=f"{math.prod(self.chunks)} voxels of {self.dtype} in a compressed chunk",
-                    found=f"{file.stat().st_size} bytes; the decoder says: {cause or type(cause).__name__}",
-                    remedy="fetch the file again, or leave this crop out of the datasplit",
-                )
-        return self._unreadable(block, error)
+    def _damage(self, file: Path, error: Exception) -> DamagedChunkError:
+        return DamagedChunkError(
+            f"chunk {file.relative_to(self.path)} of {self.path} cannot be decoded",
+            expected=f"{math.prod(self.chunks)} voxels of {self.dtype} in a compressed chunk",
+            found=f"{file.stat().st_size} bytes; the decoder says: {error or type(error).__name__}",
+            remedy="fetch the file again, or leave this crop out of the datasplit",
+        )
 
     def _unreadable(self, block: IndexBox, error: Exception) -> DamagedChunkError:
         return DamagedChunkError(
@@ -228,6 +299,13 @@ def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: V
             found=f"dtype {meta.get('dtype')!r}, dimension_separator {separator!r}",
             remedy="fetch the array again",
         )
+    if dtype.kind in "ui" and not _is_whole(meta.get("fill_value"), dtype):
+        raise LayoutError(
+            f"{path} has a fill value that cannot be used",
+            expected=f"a whole number that fits {dtype}, or null",
+            found=json.dumps(meta.get("fill_value")),
+            remedy="fetch the array again",
+        )
     attributes = _read_json(path / ".zattrs", what="attributes") if (path / ".zattrs").exists() else {}
     return Level(
         name=name,
@@ -237,11 +315,18 @@ def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: V
         dtype=dtype,
         separator=separator,
         attributes=attributes,
+        metadata=meta,
     )
 
 
 def _integers(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list) and all(isinstance(v, int) for v in value) else ()
+
+
+def _is_whole(value: Any, dtype: np.dtype[Any]) -> bool:
+    """Tell whether a fill value is one of an integer array; None leaves it open."""
+    limits = np.iinfo(dtype)
+    return value is None or (isinstance(value, int | float) and value % 1 == 0 and limits.min <= value <= limits.max)
 
 
 def _dtype(value: Any) -> np.dtype[Any] | None:

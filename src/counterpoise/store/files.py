@@ -2,36 +2,129 @@
 
 from __future__ import annotations
 
+import math
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 
+from counterpoise.data.geometry import IndexBox, Shape3
 from counterpoise.errors import StoreError
 
-__all__ = ["map_array", "sync", "writing"]
+__all__ = ["ArrayFile", "BlockFile", "file_checksum", "open_array", "sync", "writing"]
+
+_PIECE_BYTES = 1 << 22
 
 
-def map_array(file: Path, size: int, dtype: np.dtype[np.generic]) -> np.memmap:
+@dataclass(frozen=True)
+class ArrayFile:
+    """A flat ``.npy`` file that is being written.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it has room on disk for every element.
+    dtype : dtype
+        Of an element.
+    first_byte : int
+        Where the elements begin.
+    is_new : bool
+        Whether the file was made just now, so that every element is 0.
+    """
+
+    path: Path
+    dtype: np.dtype[Any]
+    first_byte: int
+    is_new: bool
+
+    def block(self, start: int, shape: Shape3) -> BlockFile:
+        """Return the elements from ``start`` on as a block of a crop."""
+        return BlockFile(self, self.first_byte + start * self.dtype.itemsize, shape)
+
+
+@dataclass(frozen=True)
+class BlockFile:
+    """A crop's block (z, y, x) in an array file; only written, never mapped: memory stays bounded."""
+
+    array: ArrayFile
+    first_byte: int
+    shape: Shape3
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the type of an element."""
+        return self.array.dtype
+
+    def write(self, bar: IndexBox, elements: np.ndarray | None) -> None:
+        """Write a part that is as wide as the block.
+
+        Parameters
+        ----------
+        bar : IndexBox
+            Place in the block; its last axis is the whole width.
+        elements : array, shape ``bar.shape``, or None
+            Contiguous; None for zeros, which a new file holds already.
+        """
+        if elements is None:
+            if self.array.is_new:
+                return
+            elements = np.zeros(bar.shape, self.dtype)
+        _, height, width = self.shape
+        is_whole_layers = bar.shape[1] == height
+        with self.array.path.open("r+b", buffering=0) as stream:
+            for depth, run in enumerate([elements] if is_whole_layers else elements):
+                first = ((bar.start[0] + depth) * height + bar.start[1]) * width
+                stream.seek(self.first_byte + first * self.dtype.itemsize)
+                left = memoryview(run).cast("B")
+                while left:
+                    left = left[stream.write(left) :]
+
+    def checksum(self) -> int:
+        """Compute the CRC-32 of the block, read through the file."""
+        return file_checksum(self.array.path, self.first_byte, math.prod(self.shape) * self.dtype.itemsize)
+
+
+def open_array(path: Path, size: int, dtype: np.dtype[Any]) -> ArrayFile:
     """Create a flat array on disk, or reopen the one an interrupted build left."""
-    if file.exists():
-        try:
-            array = np.lib.format.open_memmap(file, mode="r+")
-        except (ValueError, SyntaxError, TokenError):  # torn while it was written
-            file.unlink()
-        else:
-            if array.shape == (size,) and array.dtype == dtype:
-                return array
-            file.unlink()
-    array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(size,))
-    if hasattr(os, "posix_fallocate"):
-        # Writing to a mapped page for which the disk has no room kills the process; asking for the room is an error.
-        with file.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-    return array
+    is_new = not _is_array(path, size, dtype)
+    if is_new:
+        path.unlink(missing_ok=True)
+        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
+    with path.open("r+b") as stream:
+        total = os.fstat(stream.fileno()).st_size
+        if is_new and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, total)  # a full disk is found before anything is decoded
+    return ArrayFile(path, dtype, total - size * dtype.itemsize, is_new)
+
+
+def _is_array(file: Path, size: int, dtype: np.dtype[Any]) -> bool:
+    try:
+        array = np.lib.format.open_memmap(file, mode="r")
+    except (FileNotFoundError, ValueError, SyntaxError, TokenError):  # none yet, or torn while it was written
+        return False
+    return array.shape == (size,) and array.dtype == dtype
+
+
+def file_checksum(file: Path, first_byte: int, size: int) -> int:
+    """Compute the CRC-32 of a part of a file, in pieces, so that memory stays bounded.
+
+    A file that ends early has the checksum of what is there.
+    """
+    value = 0
+    buffer = memoryview(bytearray(min(_PIECE_BYTES, size)))
+    with file.open("rb", buffering=0) as stream:
+        stream.seek(first_byte)
+        left = size
+        while left and (count := stream.readinto(buffer[: min(left, len(buffer))])):
+            value = zlib.crc32(buffer[:count], value)
+            left -= count
+    return value
 
 
 def sync(file: Path) -> None:

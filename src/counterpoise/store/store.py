@@ -3,6 +3,7 @@
 A store is a folder of plain files::
 
     index.json    what it was made from, and where each crop lies in the arrays
+    verified.json in which state of the files their contents were last found whole
     raw.npy       uint8, all crops' raw blocks one after the other, each in z, y, x order
     present.npy   one word per label voxel: bit c is set where class c is present
     unknown.npy   one word per label voxel: bit c is set where class c is not known although the crop annotates it;
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -30,6 +32,7 @@ from counterpoise.data.datasplit import Split
 from counterpoise.data.geometry import Grid, Shape3
 from counterpoise.errors import StoreError
 from counterpoise.frequencies.table import CropCount, FrequencyTable
+from counterpoise.store.files import file_checksum
 from counterpoise.types import Vector3
 
 __all__ = [
@@ -37,7 +40,6 @@ __all__ = [
     "STORE_VERSION",
     "StoredCrop",
     "VoxelStore",
-    "checksum",
     "index_checksum",
     "open_store",
     "word_dtype",
@@ -45,7 +47,6 @@ __all__ = [
 
 STORE_VERSION = 2
 ARRAYS = ("raw", "present", "unknown")
-_CHUNK_BYTES = 1 << 24
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError, TokenError)
 """What JSON and NumPy raise on files that are missing, torn or changed (EOFError: an empty array file)."""
 
@@ -88,7 +89,8 @@ class StoredCrop:
 class VoxelStore:
     """A store on disk, memory-mapped: every process that opens it shares one copy in the page cache.
 
-    ``unknown`` is empty if no crop needs it.
+    ``unknown`` is empty if no crop needs it. ``source`` is the datasplit it was made from, empty in stores that did not
+    note it down.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class VoxelStore:
     raw: np.ndarray
     present: np.ndarray
     unknown: np.ndarray
+    source: str = ""
 
     def of(self, split: Split) -> tuple[StoredCrop, ...]:
         """Return the crops of one split, in the order of the datasplit."""
@@ -139,16 +142,23 @@ class VoxelStore:
 
     def damaged_crops(self) -> list[str]:
         """Compare every block with its checksum and name the crops that differ."""
-        arrays = {"raw": self.raw, "present": self.present, "unknown": self.unknown}
-        damaged = []
-        for crop in self.crops:
-            for name, expected in crop.checksums.items():
-                offset = crop.raw_offset if name == "raw" else crop.label_offset
-                shape = crop.raw_grid.shape if name == "raw" else crop.label_grid.shape
-                if checksum(_view(arrays[name], offset, shape)) != expected:
-                    damaged.append(crop.crop_id)
-                    break
-        return damaged
+        return [crop.crop_id for crop in self.crops if self.is_damaged(crop)]
+
+    def is_damaged(self, crop: StoredCrop) -> bool:
+        """Tell whether a crop's block in any array differs from its checksum or cannot be read."""
+        for name, expected in crop.checksums.items():
+            array: np.memmap = getattr(self, name)
+            offset, grid = (crop.raw_offset, crop.raw_grid) if name == "raw" else (crop.label_offset, crop.label_grid)
+            width = array.dtype.itemsize
+            size = math.prod(grid.shape) * width
+            try:
+                # Through the file, not the map: a block that was read does not stay in this process's memory.
+                found = file_checksum(self.path / f"{name}.npy", array.offset + offset * width, size)
+            except OSError:
+                return True
+            if found != expected:
+                return True
+        return False
 
 
 def word_dtype(classes: int) -> np.dtype[Any]:
@@ -168,15 +178,6 @@ def word_dtype(classes: int) -> np.dtype[Any]:
         found=str(classes),
         remedy="train fewer classes at a time",
     )
-
-
-def checksum(block: np.ndarray) -> int:
-    """Compute the CRC-32 of a block, in pieces, so that memory stays bounded."""
-    flat = np.ascontiguousarray(block).reshape(-1).view(np.uint8)
-    value = 0
-    for start in range(0, flat.size, _CHUNK_BYTES):
-        value = zlib.crc32(flat[start : start + _CHUNK_BYTES].data, value)
-    return value
 
 
 def index_checksum(index: Mapping[str, Any]) -> int:
@@ -254,6 +255,7 @@ def _from_index(path: Path, index: Mapping[str, Any], arrays: Mapping[str, np.nd
     return VoxelStore(
         path=path,
         fingerprint=index["fingerprint"],
+        source=index.get("source", ""),
         classes=tuple(index["classes"]),
         voxel_size_nm=tuple(index["voxel_size_nm"]),
         crops=tuple(from_index(entry) for entry in index["crops"]),

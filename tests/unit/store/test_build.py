@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from counterpoise.data.crops import load_crops
-from counterpoise.data.geometry import Grid
+from counterpoise.data.geometry import Grid, IndexBox
 from counterpoise.data.omezarr import Level
 from counterpoise.data.placement import PatchReach
 from counterpoise.errors import DamagedChunkError, StoreError
 from counterpoise.frequencies.count import count_crops
 from counterpoise.store import StoredCrop, StoreRequest, VoxelStore, open_or_build
 from counterpoise.store.build import voxels_to_decode
+from counterpoise.store.decode import _bars
 
 AddCrop = Callable[..., Path]
 Vector = tuple[float, float, float]
@@ -218,11 +221,54 @@ def test_the_store_does_not_depend_on_workers(phantom: Path, tmp_path: Path) -> 
     assert not all(crop.has_unknown for crop in one.crops)
 
 
+@pytest.mark.parametrize("room", [1, 300, 2000])
+def test_the_store_does_not_depend_on_the_size_of_bars(
+    tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    rng = np.random.default_rng(3)
+    for number in (1, 2):
+        odd = rng.choice(np.array([0, 1, 255], np.uint8), (19, 17, 21))
+        coarse = [{"values": COARSE, "size": (16.0, 16.0, 16.0), "origin": (4.0, 4.0, 4.0), "chunks": (2, 3, 4)}]
+        other_chunks = [{"values": odd, "chunks": (5, 4, 7)}]
+        table = add_crop(
+            tmp_path, f"crop{number}", {"a": odd, "b": coarse, "c": other_chunks, "d": (odd == 1).astype(np.uint8)}
+        )
+    (tmp_path / "d.zarr/recon-1/em/crop1/s0/0/1/1").unlink()
+    whole = build(table, tmp_path / "one", ("a", "b", "c", "d"), reach=WIDE)
+    monkeypatch.setattr("counterpoise.store.decode._BAR_BYTES", room)
+    assert contents(build(table, tmp_path / "many", ("a", "b", "c", "d"), reach=WIDE)) == contents(whole)
+
+
+boxes = st.tuples(*[st.integers(0, 9)] * 3, *[st.integers(1, 12)] * 3)
+
+
+@given(boxes, st.tuples(*[st.integers(1, 7)] * 3), st.integers(1, 300))
+def test_bars_cover_a_block_once_and_end_where_chunks_end(
+    sides: tuple[int, ...], chunks: tuple[int, int, int], room: int
+) -> None:
+    start, shape = sides[:3], sides[3:]
+    stop = [a + n for a, n in zip(start, shape, strict=True)]
+    block = IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    seen = np.zeros(stop, np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("counterpoise.store.decode._BAR_BYTES", room)
+        for bar in _bars(block, chunks, 1):
+            seen[bar.slices] += 1
+            assert (bar.start[2], bar.stop[2]) == (block.start[2], block.stop[2])
+            for axis in (0, 1):
+                for edge, end in ((bar.start, block.start), (bar.stop, block.stop)):
+                    assert edge[axis] == end[axis] or edge[axis] % chunks[axis] == 0
+            one_row = chunks[0] * chunks[1] * shape[2]
+            assert bar.voxels <= max(room, one_row)
+    assert (seen[block.slices] == 1).all()
+    assert seen.sum() == block.voxels
+
+
 def test_a_finished_store_is_opened_and_nothing_decoded(
     phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build(phantom, tmp_path, PHANTOM)
-    monkeypatch.setattr(Level, "read", None)
+    monkeypatch.setattr(Level, "decoded_chunks", None)
     again = build(phantom, tmp_path, PHANTOM)
     assert contents(again) == contents(first)
     assert [path.name for path in tmp_path.glob("[!.]*")] == [first.fingerprint[:16]]
@@ -398,16 +444,16 @@ class Decoded:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.crops: set[str] = set()
         self.stop_after: int | None = None
-        read = Level.read
+        decode = Level.decoded_chunks
 
-        def spy(level: Level, block: Any) -> np.ndarray:
+        def spy(level: Level, block: Any, **options: Any) -> Any:
             if "/em/" in str(level.path):
                 if self.stop_after is not None and len(self.crops) >= self.stop_after:
                     raise KeyboardInterrupt
                 self.crops.add(level.path.parent.name)
-            return read(level, block)
+            return decode(level, block, **options)
 
-        monkeypatch.setattr(Level, "read", spy)
+        monkeypatch.setattr(Level, "decoded_chunks", spy)
 
 
 @pytest.fixture
