@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from counterpoise.errors import ConfigError, suggest
 from counterpoise.experiment.explain import broken, explain
+from counterpoise.experiment.hypothesis import Hypothesis, check_hypotheses
 from counterpoise.experiment.locate import find_line
 from counterpoise.weights import CLASSIC, known_strategies
 
@@ -26,6 +27,7 @@ __all__ = [
     "SamplingConfig",
     "TrainingConfig",
     "ValidationConfig",
+    "VerdictConfig",
     "known_presets",
     "load_experiment",
     "parse_experiment",
@@ -68,8 +70,8 @@ class SamplingConfig(_Table):
     """Rows and columns of a patch."""
     slices: Count = 1
     """Sections in (odd; 1 is 2-D, more is 2.5-D); the centre one is predicted."""
-    crop_weights: Literal["uniform", "volume"] = "uniform"
-    """Chance of a crop to be drawn: uniform, or by its volume."""
+    crop_weights: Literal["uniform", "volume", "class_balanced"] = "uniform"
+    """Chance of a crop: uniform, by its volume, or class_balanced (a class at random, then a crop that holds it)."""
     mirror: bool = True
     """Mirror patches at random, along rows and columns."""
     transpose: bool = True
@@ -165,7 +167,7 @@ class ArmsConfig(_Table):
     """Weighting strategies to compare: names, or module:function for your own."""
     baseline: str = "weight_uniform"
     """The strategy the others are compared to."""
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0, 1, 2)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0, 1, 2, 3, 4)
     """How many seeds, or a list of them. Every arm is trained once per seed, with the same patches."""
     duplicates: Literal["once", "run"] = "once"
     """Arms whose weights are the same after scaling: train them once, or run them on purpose."""
@@ -210,6 +212,21 @@ class ArmsConfig(_Table):
         return self
 
 
+class VerdictConfig(_Table):
+    """``[verdict]``: what is asked of the runs; decide it before you see them."""
+
+    margin: Positive = 0.01
+    """Smallest difference of mean Dice that matters to you."""
+    unit: Literal["crop", "data_set"] = "crop"
+    """What the answer is to hold for: new crops of the same data sets, or (data_set) new data sets."""
+    thresholds: Literal["half", "tuned"] = "half"
+    """Present above probability 1/2 (half), or above a threshold tuned on half of the crops (the rest is scored)."""
+    looks: Count = 1
+    """How often you will look at the verdict while you add seeds; every look must be paid for."""
+    allow_unstable: bool = False
+    """Whether an arm may be recommended although a training of it diverged."""
+
+
 class RunConfig(_Table):
     """``[run]``: where results go and how the machine is shared."""
 
@@ -235,7 +252,9 @@ class Experiment(_Table):
     training: TrainingConfig = TrainingConfig()
     validation: ValidationConfig = ValidationConfig()
     arms: ArmsConfig = ArmsConfig()
+    verdict: VerdictConfig = VerdictConfig()
     run: RunConfig = RunConfig()
+    hypothesis: tuple[Hypothesis, ...] = ()
 
     @model_validator(mode="after")
     def _network_fits(self) -> Self:
@@ -260,6 +279,14 @@ class Experiment(_Table):
             if name not in self.data.classes:
                 rule, remedy = "weights of classes in data.classes", suggest(name, self.data.classes)
                 raise broken(rule, name, remedy=remedy, key=f"arms.manual_weights.{name}")
+        return self
+
+    @model_validator(mode="after")
+    def _hypotheses_are_about_known_arms(self) -> Self:
+        own = [name.rpartition(":")[2] for name in self.arms.strategies]  # module:function is the arm function
+        known = tuple(dict.fromkeys([*own, *known_strategies()]))
+        if fault := check_hypotheses(self.hypothesis, arms=known, classes=self.data.classes):
+            raise fault
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -56,7 +57,7 @@ def explain(error: ValidationError, text: str, name: str, model: type[BaseModel]
             f"{place}: {key} is not set{also}",
             expected=f"a value for {key}",
             found="nothing",
-            remedy=f"add {path[-1]} = ... under [{'.'.join(path[:-1])}]" if path[:-1] else f"add [{key}]",
+            remedy=f"add {path[-1]} = ... under {_header_of(path[:-1])}" if path[:-1] else f"add [{key}]",
         )
     return ConfigError(
         f"{place}: {key} cannot be used{also}",
@@ -66,7 +67,11 @@ def explain(error: ValidationError, text: str, name: str, model: type[BaseModel]
     )
 
 
-_LENGTHS = {"data.voxel_size_nm": "three numbers: z, y, x", "sampling.patch_shape": "two numbers: rows, columns"}
+_LENGTHS = {
+    "data.voxel_size_nm": "three numbers: z, y, x",
+    "sampling.patch_shape": "two numbers: rows, columns",
+    "hypothesis": "[[hypothesis]] tables, each with a claim",
+}
 _WRONG_LENGTH = {"missing", "too_long", "tuple_type"}
 
 
@@ -114,5 +119,11 @@ def _keys_at(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
     if not path:
         return list(model.model_fields)
     field = model.model_fields.get(path[0])
-    table = field.annotation if field else None
+    annotated = field.annotation if field else None
+    table = next(iter(get_args(annotated)), annotated)  # of tuple[Table, ...]: its entries
     return list(table.model_fields) if isinstance(table, type) and issubclass(table, BaseModel) else []
+
+
+def _header_of(path: tuple[str, ...]) -> str:
+    """Write the header of a table; the entries of an array of tables have a number for a last name."""
+    return f"[[{'.'.join(path[:-1])}]]" if path[-1].isdecimal() else f"[{'.'.join(path)}]"

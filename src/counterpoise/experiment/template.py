@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli_w
 from pydantic import BaseModel
 
 from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.hypothesis import Hypothesis
 
 __all__ = ["as_markdown", "as_toml"]
 
@@ -17,10 +18,10 @@ _WRAP_LIST = 60
 _INTRODUCTION = """\
 # `experiment.toml`, key by key
 
-`preset` says which values to start from: `classic` (the reference protocol below, six strategies, three seeds) or
+`preset` says which values to start from: `classic` (the reference protocol below, six strategies, five seeds) or
 `demo` (a small network that fits a CPU). Whatever you set yourself goes on top. An unknown key, a wrong type or an
 impossible value is an error that names key and line. Relative paths start at the file's folder. `counterpoise init`
-writes a file with all keys and these comments.
+writes a file with all keys and these comments. How a hypothesis is decided: [verdict.md](verdict.md#hypotheses).
 
 This page is made from the code: `python -m counterpoise.experiment.template > docs/configuration.md`.
 """
@@ -44,6 +45,8 @@ def as_toml(experiment: Experiment, *, header: str) -> str:
     """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     lines += ["", *_entry(Experiment, "preset", experiment.preset)]
+    if not experiment.hypothesis:  # a preset has some: that there are none must be said, and before the first table
+        lines += ["", *_hypothesis_comments(), "hypothesis = []  # delete this line where you add some"]
     for name in Experiment.model_fields:
         table = getattr(experiment, name)
         if isinstance(table, BaseModel):
@@ -51,24 +54,40 @@ def as_toml(experiment: Experiment, *, header: str) -> str:
             lines += ["", f"[{name}]  # {about}" if about else f"[{name}]"]
             for key in type(table).model_fields:
                 lines += _entry(type(table), key, getattr(table, key))
-    return "\n".join(lines) + "\n"
+    if experiment.hypothesis:
+        lines += ["", *_hypothesis_comments()]
+        for hypothesis in experiment.hypothesis:
+            lines += [
+                "[[hypothesis]]",
+                *(f"{k} = {_value(v)}" for k, v in hypothesis.model_dump(mode="json").items()),
+                "",
+            ]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def as_markdown() -> str:
     """List every key with its type, default and meaning, for ``docs/configuration.md``."""
     parts = [_INTRODUCTION]
     for name, field in Experiment.model_fields.items():
-        table = field.annotation
+        entries = get_args(field.annotation)  # of tuple[Table, ...], which TOML writes as [[name]]
+        table = entries[0] if entries else field.annotation
         if not (isinstance(table, type) and issubclass(table, BaseModel)):
             continue
         about = (table.__doc__ or "").partition(": ")[2]
-        parts.append(f"## `[{name}]`\n\n{about[:1].upper() + about[1:]}\n")
+        header = f"[[{name}]]" if entries else f"[{name}]"
+        parts.append(f"## `{header}`\n\n{about[:1].upper() + about[1:]}\n")
         parts.append("| key | default | meaning |\n| --- | --- | --- |")
         for key, entry in table.model_fields.items():
             default = "(must be set)" if entry.is_required() else f"`{_value(entry.get_default())}`"
             parts.append(f"| `{key}` | {default} | {entry.description} |")
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _hypothesis_comments() -> list[str]:
+    about = (Hypothesis.__doc__ or "").partition(": ")[2]
+    keys = [f"#   {key}: {entry.description}" for key, entry in Hypothesis.model_fields.items()]
+    return [f"# [[hypothesis]], as many as you like: {about}", *keys]
 
 
 def _entry(table: type[BaseModel], key: str, value: object) -> list[str]:

@@ -45,6 +45,11 @@ class TrialFolder:
         return self.path / "counts.npz"
 
     @property
+    def thresholds(self) -> Path:
+        """Known voxels per crop, class and predicted probability after the last epoch."""
+        return self.path / "thresholds.npz"
+
+    @property
     def examples(self) -> Path:
         """A few validation patches: raw, truth, prediction."""
         return self.path / "examples.npz"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from counterpoise.errors import RunFolderError
+from counterpoise.experiment.config import VerdictConfig
+from counterpoise.experiment.hypothesis import Hypothesis
 from counterpoise.records.atomic import read_json, read_lines, write_atomically, write_json
 from counterpoise.records.layout import TrialFolder
 
@@ -20,6 +22,7 @@ __all__ = [
     "ArmsRecord",
     "EpochRecord",
     "Examples",
+    "ThresholdCounts",
     "TrialState",
     "TrialStatus",
     "ValidationCounts",
@@ -61,17 +64,24 @@ class ArmRecord:
 
 @dataclass(frozen=True)
 class ArmsRecord:
-    """All arms of a run and what they are compared on."""
+    """All arms of a run, what they are compared on, and what is asked of the comparison."""
 
     classes: tuple[str, ...]
     baseline: str
     seeds: tuple[int, ...]
     arms: tuple[ArmRecord, ...]
     notes: tuple[str, ...]
+    verdict: VerdictConfig = field(default_factory=VerdictConfig)
+    hypotheses: tuple[Hypothesis, ...] = ()
 
     def write(self, file: Path) -> None:
         """Write ``weights.json``."""
-        write_json(file, {"version": RECORD_VERSION, **asdict(self)})
+        content = {
+            **asdict(self),
+            "verdict": self.verdict.model_dump(mode="json"),
+            "hypotheses": [hypothesis.model_dump(mode="json") for hypothesis in self.hypotheses],
+        }
+        write_json(file, {"version": RECORD_VERSION, **content})
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -83,6 +93,8 @@ class ArmsRecord:
             tuple(content["seeds"]),
             tuple(ArmRecord(**arm) for arm in content["arms"]),
             tuple(content["notes"]),
+            VerdictConfig(**content.get("verdict", {})),  # runs of before 2026-11-22 have none
+            tuple(Hypothesis(**entry) for entry in content.get("hypotheses", ())),  # nor these
         )
 
 
@@ -91,7 +103,9 @@ class EpochRecord:
     """One epoch of one trial; ``epoch`` counts from 1.
 
     ``dice`` is None for a class that has no score; ``dice_mean`` is the mean over the others, None if there are
-    none. ``counts`` holds TP, FP, FN per class, summed over the validation tiles.
+    none. ``counts`` holds TP, FP, FN per class, summed over the validation tiles. ``exposure`` is what the epoch's
+    patches showed, as :meth:`counterpoise.frequencies.exposure.Exposure.to_json` writes it; ``data_wait_s`` is how
+    long the training waited for them. Older runs have neither.
     """
 
     epoch: int
@@ -105,6 +119,8 @@ class EpochRecord:
     nonfinite_steps: int
     train_s: float
     validation_s: float
+    exposure: Mapping[str, Any] | None = None
+    data_wait_s: float | None = None
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> Self:
@@ -250,6 +266,34 @@ class Examples:
                 content["truth"],
                 content["prediction"],
             )
+
+
+@dataclass(frozen=True)
+class ThresholdCounts:
+    """Known voxels of the last epoch by predicted probability: what any threshold would have scored.
+
+    Parameters
+    ----------
+    crops, classes : tuple of str
+        Names along the first and second axis.
+    counts : int64 array, shape (crops, classes, 2, bins)
+        Voxels where the class is absent, where it is present; the bins are those of
+        :mod:`counterpoise.metrics.thresholds`.
+    """
+
+    crops: tuple[str, ...]
+    classes: tuple[str, ...]
+    counts: Int[np.ndarray, "crop class_ 2 bin"]
+
+    def write(self, file: Path) -> None:
+        """Write ``thresholds.npz`` atomically."""
+        _write_npz(file, crops=np.array(self.crops), classes=np.array(self.classes), counts=self.counts)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read ``thresholds.npz``; nothing in it is unpickled."""
+        with np.load(file, allow_pickle=False) as content:
+            return cls(tuple(content["crops"].tolist()), tuple(content["classes"].tolist()), content["counts"])
 
 
 def _write_npz(file: Path, **arrays: Any) -> None:

@@ -41,13 +41,13 @@ def _floored(statistics: ClassStatistics) -> tuple[Weights, float]:
     return np.maximum(f, SMALLEST_FREQUENCY), float(np.median(f))
 
 
-@register_strategy("weight_uniform", reference_key="uniform")
+@register_strategy("weight_uniform", reference_key="uniform", uses_frequencies=False)
 def uniform(statistics: ClassStatistics) -> Weights:
     """1 for every class: the baseline."""
     return np.ones(len(statistics.classes))
 
 
-@register_strategy("weight_manual", reference_key="manual_current")
+@register_strategy("weight_manual", reference_key="manual_current", uses_frequencies=False)
 def manual(statistics: ClassStatistics) -> Weights:
     """Weights chosen by hand, from the configuration or the reference's own for its five classes."""
     table = {**MANUAL_WEIGHTS, **statistics.manual}

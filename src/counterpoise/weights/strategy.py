@@ -68,12 +68,15 @@ class Strategy:
         Inclusive clamp on the weights.
     rule : callable
         Unclamped weights from the class statistics.
+    uses_frequencies : bool
+        Whether the weights follow from how frequent classes are: what a hypothesis calls data-driven.
     """
 
     name: str
     reference_key: str
     bounds: tuple[float, float]
     rule: Rule
+    uses_frequencies: bool = True
 
     @property
     def summary(self) -> str:
@@ -94,7 +97,11 @@ _REGISTER: dict[str, Strategy] = {}
 
 
 def register_strategy(
-    name: str, *, reference_key: str | None = None, bounds: tuple[float, float] = (0.0, math.inf)
+    name: str,
+    *,
+    reference_key: str | None = None,
+    bounds: tuple[float, float] = (0.0, math.inf),
+    uses_frequencies: bool = True,
 ) -> Callable[[Rule], Rule]:
     """Put a rule into the register (decorator).
 
@@ -106,10 +113,12 @@ def register_strategy(
         Key in ``class_frequencies.json``; the name itself by default.
     bounds : (float, float)
         Inclusive clamp.
+    uses_frequencies : bool
+        Whether the rule looks at how frequent classes are.
     """
 
     def put(rule: Rule) -> Rule:
-        _REGISTER[name] = Strategy(name, reference_key or name, bounds, rule)
+        _REGISTER[name] = Strategy(name, reference_key or name, bounds, rule, uses_frequencies)
         return rule
 
     return put

@@ -32,7 +32,7 @@ def test_defaults_are_the_reference_protocol() -> None:
     assert (e.sampling.patch_shape, e.sampling.slices, e.data.voxel_size_nm) == ((256, 256), 1, (8.0, 8.0, 8.0))
     assert (e.model.name, e.model.width, e.model.depth) == ("unet2d", 64, 4)
     assert e.validation.tiles_per_crop == 64
-    assert (e.arms.strategies, e.arms.baseline, e.arms.seeds) == (CLASSIC, "weight_uniform", (0, 1, 2))
+    assert (e.arms.strategies, e.arms.baseline, e.arms.seeds) == (CLASSIC, "weight_uniform", (0, 1, 2, 3, 4))
 
 
 @pytest.mark.parametrize("preset", known_presets())
