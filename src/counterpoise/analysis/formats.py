@@ -4,15 +4,47 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from counterpoise.analysis.table import ArmResult, Results, Spread, TrialResult
+from counterpoise.analysis.tables import ResultTables, ScoreRow
 from counterpoise.records.atomic import write_json, write_text
 from counterpoise.records.schema import EpochRecord
 
-__all__ = ["results_as_csv", "results_as_json", "write_csv", "write_reference"]
+__all__ = ["results_as_csv", "results_as_json", "tables_as_csv", "write_csv", "write_reference"]
+
+
+def tables_as_csv(tables: ResultTables) -> str:
+    """Write the tables of a paper: one line per arm, then one per class and arm, with differences and intervals.
+
+    ``class`` is ``(mean)`` for an arm's mean over the scored classes. Numbers are not rounded; what there is none of
+    is an empty field. ``interval`` says what the bounds hold for: ``all arms together``, or ``exploratory``: this
+    class of this arm alone, not corrected (``exploratory, these crops only``: it rests on too few crops).
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    numbers = ("dice", "dice_sd", "iou", "difference", "low", "high")
+    about = ("interval", "confidence", "verdict", "in_best_set")
+    writer.writerow(["strategy", "class", "seeds", "planned_seeds", *numbers, *about])
+    for row in (*tables.arms, *tables.classes):
+        values = (row.dice, row.sd, row.iou, row.difference, row.low, row.high)
+        confidence = "" if math.isnan(row.low) else f"{tables.confidence:g}"
+        best = {True: "yes", False: "no", None: ""}[row.in_best_set]
+        cells = [row.arm, row.class_name or "(mean)", row.seeds, row.planned]
+        cells += ["" if math.isnan(value) else value for value in values]
+        writer.writerow([*cells, _interval_holds_for(row), confidence, row.label, best])
+    return stream.getvalue()
+
+
+def _interval_holds_for(row: ScoreRow) -> str:
+    if math.isnan(row.low):
+        return ""
+    if row.class_name is None:
+        return "all arms together"
+    return "exploratory, these crops only" if row.few_crops else "exploratory"
 
 
 def results_as_csv(results: Results) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "label_interval",
     "moderate_variance",
     "probability_of_winning",
+    "satterthwaite",
 ]
 
 Scope = Literal["new", "this"]
@@ -279,11 +280,11 @@ def compare_pairs(
         df_seeds=df_seeds,
         df_crops=df_crops,
         se=np.sqrt(training + crops),
-        df=_satterthwaite(training, df_seeds, crops, observed, df_crops),
+        df=satterthwaite(training, df_seeds, crops, observed, df_crops),
     )
 
 
-def _satterthwaite(
+def satterthwaite(
     training: Floats, df_seeds: Floats, crops: Floats, observed: Floats, df_crops: float
 ) -> Float[np.ndarray, "*shape"]:
     """Degrees of freedom of the sum of training noise and crop heterogeneity (step 4).
@@ -365,5 +366,5 @@ def probability_of_winning(pairs: Pairs, arm: int, other: int) -> float:
     training = float(pairs.one_seed[place]) * (1 + 1 / max(int(pairs.common[place]), 1))
     if not training + crops > 0:
         return math.nan
-    df = float(_satterthwaite(training, df_seeds, crops, observed, pairs.df_crops))
+    df = float(satterthwaite(training, df_seeds, crops, observed, pairs.df_crops))
     return float(stats.t.cdf(pairs.difference[place] / math.sqrt(training + crops), df))

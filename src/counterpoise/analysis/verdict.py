@@ -253,7 +253,8 @@ class _Judgement:
         base, margin = self.table.baseline, self.settings.margin
         inside = [arm for arm in arms if arm.is_in_best_set]
         if any(arm.name == base for arm in inside):
-            return Recommendation(base, "no evidence that weighting helps")
+            is_uniform = self.table.simplicity.get(base, 0.0) == 0.0
+            return Recommendation(base, f"no evidence that {'weighting helps' if is_uniform else 'another is better'}")
         candidates = [arm for arm in inside if arm.control_of is None]
         if not candidates:
             return Recommendation(None, "no arm that may be recommended is left")

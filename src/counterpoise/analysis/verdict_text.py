@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from counterpoise.analysis.counts import read_counts
+from counterpoise.analysis.hypotheses import judge_hypotheses
+from counterpoise.analysis.question import read_question
 from counterpoise.analysis.verdict import judge
 from counterpoise.analysis.verdict_types import ArmVerdict, Comparison, Verdict
 from counterpoise.records.atomic import write_json
 from counterpoise.records.layout import RunFolder
 
-__all__ = ["judge_run", "verdict_as_json", "verdict_lines", "verdict_sentence"]
+__all__ = ["judge_run", "read_verdict", "verdict_as_json", "verdict_lines", "verdict_sentence"]
 
 _LABEL_WIDTH = 11
 
@@ -68,7 +69,9 @@ def verdict_lines(verdict: Verdict) -> tuple[str, ...]:
     lines += _flags(verdict)
     lines += ["", verdict_sentence(verdict)]
     lines += [_describe_scope(verdict)] if verdict.has_verdict else []
+    lines += ["", *_hypotheses_table(verdict)] if verdict.hypotheses else []
     lines += ["", *_classes_table(verdict)]
+    lines += ["", *_tuning_table(verdict)] if verdict.tuned else []
     return tuple(lines)
 
 
@@ -87,9 +90,23 @@ def judge_run(run: RunFolder) -> Verdict:
     RunFolderError
         If this is not a run folder, or its counts cannot be used together.
     """
-    verdict = judge(read_counts(run))
+    verdict = read_verdict(run)
     write_json(run.verdict, verdict_as_json(verdict))
     return verdict
+
+
+def read_verdict(run: RunFolder) -> Verdict:
+    """Judge a run folder and write nothing: for folders one may only read.
+
+    Raises
+    ------
+    RunFolderError
+        As :func:`judge_run`.
+    """
+    question = read_question(run)
+    verdict = replace(judge(question.table, question.settings), tuned=question.tuned)
+    hypotheses = judge_hypotheses(question.record.hypotheses, question.table, verdict)
+    return replace(verdict, hypotheses=hypotheses)
 
 
 def _plain_values(value: Any) -> Any:
@@ -122,8 +139,12 @@ def _describe_data(verdict: Verdict) -> str:
     tiles = f", fixed list {verdict.tiles_hash}" if verdict.tiles_hash else ""
     effective = "" if math.isnan(verdict.effective_crops) else f" (effective {verdict.effective_crops:.1f})"
     unscored = [c for c in verdict.classes if not c.scored]
+    units = "validation crops" if verdict.settings.unit == "crop" else "data sets as units"
+    sets = f", {verdict.data_sets} data sets" if verdict.settings.unit == "crop" else ""
+    if verdict.settings.thresholds == "tuned":
+        units += f", thresholds tuned on {verdict.settings.select_crops} other crops"
     text = (
-        f"{verdict.crops} validation crops{effective}, {verdict.data_sets} data sets{tiles}; "
+        f"{verdict.crops} {units}{effective}{sets}{tiles}; "
         f"{len(verdict.classes) - len(unscored)} classes scored, {len(unscored)} not scorable"
     )
     if unscored:
@@ -238,6 +259,27 @@ def _describe_scope(verdict: Verdict) -> str:
         f"Holds for: these validation crops only (effective {verdict.effective_crops:.1f}, fewer than "
         f"{verdict.settings.min_effective:g}: too few to speak of others), this model and schedule."
     )
+
+
+def _hypotheses_table(verdict: Verdict) -> list[str]:
+    tested = sum(entry.outcome != "not tested" for entry in verdict.hypotheses)
+    number, chance = len(verdict.hypotheses), f"{verdict.settings.alpha:.0%}"
+    lines = [f"Hypotheses, {tested} of {number} tested; their outcomes together err with a chance of {chance} at most."]
+    rows = _align([[entry.outcome, entry.claim, entry.figures] for entry in verdict.hypotheses])
+    for entry, row in zip(verdict.hypotheses, rows, strict=True):
+        lines += [row, *([f"    because: {' '.join(entry.because.split())}"] if entry.because else [])]
+    return lines
+
+
+def _tuning_table(verdict: Verdict) -> list[str]:
+    """Show what tuned thresholds would change; both columns are about the crops that were not tuned on."""
+    rows = [["arm", "Dice at 1/2", "Dice tuned", *(name for name, _ in verdict.tuned[0].thresholds)]]
+    rows += [
+        [arm.name, _plain(arm.dice_at_half), _plain(arm.dice_tuned), *(f"{t:.2f}" for _, t in arm.thresholds)]
+        for arm in sorted(verdict.tuned, key=lambda arm: -arm.dice_tuned)
+    ]
+    head = "Thresholds tuned on one half of the crops, scored on the other (mean over runs; no claim is made):"
+    return [head, *_align(rows)]
 
 
 def _classes_table(verdict: Verdict) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from counterpoise.analysis.counts import RunCell
 from counterpoise.analysis.inference import PRIOR_DF, Label, Scope
@@ -12,9 +13,12 @@ __all__ = [
     "ClassDifference",
     "ClassSupport",
     "Comparison",
+    "HypothesisVerdict",
     "Noise",
+    "Outcome",
     "Recommendation",
     "Settings",
+    "TunedArm",
     "Verdict",
 ]
 
@@ -41,6 +45,12 @@ class Settings:
         Weight of the pooled variance in a pair's own (d0).
     allow_unstable : bool
         Whether an arm may be recommended although a run of it diverged.
+    unit : {"crop", "data_set"}
+        What the clusters are.
+    thresholds : {"half", "tuned"}
+        Whether a voxel counts as present above probability 1/2, or above a tuned threshold.
+    select_crops : int
+        Crops that tuned thresholds were chosen on, and that are not scored.
     """
 
     margin: float = 0.01
@@ -51,6 +61,22 @@ class Settings:
     min_effective: float = 5.0
     prior_df: float = PRIOR_DF
     allow_unstable: bool = False
+    unit: Literal["crop", "data_set"] = "crop"
+    thresholds: Literal["half", "tuned"] = "half"
+    select_crops: int = 0
+
+
+@dataclass(frozen=True)
+class TunedArm:
+    """What tuning thresholds changes for one arm: mean Dice over runs, on the half of the crops not tuned on.
+
+    ``thresholds`` are pairs of class and mean threshold over runs. Nothing is claimed about the difference.
+    """
+
+    name: str
+    dice_at_half: float
+    dice_tuned: float
+    thresholds: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -174,6 +200,35 @@ class Recommendation:
     reason: str
 
 
+Outcome = Literal["supported", "refuted", "undecided", "not tested"]
+
+
+@dataclass(frozen=True)
+class HypothesisVerdict:
+    """What the runs say about one claim of the configuration.
+
+    Parameters
+    ----------
+    claim, because : str
+        As they were written down before; ``because`` may be empty.
+    outcome : {"supported", "refuted", "undecided", "not tested"}
+        All outcomes of a run together are wrong with a chance of at most alpha.
+    figures : str
+        What the outcome rests on, or why there was no test: one sentence.
+    difference, low, high : float
+        Left side minus right side, and its interval at the level that all hypotheses together need; for the best of
+        several, against the one that decides. NaN without a test.
+    """
+
+    claim: str
+    because: str
+    outcome: Outcome
+    figures: str
+    difference: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Everything that is said about a run.
@@ -198,6 +253,8 @@ class Verdict:
         Arms that cannot be told apart from the best, by falling score.
     incomplete : tuple of RunCell
         Runs without a result.
+    hypotheses : tuple of HypothesisVerdict
+        Claims of the configuration, in its order.
     """
 
     no_verdict: str
@@ -217,6 +274,8 @@ class Verdict:
     recommendation: Recommendation
     incomplete: tuple[RunCell, ...]
     copies: tuple[tuple[str, str], ...]
+    tuned: tuple[TunedArm, ...] = ()
+    hypotheses: tuple[HypothesisVerdict, ...] = ()
 
     @property
     def has_verdict(self) -> bool:

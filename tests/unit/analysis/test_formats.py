@@ -3,13 +3,18 @@
 import csv
 import io
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from counterpoise.analysis.formats import results_as_csv, results_as_json, write_csv, write_reference
+from counterpoise.analysis.formats import results_as_csv, results_as_json, tables_as_csv, write_csv, write_reference
 from counterpoise.analysis.table import load_results
+from counterpoise.analysis.tables import ResultTables, ScoreRow
 from counterpoise.records.layout import RunFolder
+
+NAN = math.nan
 
 
 def test_csv_has_one_line_per_finished_trial(made_run: RunFolder) -> None:
@@ -111,3 +116,35 @@ def test_reference_files_are_what_the_collection_script_reads(made_run: RunFolde
             },
         ],
     }
+
+
+def test_paper_csv_has_every_row_of_both_tables_unrounded() -> None:
+    arm = ScoreRow("weight_sqrt_inv", None, 4, 5, 0.56211, 0.0101, 0.431, 0.0209, 0.0043, 0.0375, "better", True)
+    base = ScoreRow("weight_uniform", None, 5, 5, 0.5412, NAN, 0.41, NAN, NAN, NAN, "baseline", False)
+    single = replace(arm, class_name="a,b", label="", in_best_set=None)
+    few = replace(single, few_crops=True)
+    text = tables_as_csv(ResultTables((arm, base), (single, few), "", "", "weight_uniform", 0.9, ""))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert rows[0] == {
+        "strategy": "weight_sqrt_inv",
+        "class": "(mean)",
+        "seeds": "4",
+        "planned_seeds": "5",
+        "dice": "0.56211",
+        "dice_sd": "0.0101",
+        "iou": "0.431",
+        "difference": "0.0209",
+        "low": "0.0043",
+        "high": "0.0375",
+        "interval": "all arms together",
+        "confidence": "0.9",
+        "verdict": "better",
+        "in_best_set": "yes",
+    }
+    empty = ("dice_sd", "difference", "low", "high", "interval", "confidence")
+    assert [rows[1][key] for key in empty] == [""] * 6
+    assert (rows[1]["verdict"], rows[1]["in_best_set"]) == ("baseline", "no")
+    assert [(r["class"], r["interval"], r["in_best_set"]) for r in rows[2:]] == [
+        ("a,b", "exploratory", ""),
+        ("a,b", "exploratory, these crops only", ""),
+    ]

@@ -1,0 +1,338 @@
+"""What the runs say about the claims that were written down before: supported, refuted, undecided, not tested.
+
+The rules are in docs/verdict.md. All outcomes of a run together are wrong with a chance of at most alpha.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from counterpoise.analysis.counts import CountTable
+from counterpoise.analysis.inference import Pairs, RunNoise, Scope, compare_pairs, fit_run_noise
+from counterpoise.analysis.level import arm_level
+from counterpoise.analysis.scores import PseudoValues, RunScores, pooled_scores, pseudo_values
+from counterpoise.analysis.verdict import NO_NOISE
+from counterpoise.analysis.verdict_types import HypothesisVerdict, Outcome, Verdict
+from counterpoise.experiment.hypothesis import BestClaim, Claim, Hypothesis, LevelClaim, PairClaim
+from counterpoise.weights import find_strategy, known_strategies
+
+__all__ = ["decide_comparison", "decide_level", "judge_hypotheses"]
+
+
+def judge_hypotheses(
+    hypotheses: Sequence[Hypothesis], table: CountTable, verdict: Verdict
+) -> tuple[HypothesisVerdict, ...]:
+    """Decide every hypothesis from the counts that a verdict was made from.
+
+    Parameters
+    ----------
+    hypotheses : sequence of Hypothesis
+        As the run's record has them.
+    table : CountTable
+        Counts; its clusters are what the verdict's are.
+    verdict : Verdict
+        Of the same table: its settings, scored classes and scope hold here too.
+
+    Returns
+    -------
+    tuple of HypothesisVerdict
+        In the order given.
+    """
+    maker = _TestMaker(table, verdict)
+    tests: list[_Test | str] = []
+    for hypothesis in hypotheses:
+        try:
+            tests.append(maker.make(hypothesis.claim))
+        except _NotTestedError as reason:
+            tests.append(str(reason))
+    tested = sum(not isinstance(test, str) for test in tests)
+    alpha = verdict.settings.alpha / max(tested * verdict.settings.looks, 1)
+    findings = [_Finding("not tested", test) if isinstance(test, str) else test.decide(alpha) for test in tests]
+    return tuple(
+        HypothesisVerdict(str(h.claim), h.because, f.outcome, f.figures, f.difference, f.low, f.high)
+        for h, f in zip(hypotheses, findings, strict=True)
+    )
+
+
+# Outcomes -------------------------------------------------------------------------------------------------------
+
+
+def decide_comparison(claim: PairClaim, low: float, high: float, margin: float) -> tuple[Outcome, str]:
+    """Say what an interval of left minus right shows about a claim, and in which words if not by its sign.
+
+    An interval that touches a limit has not passed it.
+
+    Examples
+    --------
+    >>> from counterpoise.experiment.hypothesis import parse_claim
+    >>> decide_comparison(parse_claim("a > b"), -0.004, 0.006, 0.01)
+    ('refuted', 'same within the margin of 0.01')
+    >>> decide_comparison(parse_claim("a = b"), 0.004, 0.03, 0.01)
+    ('undecided', '')
+    """
+    same = low > -margin and high < margin
+    within, beyond = f"same within the margin of {margin:g}", f"apart by more than the margin of {margin:g}"
+    if claim.relation == "=":
+        if same:
+            return "supported", within
+        return ("refuted", beyond) if low > margin or high < -margin else ("undecided", "")
+    above, below = low > 0, high < 0
+    claimed, opposite = {">": (above, below), "<": (below, above), "!=": (above or below, False)}[claim.relation]
+    if claimed:
+        return "supported", ""
+    if opposite:
+        return "refuted", ""
+    return ("refuted", within) if same else ("undecided", "")
+
+
+def decide_level(claim: LevelClaim, low: float, high: float) -> Outcome:
+    """Say what an interval of a score shows about a claim that it is above or below a number."""
+    above = low > claim.value if claim.relation in (">", "<=") else low >= claim.value
+    below = high < claim.value if claim.relation in (">=", "<") else high <= claim.value
+    claimed, opposite = (above, below) if claim.relation.startswith(">") else (below, above)
+    return "supported" if claimed else "refuted" if opposite else "undecided"
+
+
+# What is tested, and by what ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """An outcome, the figures it rests on in words, and left side minus right side with its interval."""
+
+    outcome: Outcome
+    figures: str
+    difference: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Scores of all runs: mean Dice, or Dice of one class."""
+
+    theta: RunScores
+    z: PseudoValues
+    noise: RunNoise
+    g_eff: float
+    scope: Scope
+    pairs: Pairs
+
+    def interval(self, left: int, right: int, alpha: float) -> tuple[float, float, float]:
+        """Return the difference of two arms and its two-sided interval at level 1 - alpha."""
+        middle = float(self.pairs.difference[left, right])
+        half = float(stats.t.isf(alpha / 2, self.pairs.df[left, right]) * self.pairs.se[left, right])
+        return middle, middle - half, middle + half
+
+    def common(self, left: int, right: int) -> int:
+        """Return the number of seeds that both arms finished."""
+        return int(self.pairs.common[left, right])
+
+
+@dataclass(frozen=True, eq=False)
+class _PairTest:
+    claim: PairClaim
+    scores: _Measured
+    left: int
+    right: int
+    margin: float
+    notes: tuple[str, ...]
+
+    def decide(self, alpha: float) -> _Finding:
+        middle, low, high = self.scores.interval(self.left, self.right, alpha)
+        outcome, words = decide_comparison(self.claim, low, high, self.margin)
+        figures = _signed(middle, low, high, self.scores.common(self.left, self.right))
+        return _Finding(outcome, _join(figures, words, *self.notes), middle, low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class _LevelTest:
+    claim: LevelClaim
+    scores: _Measured
+    arm: int
+    prior_df: float
+    notes: tuple[str, ...]
+
+    def decide(self, alpha: float) -> _Finding:
+        s, value = self.scores, self.claim.value
+        level = arm_level(s.theta, s.z, s.noise, s.g_eff, self.arm, scope=s.scope, prior_df=self.prior_df)
+        low, high = level.interval(alpha)
+        figures = f"{level.score:.3f} [{low:.3f}, {high:.3f}] over {level.seeds} seeds"
+        outcome = decide_level(self.claim, low, high)
+        return _Finding(outcome, _join(figures, *self.notes), level.score - value, low - value, high - value)
+
+
+@dataclass(frozen=True, eq=False)
+class _BestTest:
+    scores: _Measured
+    names: tuple[str, ...]
+    arm: int
+    rivals: tuple[int, ...]
+    notes: tuple[str, ...]
+
+    def decide(self, alpha: float) -> _Finding:
+        """Support it if the arm beats every rival; refute it if a rival beats the arm, corrected for their number."""
+        number = len(self.rivals)
+        alone = {rival: self.scores.interval(self.arm, rival, alpha) for rival in self.rivals}
+        together = {rival: self.scores.interval(self.arm, rival, alpha / number) for rival in self.rivals}
+        worst = min(together, key=lambda rival: together[rival][2])
+        if together[worst][2] < 0:
+            return self._finding("refuted", f"{self.names[worst]} is better", worst, together[worst])
+        nearest = min(alone, key=lambda rival: alone[rival][1])
+        beaten = sum(low > 0 for _, low, _ in alone.values())
+        words = f"better than {beaten} of {number}, nearest {self.names[nearest]}"
+        return self._finding("supported" if beaten == number else "undecided", words, nearest, alone[nearest])
+
+    def _finding(self, outcome: Outcome, words: str, rival: int, interval: tuple[float, float, float]) -> _Finding:
+        figures = f"{words}: {_signed(*interval, self.scores.common(self.arm, rival))}"
+        return _Finding(outcome, _join(figures, *self.notes), *interval)
+
+
+_Test = _PairTest | _LevelTest | _BestTest
+
+
+class _NotTestedError(Exception):
+    """A claim that this run cannot decide; the text says why."""
+
+
+class _TestMaker:
+    """Finds the runs that a claim speaks of, and their scores."""
+
+    def __init__(self, table: CountTable, verdict: Verdict) -> None:
+        self._table, self._verdict = table, verdict
+        self._measured: dict[str | None, _Measured] = {}
+
+    def make(self, claim: Claim) -> _Test:
+        """Make the test of a claim.
+
+        Raises
+        ------
+        _NotTestedError
+            If the claim is about arms or classes that have no scores here.
+        """
+        if isinstance(claim, PairClaim):
+            return self._pair(claim)
+        return self._level(claim) if isinstance(claim, LevelClaim) else self._best(claim)
+
+    def _pair(self, claim: PairClaim) -> _PairTest:
+        names = (claim.left.arm, claim.right.arm)
+        left, right = (self._arm(name) for name in names)
+        self._refuse_one_experiment(*names)
+        scores = self._scores(claim.left.class_name)
+        self._require_common(scores, left, right)
+        return _PairTest(claim, scores, left, right, self._verdict.settings.margin, self._notes(scores, names))
+
+    def _level(self, claim: LevelClaim) -> _LevelTest:
+        arm, scores = self._arm(claim.left.arm), self._scores(claim.left.class_name)
+        least, runs = self._verdict.settings.min_seeds, int(self._table.finished[arm].sum())
+        if runs < least:
+            raise _NotTestedError(f"{claim.left.arm} has {runs} finished of the {least} seeds it takes")
+        notes = self._notes(scores, (claim.left.arm,))
+        return _LevelTest(claim, scores, arm, self._verdict.settings.prior_df, notes)
+
+    def _best(self, claim: BestClaim) -> _BestTest:
+        arm = self._arm(claim.arm)
+        same = [name for name in self._group(claim) if self._origin(name) == self._origin(claim.arm)]
+        others = [name for name in self._group(claim) if name not in same]
+        rivals = tuple(dict.fromkeys(self._arm(name) for name in others))
+        if not rivals:
+            for name in same:
+                self._refuse_one_experiment(claim.arm, name)
+            raise _NotTestedError("no other such arm in this run")
+        scores = self._scores(None)
+        for rival in rivals:
+            self._require_common(scores, arm, rival)
+        left_out = [f"{name} has the same weights and is left out" for name in same if name != claim.arm]
+        said = [name for name in others if self._table.copies.get(name) not in others]
+        notes = (*left_out, *self._notes(scores, (claim.arm, *said)))
+        return _BestTest(scores, self._table.arms, arm, rivals, notes)
+
+    def _group(self, claim: BestClaim) -> tuple[str, ...]:
+        """Name the arms that one of them is to be best of; those not trained (copies) belong to it, too."""
+        if not isinstance(claim.among, str):
+            return claim.among
+        run = (*self._table.arms, *self._table.copies)
+        return tuple(name for name in run if claim.among == "all" or _is_data_driven(name))
+
+    def _arm(self, name: str) -> int:
+        """Find an arm, or the one that was trained in its stead."""
+        trained = self._table.copies.get(name, name)
+        if trained not in self._table.arms:
+            raise _NotTestedError(f"no arm {name} in this run")
+        return self._table.arms.index(trained)
+
+    def _origin(self, name: str) -> str:
+        """Return the arm whose weights these are."""
+        return self._table.copies.get(name) or self._table.controls.get(name) or name
+
+    def _refuse_one_experiment(self, first: str, second: str) -> None:
+        one, other = self._origin(first), self._origin(second)
+        if one != other or first == second:
+            return
+        who = f"{first} and {second} have" if one not in (first, second) else f"{second if one == first else first} has"
+        raise _NotTestedError(f"{who} the weights of {one}: nothing to test")
+
+    def _require_common(self, scores: _Measured, left: int, right: int) -> None:
+        least, common = self._verdict.settings.min_seeds, scores.common(left, right)
+        if common < least:
+            names = f"{self._table.arms[left]} and {self._table.arms[right]}"
+            raise _NotTestedError(f"{names} have {common} finished seeds in common, and it takes {least}")
+
+    def _scores(self, class_name: str | None) -> _Measured:
+        """Measure mean Dice, or Dice of one class, as the verdict does."""
+        if class_name not in self._measured:
+            self._measured[class_name] = self._measure(class_name)
+        return self._measured[class_name]
+
+    def _measure(self, class_name: str | None) -> _Measured:
+        table, settings = self._table, self._verdict.settings
+        if self._verdict.no_verdict:
+            raise _NotTestedError(f"no verdict: {self._verdict.no_verdict}")
+        support = {entry.name: entry for entry in self._verdict.classes}
+        if class_name is None:
+            scored, g_eff = np.array([entry.scored for entry in self._verdict.classes]), self._verdict.effective_crops
+        elif class_name not in support:
+            raise _NotTestedError(f"no class {class_name} in this run")
+        elif not support[class_name].scored:
+            there = support[class_name].positive_crops
+            raise _NotTestedError(f"{class_name} is not scored: it has positives in {there} validation crops")
+        else:
+            scored = np.array([name == class_name for name in table.classes])
+            g_eff = support[class_name].effective_crops
+        theta, z = pooled_scores(table.counts, scored), pseudo_values(table.counts, scored)
+        noise = fit_run_noise(z)
+        if noise is None or noise.sd < NO_NOISE:
+            raise _NotTestedError(f"other seeds gave the same Dice of {class_name}: these runs are no repetitions")
+        scope: Scope = "new" if g_eff >= settings.min_effective else "this"
+        pairs = compare_pairs(theta, z, noise, g_eff, scope=scope, prior_df=settings.prior_df)
+        return _Measured(theta, z, noise, g_eff, scope, pairs)
+
+    def _notes(self, scores: _Measured, names: Sequence[str]) -> tuple[str, ...]:
+        """Say what a reader of the figures must know besides."""
+        copies = self._table.copies
+        notes = [f"{name} has the weights of {copies[name]}, which stands for it" for name in names if name in copies]
+        for arm in dict.fromkeys(self._arm(name) for name in names):
+            lost = sum(cell.state == "diverged" for cell in self._table.cells[arm])
+            if lost:
+                tried = len(self._table.seeds)
+                notes.append(f"without {lost} diverged of {tried} trainings of {self._table.arms[arm]}")
+        return (*notes, "about these validation crops only") if scores.scope == "this" else tuple(notes)
+
+
+def _is_data_driven(name: str) -> bool:
+    """Tell whether an arm's weights follow from frequencies; a function of the user's own is made for that."""
+    return name not in known_strategies() or find_strategy(name).uses_frequencies
+
+
+def _signed(middle: float, low: float, high: float, seeds: int) -> str:
+    middle, low, high = (round(value, 3) + 0.0 for value in (middle, low, high))  # -0.000 would look like a sign
+    return f"{middle:+.3f} [{low:+.3f}, {high:+.3f}] over {seeds} seeds"
+
+
+def _join(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
