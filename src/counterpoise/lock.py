@@ -12,7 +12,10 @@ from pathlib import Path
 
 from counterpoise.errors import RunFolderError
 
-__all__ = ["only_one_process"]
+__all__ = ["LOCK_NAME", "only_one_process"]
+
+LOCK_NAME = ".lock"
+"""Of the file; it names the process that holds the lock, or held it last."""
 
 _POLL_S = 0.1
 
@@ -37,7 +40,7 @@ def only_one_process(folder: Path, doing: str, *, patience_s: float = 0.0) -> It
     OSError
         If the folder cannot be written.
     """
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         deadline = time.monotonic() + patience_s
         while True:

@@ -83,7 +83,7 @@ def run_experiment(source: Path, observer: Observer) -> FinishedRun:
         try:
             outcomes = run_trials(
                 prepared.trials,
-                prepared.machine.slots,
+                prepared.design.machine.slots,
                 retries=experiment.run.retries,
                 on_change=lambda: observer.changed(prepared),
             )

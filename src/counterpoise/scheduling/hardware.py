@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["Gpu", "Hardware", "find_hardware"]
+__all__ = ["GIB", "Gpu", "GpuLoad", "Hardware", "find_hardware", "read_gpu_load"]
 
 GIB = 1 << 30
 
@@ -40,6 +40,17 @@ class Gpu:
     memory_bytes: int
     free_bytes: int
     bfloat16: bool
+
+
+@dataclass(frozen=True)
+class GpuLoad:
+    """How busy a GPU is now: share of time with work on it (None if it does not say), memory used and in all."""
+
+    index: int
+    name: str
+    busy: float | None
+    used_bytes: int
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,27 @@ def _describe(nvml: Any, index: int) -> tuple[str, str, str, int, int, bool]:
         int(memory.free),
         major >= first_with_bfloat16,
     )
+
+
+def read_gpu_load() -> tuple[GpuLoad, ...]:
+    """Ask every GPU of the machine how busy it is now; none without a driver, or if it does not answer."""
+    with _management_library() as nvml:
+        if nvml is None:
+            return ()
+        try:
+            handles = [nvml.nvmlDeviceGetHandleByIndex(k) for k in range(nvml.nvmlDeviceGetCount())]
+            return tuple(_describe_load(nvml, k, handle) for k, handle in enumerate(handles))
+        except nvml.NVMLError:
+            return ()
+
+
+def _describe_load(nvml: Any, index: int, handle: Any) -> GpuLoad:
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    try:
+        busy = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100.0
+    except nvml.NVMLError:  # parts of a divided GPU do not say
+        busy = None
+    return GpuLoad(index, _text(nvml.nvmlDeviceGetName(handle)), busy, int(memory.used), int(memory.total))
 
 
 def _text(value: str | bytes) -> str:

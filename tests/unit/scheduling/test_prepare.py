@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import ConfigError, RunFolderError
-from counterpoise.experiment.config import Experiment, load_experiment
+from counterpoise.experiment.config import Experiment, VerdictConfig, load_experiment
 from counterpoise.experiment.trial import TrialConfig
+from counterpoise.records.schema import ArmsRecord
 from counterpoise.scheduling.hardware import GIB, Gpu, Hardware
-from counterpoise.scheduling.prepare import PreparedRun, prepare_run
+from counterpoise.scheduling.prepare import CHANGED_QUESTION, PreparedRun, prepare_run
 
 CPU = Hardware((), 2, 16 * GIB, ())
 
@@ -45,8 +46,34 @@ def test_trials_come_seed_by_seed_and_copies_have_none(project: Path) -> None:
     assert named[0] == ("weight_uniform", 0)
     assert [seed for _, seed in named] == sorted(seed for _, seed in named)
     assert "weight_effective_num" not in {arm for arm, _ in named}
-    copies = {arm.name: arm.same_as for arm in prepared.arms if arm.same_as}
+    copies = {arm.name: arm.same_as for arm in prepared.design.arms if arm.same_as}
     assert copies["weight_effective_num"] == "weight_uniform"
+
+
+def test_the_record_holds_what_is_asked_of_the_run(project: Path) -> None:
+    file = project / "experiment.toml"
+    own = "[verdict]\nmargin = 0.02\n[[hypothesis]]\nclaim = 'weight_manual[pm] > 0.5'\nbecause = 'it says so'\n"
+    file.write_text(file.read_text(encoding="utf-8") + own, encoding="utf-8")
+    first = prepare(project)
+    record = ArmsRecord.read(first.run.weights)
+    assert record.verdict.margin == 0.02
+    assert [(str(h.claim), h.because) for h in record.hypotheses] == [("weight_manual[pm] > 0.5", "it says so")]
+
+
+def test_a_question_that_is_changed_after_results_came_is_noted_for_good(project: Path) -> None:
+    def ask(margin: float) -> tuple[str, ...]:
+        return prepare(
+            project, change=lambda e: e.model_copy(update={"verdict": VerdictConfig(margin=margin), "hypothesis": ()})
+        ).notes
+
+    ask(0.01)
+    assert not any(note.startswith(CHANGED_QUESTION) for note in ask(0.02))  # nothing had finished
+    trial = prepare(project).trials[0]
+    ask(0.02)
+    trial.thresholds.write_bytes(b"")  # the first training has ended
+    changed = f"{CHANGED_QUESTION}: verdict.margin (0.02 -> 0.05)"
+    assert changed in ask(0.05)
+    assert changed in ask(0.05)
 
 
 def test_a_moved_and_freshly_copied_project_is_the_same_experiment(project: Path, tmp_path: Path) -> None:
@@ -54,8 +81,8 @@ def test_a_moved_and_freshly_copied_project_is_the_same_experiment(project: Path
     moved = tmp_path / "elsewhere" / "project"
     shutil.copytree(project, moved, copy_function=shutil.copy)  # new paths and new times: another store is built
     after = prepare(moved)
-    assert after.store.fingerprint != before.store.fingerprint
-    assert after.store.content_hash() == before.store.content_hash()
+    assert after.design.store.fingerprint != before.design.store.fingerprint
+    assert after.design.store.content_hash() == before.design.store.content_hash()
 
 
 def test_changed_labels_are_another_experiment(project: Path) -> None:
