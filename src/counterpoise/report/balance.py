@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from counterpoise.records.schema import ArmsRecord
 
-__all__ = ["Balance", "ClassBalance", "SplitBalance", "WeightCell", "WeightColumn", "read_balance"]
+__all__ = [
+    "Balance",
+    "ClassBalance",
+    "SplitBalance",
+    "WeightCell",
+    "WeightColumn",
+    "read_balance",
+    "weight_cell",
+    "widest_factor",
+]
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ def read_balance(record: ArmsRecord, frequencies: Mapping[str, Any] | None) -> B
         The document in ``class_frequencies.json``; None if there is none.
     """
     splits = [crop["split"] for crop in (frequencies or {}).get("crops", {}).values()]
-    widest = _widest(record)
+    widest = widest_factor(w for arm in record.arms for w in arm.weights.values())
     return Balance(
         counts=() if frequencies is None else tuple(_class_balance(name, frequencies) for name in record.classes),
         crops_train=splits.count("train"),
@@ -91,7 +100,7 @@ def read_balance(record: ArmsRecord, frequencies: Mapping[str, Any] | None) -> B
                 arm.name,
                 arm.summary,
                 arm.runs,
-                tuple(_cell(arm.weights.get(name), name in arm.clamped, widest) for name in record.classes),
+                tuple(weight_cell(arm.weights.get(name), name in arm.clamped, widest) for name in record.classes),
             )
             for arm in record.arms
         ),
@@ -116,13 +125,14 @@ def _split_balance(name: str, pooled: Mapping[str, Any], document: Mapping[str, 
     )
 
 
-def _widest(record: ArmsRecord) -> float:
+def widest_factor(weights: Iterable[float]) -> float:
     """Return the factor furthest from 1 among all weights, at least 2 so that weights near 1 look near 1."""
-    weights = [w for arm in record.arms for w in arm.weights.values() if w > 0]
-    return max([2.0, *weights, *(1 / w for w in weights)])
+    positive = [w for w in weights if w > 0]
+    return max([2.0, *positive, *(1 / w for w in positive)])
 
 
-def _cell(weight: float | None, is_clamped: bool, widest: float) -> WeightCell:
+def weight_cell(weight: float | None, is_clamped: bool, widest: float) -> WeightCell:
+    """Find the bar of a weight; a weight of 0 has the longest bar to the left, an unknown one none."""
     if weight is None:
         return WeightCell(None, is_clamped, 50.0, 0.0)
     if weight <= 0:

@@ -6,15 +6,26 @@ browsers show under the pointer.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from counterpoise.report.patches import ScaleBar
+from counterpoise.report.svg import (
+    ArmStyle,
+    Place,
+    Scale,
+    element,
+    marker,
+    nice_scale,
+    percent,
+    picture,
+    text_at,
+    tick_line,
+)
 
 __all__ = [
-    "ArmStyle",
     "Bar",
     "BarPanel",
     "Dot",
@@ -22,147 +33,12 @@ __all__ = [
     "Line",
     "LineChart",
     "LinePoint",
-    "Scale",
-    "axis_strip",
     "bar_panel",
+    "class_swatch",
     "dot_strip",
-    "element",
     "line_chart",
-    "nice_scale",
-    "swatch",
+    "scale_bar",
 ]
-
-Place = Callable[[float], float]
-"""From a value to its coordinate."""
-
-COLOURS = 7
-"""Arm colours in the style sheet, a0 (the baseline's) to a6."""
-
-PATTERNS = 3
-"""Solid, dashed, dotted; tells arms apart that share a colour."""
-
-NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-@dataclass(frozen=True)
-class ArmStyle:
-    """How one arm looks in every figure."""
-
-    colour: int
-    pattern: int
-
-    @classmethod
-    def at(cls, position: int) -> ArmStyle:
-        """Return the style of the arm at a position; 0 is the baseline."""
-        return cls(position % COLOURS, position // COLOURS % PATTERNS)
-
-    @property
-    def css(self) -> str:
-        """Return the classes that the style sheet knows."""
-        return f"a{self.colour} p{self.pattern}"
-
-
-@dataclass(frozen=True)
-class Scale:
-    """An axis: its ends, its ticks, and how many decimals tell the ticks apart."""
-
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-    decimals: int
-
-    def at(self, value: float) -> float:
-        """Return where a value lies, 0 at the low end, 1 at the high end."""
-        return (value - self.low) / (self.high - self.low)
-
-    def label(self, tick: float) -> str:
-        """Return a tick as text."""
-        return f"{tick:.{self.decimals}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def nice_scale(values: Iterable[float], *, from_zero: bool = False, whole: bool = False, count: int = 5) -> Scale:
-    """Find round ends and ticks for an axis that holds all values.
-
-    Parameters
-    ----------
-    values : iterable of float
-        What has to fit; may be empty or constant.
-    from_zero : bool
-        Whether the axis starts at 0, as it must under bars.
-    whole : bool
-        Whether only whole numbers are ticks, as for epochs; the axis then ends at the values themselves.
-    count : int
-        About how many ticks.
-    """
-    there = list(values) or [0.0, 1.0]
-    low, high = min(there), max(there)
-    if from_zero:
-        low = min(low, 0.0)
-    if high - low < 1e-9 * max(1.0, abs(high)):
-        if whole:
-            return Scale(low - 0.5, high + 0.5, (low,), 0)
-        margin = max(abs(high) * 0.05, 0.01)
-        low, high = (low, high + margin) if from_zero else (low - margin, high + margin)
-    step = _nice_step((high - low) / count)
-    if whole:
-        step = max(1.0, float(round(step)))
-        first = math.ceil(low / step) * step
-        ticks = [low, *(first + i * step for i in range(int((high - first) / step + 1e-9) + 1))]
-        distinct = tuple(t for i, t in enumerate(ticks) if i == 0 or t - low > 0.6 * step)
-        return Scale(low, high, distinct, 0)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return Scale(first * step, last * step, tuple(i * step for i in range(first, last + 1)), decimals)
-
-
-def _nice_step(step: float) -> float:
-    power = 10.0 ** math.floor(math.log10(step))
-    return next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= step * 0.999)
-
-
-def element(tag: str, *children: str, **attributes: str | float) -> Markup:
-    """Write one element; text and attributes are escaped, ``text_anchor_`` becomes ``text-anchor``."""
-    written = Markup("").join(
-        Markup(' {}="{}"').format(name.strip("_").replace("_", "-"), _attribute(value))
-        for name, value in attributes.items()
-    )
-    if not children:
-        return Markup("<{}{}/>").format(tag, written)
-    inside = Markup("").join(c if isinstance(c, Markup) else escape(_printable(c)) for c in children)
-    return Markup("<{0}{1}>{2}</{0}>").format(tag, written, inside)
-
-
-def _attribute(value: str | float) -> str:
-    if isinstance(value, str):
-        return _printable(value)
-    return f"{value:.2f}".rstrip("0").rstrip(".")
-
-
-def _printable(text: str) -> str:
-    """Replace the characters that XML has no way to write."""
-    return NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def _picture(title: str, description: str, *children: str, **attributes: str | float) -> Markup:
-    described = [element("title", title), *([element("desc", description)] if description else [])]
-    return element("svg", *described, *children, role="img", **attributes)
-
-
-def _text(x: str | float, y: float, text: str, **attributes: str | float) -> Markup:
-    return element("text", text, x=x, y=y, **attributes)
-
-
-def swatch(style: ArmStyle) -> Markup:
-    """Draw an arm's line and dot for the legend; the arm's name stands beside it."""
-    return element(
-        "svg",
-        element("line", x1=1, y1=7, x2=27, y2=7, class_="line"),
-        element("circle", cx=14, cy=7, r=4, class_="dot"),
-        class_=f"swatch {style.css}",
-        width=28,
-        height=14,
-        aria_hidden="true",
-    )
 
 
 @dataclass(frozen=True)
@@ -185,12 +61,6 @@ class DotRow:
 
 
 STRIP_HEIGHT = 30
-STRIP_MARGIN = 2.0
-"""Percent of the width left free at each end of a strip."""
-
-
-def _percent(scale: Scale, value: float) -> str:
-    return f"{STRIP_MARGIN + (100 - 2 * STRIP_MARGIN) * scale.at(value):.2f}%"
 
 
 def dot_strip(row: DotRow, scale: Scale, *, slots: int, reference: float | None) -> Markup:
@@ -199,17 +69,17 @@ def dot_strip(row: DotRow, scale: Scale, *, slots: int, reference: float | None)
     Positions along x are percentages, so the strip takes any width while its text and dots keep their size.
     """
     grid = [
-        element("line", x1=_percent(scale, t), x2=_percent(scale, t), y1=0, y2=STRIP_HEIGHT, class_="grid")
+        element("line", x1=percent(scale, t), x2=percent(scale, t), y1=0, y2=STRIP_HEIGHT, class_="grid")
         for t in scale.ticks
     ]
     if reference is not None:
-        x = _percent(scale, reference)
+        x = percent(scale, reference)
         grid.append(element("line", x1=x, x2=x, y1=0, y2=STRIP_HEIGHT, class_="reference"))
     marks = [
         element(
             "circle",
             element("title", f"{row.label}, seed {dot.seed}: {dot.value:.4f}"),
-            cx=_percent(scale, dot.value),
+            cx=percent(scale, dot.value),
             cy=_slot(dot.slot, slots, 6, STRIP_HEIGHT - 6),
             r=4,
             class_="dot",
@@ -217,23 +87,17 @@ def dot_strip(row: DotRow, scale: Scale, *, slots: int, reference: float | None)
         for dot in row.dots
     ]
     if row.mean is not None:
-        x = _percent(scale, row.mean)
+        x = percent(scale, row.mean)
         title = element("title", f"{row.label}, mean of {len(row.dots)}: {row.mean:.4f}")
         marks.insert(0, element("line", title, x1=x, x2=x, y1=2, y2=STRIP_HEIGHT - 2, class_="mean"))
     scores = ", ".join(f"seed {dot.seed} {dot.value:.3f}" for dot in row.dots)
     mean = "no score" if row.mean is None else f"mean {row.mean:.3f}"
     css = f"strip {row.style.css}"
-    return _picture(f"{row.label}: {mean}", scores, *grid, *marks, class_=css, width="100%", height=STRIP_HEIGHT)
+    return picture(f"{row.label}: {mean}", scores, *grid, *marks, class_=css, width="100%", height=STRIP_HEIGHT)
 
 
 def _slot(slot: int, slots: int, top: float, bottom: float) -> float:
     return (top + bottom) / 2 if slots <= 1 else top + (bottom - top) * slot / (slots - 1)
-
-
-def axis_strip(scale: Scale) -> Markup:
-    """Draw the tick labels that stand under the strips."""
-    labels = [_text(_percent(scale, t), 13, scale.label(t), text_anchor="middle") for t in scale.ticks]
-    return element("svg", *labels, class_="strip", width="100%", height=18, aria_hidden="true")
 
 
 @dataclass(frozen=True)
@@ -264,19 +128,11 @@ def bar_panel(panel: BarPanel, scale: Scale) -> Markup:
     def y(value: float) -> float:
         return floor - height * scale.at(value)
 
-    grid = [_tick_line(left, width, y(t), scale.label(t)) for t in scale.ticks]
+    grid = [tick_line(left, width, y(t), scale.label(t)) for t in scale.ticks]
     bars = [_bar(bar, panel.name, left + 3 + pitch * i, pitch - 4, floor, y) for i, bar in enumerate(panel.bars)]
     scores = "; ".join(f"{b.label} {'no score' if b.mean is None else f'{b.mean:.3f}'}" for b in panel.bars)
     box = f"0 0 {width:.0f} {floor + 6:.0f}"
-    return _picture(f"Last Dice of {panel.name}", scores, *grid, *bars, class_="panel", width=width, viewBox=box)
-
-
-def _tick_line(left: float, right: float, y: float, label: str) -> Markup:
-    return element(
-        "g",
-        element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"),
-        _text(left - 5, y + 3.5, label, text_anchor="end"),
-    )
+    return picture(f"Last Dice of {panel.name}", scores, *grid, *bars, class_="panel", width=width, viewBox=box)
 
 
 def _bar(bar: Bar, class_name: str, x: float, width: float, floor: float, y: Place) -> Markup:
@@ -345,17 +201,17 @@ def line_chart(chart: LineChart) -> Markup:
         return CHART_HEIGHT - CHART_BOTTOM - (CHART_HEIGHT - CHART_BOTTOM - CHART_TOP) * up.at(value)
 
     floor = CHART_HEIGHT - CHART_BOTTOM
-    axes = [_tick_line(CHART_LEFT, CHART_WIDTH - CHART_RIGHT, y(t), up.label(t)) for t in up.ticks]
-    axes += [_text(x(t), floor + 16, across.label(t), text_anchor="middle") for t in across.ticks]
+    axes = [tick_line(CHART_LEFT, CHART_WIDTH - CHART_RIGHT, y(t), up.label(t)) for t in up.ticks]
+    axes += [text_at(x(t), floor + 16, across.label(t), text_anchor="middle") for t in across.ticks]
     middle = (CHART_LEFT + CHART_WIDTH - CHART_RIGHT) / 2
-    axes.append(_text(middle, floor + 33, "epoch", text_anchor="middle"))
+    axes.append(text_at(middle, floor + 33, "epoch", text_anchor="middle"))
     if not points:
-        axes.append(_text(middle, floor / 2, "no epoch recorded", text_anchor="middle"))
+        axes.append(text_at(middle, floor / 2, "no epoch recorded", text_anchor="middle"))
     runs = [(line, run) for line in chart.lines for run in _unbroken(line.points)]
     bands = [_band(line, run, x, y) for line, run in runs if any(p.low < p.high for p in run)]
     lines = [_curve(line, run, x, y) for line, run in runs]
     ends = "; ".join(f"{line.label} {line.points[-1].mean:.3f}" for line in chart.lines if line.points)
-    return _picture(
+    return picture(
         f"{chart.title} over the epochs",
         f"Last values: {ends}." if ends else "No epoch recorded.",
         *axes,
@@ -383,13 +239,50 @@ def _band(line: Line, run: Sequence[LinePoint], x: Place, y: Place) -> Markup:
 
 
 def _curve(line: Line, run: Sequence[LinePoint], x: Place, y: Place) -> Markup:
-    title = element("title", f"{line.label}: {run[-1].mean:.4f} in epoch {run[-1].epoch}")
+    """Draw a line that ends in the arm's marker; a single epoch is the marker alone."""
+    last = run[-1]
+    title = f"{line.label}: {last.mean:.4f} in epoch {last.epoch}"
+    end = marker(line.style, x(last.epoch), y(last.mean), title)
     if len(run) == 1:
-        at = run[0]
-        return element("circle", title, cx=x(at.epoch), cy=y(at.mean), r=3, class_=f"dot {line.style.css}")
+        return end
     along = _path([(x(p.epoch), y(p.mean)) for p in run])
-    return element("polyline", title, points=along, class_=f"line {line.style.css}")
+    css = f"line {line.style.css}"
+    return element("g", element("polyline", element("title", title), points=along, class_=css), end)
 
 
 def _path(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def class_swatch(colour: tuple[int, int, int], texture: int) -> Markup:
+    """Draw the look of a class for the legend: plain, striped or dotted; the class's name stands beside it."""
+    rgb = "rgb" + str(colour)
+    box = element("rect", x=1, y=1, width=16, height=12, style=f"fill:{rgb};stroke:{rgb}", class_=f"look t{texture}")
+    marks: list[Markup] = []
+    if texture == 1:
+        lines = "M1,6L8,13M3,1L15,13M9.5,1L17,8.5"
+        marks = [element("path", d=lines, style=f"stroke:{rgb};stroke-width:2.5;fill:none")]
+    elif texture == 2:  # noqa: PLR2004 - the last of the textures in images.py
+        places = [(x, y) for y in (4, 7, 10) for x in (4, 9, 14)]
+        marks = [element("rect", x=x - 1, y=y - 1, width=2, height=2, style=f"fill:{rgb}") for x, y in places]
+    return element("svg", box, *marks, width=18, height=14, aria_hidden="true")
+
+
+def scale_bar(bar: ScaleBar, columns: int, rows: int) -> Markup:
+    """Draw the scale bar of a patch in its lower right corner, white with a dark edge, its length above it."""
+    edge, size = columns / 40, columns / 14
+    right, bottom = columns - edge, rows - edge
+    return element(
+        "g",
+        element(
+            "rect", x=right - bar.columns, y=bottom - columns / 60, width=bar.columns, height=columns / 60, class_="bar"
+        ),
+        text_at(
+            right,
+            bottom - columns / 60 - edge / 2,
+            bar.label,
+            text_anchor="end",
+            style=f"font-size:{size:.1f}px",
+        ),
+        class_="scale-bar",
+    )

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from counterpoise.analysis.table import ArmResult, Results, Spread
 from counterpoise.records.schema import EpochRecord
 from counterpoise.report.balance import Balance
-from counterpoise.report.figures import ArmStyle, Bar, BarPanel, Dot, DotRow, Line, LineChart, LinePoint
+from counterpoise.report.evidence import Evidence, show_judgement
+from counterpoise.report.figures import Bar, BarPanel, Dot, DotRow, Line, LineChart, LinePoint
+from counterpoise.report.judgement import Hypothesis, Judgement
 from counterpoise.report.patches import ExamplePatches
 from counterpoise.report.summary import Summary, count, summarise
+from counterpoise.report.svg import ArmStyle
 
 __all__ = [
     "ArmRow",
@@ -21,6 +24,7 @@ __all__ = [
     "Provenance",
     "arm_styles",
     "build_page",
+    "cannot_show",
 ]
 Quantity = Callable[[EpochRecord], float | None]
 
@@ -64,10 +68,11 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Judged:
-    """The run's verdict as it was written down: one sentence, and the lines that give the figures."""
+    """What ``verdict.json`` says; ``problem`` is why it, or a part of it, cannot be shown."""
 
-    sentence: str
-    lines: tuple[str, ...]
+    judgement: Judgement | None = None
+    hypotheses: tuple[Hypothesis, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,9 @@ class Page:
     classes: tuple[str, ...]
     baseline: str
     summary: Summary
-    verdict: tuple[str, ...]
+    evidence: Evidence | None
+    verdict_problem: str
+    hypotheses: tuple[Hypothesis, ...]
     legend: tuple[LegendEntry, ...]
     rows: tuple[ArmRow, ...]
     dots: tuple[DotRow, ...]
@@ -100,7 +107,7 @@ def build_page(
     balance: Balance,
     patches: ExamplePatches | None,
     provenance: Provenance,
-    verdict: Judged | None = None,
+    judged: Judged = Judged(),
 ) -> Page:
     """Put the page together from what was read.
 
@@ -114,18 +121,21 @@ def build_page(
         Example patches, None if no trial left any.
     provenance : Provenance
         Environment, configuration, notes found when reading.
-    verdict : Judged, optional
+    judged : Judged, optional
         What the run was judged to tell.
     """
     trained = [arm for arm in results.arms if arm.record.runs]
     styles = arm_styles(results)
+    evidence, problem = _evidence(judged, balance, styles)
     notes = (*results.record.notes, *provenance.notes, *_irregularities(trained))
     return Page(
         name=results.run.name,
         classes=results.classes,
         baseline=results.baseline,
-        summary=summarise(results, verdict.sentence if verdict else ""),
-        verdict=verdict.lines if verdict else (),
+        summary=summarise(results, evidence.sentence if evidence else problem),
+        evidence=evidence,
+        verdict_problem=problem,
+        hypotheses=judged.hypotheses if evidence else (),
         legend=tuple(LegendEntry(a.record.name, styles[a.record.name], bool(a.trials)) for a in trained),
         rows=tuple(_row(arm, results) for arm in results.arms),
         dots=tuple(_dots(arm, styles[arm.record.name], results) for arm in trained),
@@ -143,6 +153,21 @@ def arm_styles(results: Results) -> dict[str, ArmStyle]:
     names = [arm.name for arm in results.record.arms if arm.runs]
     names.sort(key=lambda name: name != results.baseline)
     return {name: ArmStyle.at(position) for position, name in enumerate(names)}
+
+
+def _evidence(judged: Judged, balance: Balance, styles: Mapping[str, ArmStyle]) -> tuple[Evidence | None, str]:
+    """Show a verdict, or say why it cannot be shown: one of another run would be a wrong picture of this one."""
+    if judged.judgement is None:
+        return None, judged.problem
+    try:
+        return show_judgement(judged.judgement, balance, styles), judged.problem
+    except ValueError as error:
+        return None, cannot_show(str(error))
+
+
+def cannot_show(reason: str) -> str:
+    """Say that a verdict cannot be shown, why, and what to do."""
+    return f"The verdict cannot be shown ({reason}); `counterpoise verdict` judges the run again."
 
 
 def _row(arm: ArmResult, results: Results) -> ArmRow:

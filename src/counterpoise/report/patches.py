@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +23,21 @@ from counterpoise.report.images import (
     grey_png,
 )
 
-__all__ = ["ExamplePatches", "Patch", "PatchPrediction", "load_patches"]
+__all__ = ["ExamplePatches", "Patch", "PatchPrediction", "ScaleBar", "load_patches", "scale_bar"]
 
 MOST_PATCHES = 4
+
+NM_PER_UM = 1000
+LONGEST_BAR = 0.4
+"""Of the width of a patch."""
+
+
+@dataclass(frozen=True)
+class ScaleBar:
+    """A round length along the rows of a patch: how many of its shown pixels, and in words."""
+
+    columns: float
+    label: str
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,8 @@ class ExamplePatches:
     missing: tuple[str, ...]
     every_pixel: int
     """1 if every pixel is shown, 2 if every second one, ..."""
+    bar: ScaleBar | None
+    """None if the voxel size is not known."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +86,16 @@ class _Prediction:
     masks: Bool[np.ndarray, "patch class_ row column"]
 
 
-def load_patches(results: Results) -> ExamplePatches | None:
-    """Read the example patches of every trained arm's first finished seed; None if there are none."""
+def load_patches(results: Results, voxel_size_nm: Sequence[float] | None = None) -> ExamplePatches | None:
+    """Read the example patches of every trained arm's first finished seed; None if there are none.
+
+    Parameters
+    ----------
+    results : Results
+        The arms and their trials.
+    voxel_size_nm : sequence of float, optional
+        Edge lengths of the patches' pixels in nm: z, y, x.
+    """
     trained = [arm for arm in results.arms if arm.record.runs]
     first = next((found[1] for arm in trained if (found := _read_first(arm, results))), None)
     if first is None:
@@ -103,7 +126,30 @@ def load_patches(results: Results) -> ExamplePatches | None:
         colours=tuple(sorted(colours, key=lambda c: c.class_index)),
         missing=tuple(arm.record.name for arm in trained if arm.record.name not in {p.arm for p in predictions}),
         every_pixel=step,
+        bar=None if voxel_size_nm is None else scale_bar(first.raw.shape[2] / step, voxel_size_nm[2] * step),
     )
+
+
+def scale_bar(columns: float, pixel_nm: float) -> ScaleBar:
+    """Find the longest round length (1, 2 or 5 times a power of ten) that a patch has room for.
+
+    Parameters
+    ----------
+    columns : float
+        Width of the patch in pixels.
+    pixel_nm : float
+        Width of a pixel in nm.
+
+    Examples
+    --------
+    >>> scale_bar(256, 8.0)  # 2048 nm wide; two fifths are 819 nm
+    ScaleBar(columns=62.5, label='500 nm')
+    """
+    room = LONGEST_BAR * columns * pixel_nm
+    power = 10.0 ** math.floor(math.log10(room))
+    length = max(m * power for m in (1, 2, 5) if m * power <= room)
+    label = f"{length / NM_PER_UM:g} µm" if length >= NM_PER_UM else f"{length:g} nm"
+    return ScaleBar(length / pixel_nm, label)
 
 
 def _read_first(arm: ArmResult, results: Results) -> tuple[int, Examples] | None:

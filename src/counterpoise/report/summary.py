@@ -49,6 +49,8 @@ class Summary:
 def summarise(results: Results, verdict: str = "") -> Summary:
     """Say what was trained and which arm scores highest, beside the spread that chance alone makes.
 
+    Whether that spread explains the gap is said only where no verdict has weighed it.
+
     Parameters
     ----------
     results : Results
@@ -66,7 +68,7 @@ def summarise(results: Results, verdict: str = "") -> Summary:
     scored = sorted((arm for arm in trained if arm.last_dice), key=lambda a: -_mean(a))
     return Summary(
         trained=_describe_training(trained, results),
-        finding=_describe_finding(scored, results),
+        finding=_describe_finding(scored, results, judged=bool(verdict)),
         verdict=verdict or _describe_verdict(scored),
         trials=len(trials),
         incomplete=incomplete,
@@ -106,7 +108,7 @@ def _describe_training(trained: Sequence[ArmResult], results: Results) -> str:
     return f"{text} ({copies} more not trained: see the table)." if copies else f"{text}."
 
 
-def _describe_finding(scored: Sequence[ArmResult], results: Results) -> str:
+def _describe_finding(scored: Sequence[ArmResult], results: Results, *, judged: bool) -> str:
     if not scored:
         return "No trial has finished, so there is no score to report."
     top = scored[0]
@@ -124,6 +126,8 @@ def _describe_finding(scored: Sequence[ArmResult], results: Results) -> str:
         return f"{text}; no other arm has a score to compare it with."
     size, other = gap
     relation = f"{abs(size):.3f} {'above' if size > 0 else 'below'} {other}"
+    if judged:  # the verdict weighs the gap; a ratio of our own beside it could say something else
+        return f"{text}, {relation}; {spread}."
     return f"{text}, {relation}; {spread}{_compare(size, scored)}."
 
 

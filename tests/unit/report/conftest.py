@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from counterpoise.records.atomic import append_line, write_json
 from counterpoise.records.layout import RunFolder, TrialFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord, Examples, TrialStatus
+from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord, Examples, TrialStatus, ValidationCounts
 
 CLASSES = ("nuc", "mito_mem", "er_mem", "pm", "golgi_mem")
 ARMS = (
@@ -40,6 +42,8 @@ class Plan:
     side: int = 64
     examples: bool = True
     reason: str = "the loss was not finite in 20 steps of epoch 5"
+    crops: int = 0
+    """Validation crops whose counts are written, so that the run can be judged; 0 for none."""
 
 
 def make_run(path: Path, plan: Plan = Plan()) -> RunFolder:
@@ -50,7 +54,7 @@ def make_run(path: Path, plan: Plan = Plan()) -> RunFolder:
     frequencies = dict(zip(plan.classes, np.geomspace(0.12, 0.0011, len(plan.classes)).tolist(), strict=True))
     _arms(plan, frequencies).write(run.weights)
     write_json(run.frequencies, _frequencies(plan, frequencies))
-    run.config.write_text('[data]\nsplit = "datasplit.csv"  # <the crops>\n', encoding="utf-8")
+    run.config.write_text(config_of(plan), encoding="utf-8")
     write_json(run.environment, {"counterpoise": "0.1.0", "device": "NVIDIA H200", "cores": 16})
     patches = _patches(plan) if plan.examples else None
     for position, arm in enumerate(plan.arms):
@@ -60,6 +64,15 @@ def make_run(path: Path, plan: Plan = Plan()) -> RunFolder:
             final = 0.52 + 0.012 * (position % 4) + 0.004 * seed + float(rng.normal(0, 0.008))
             _write_trial(run.trial(arm, seed), plan, final, rng, patches)
     return run
+
+
+def config_of(plan: Plan) -> str:
+    """Write a configuration that is valid, with voxels of 16 x 4 x 8 nm."""
+    classes = ", ".join(json.dumps(name) for name in plan.classes)
+    return (
+        f'[data]\ndatasplit = "datasplit.csv"  # <the crops>\nclasses = [{classes}]\nvoxel_size_nm = [16, 4, 8]\n\n'
+        f"[training]\nepochs = {plan.epochs}\n"
+    )
 
 
 def _arms(plan: Plan, frequencies: dict[str, float]) -> ArmsRecord:
@@ -107,26 +120,56 @@ def _write_trial(
     folder.config.write_text("", encoding="utf-8")
     failed = (folder.arm, folder.seed) in plan.failed
     done = plan.epochs // 3 if failed else plan.epochs
-    for epoch in range(1, done + 1):
-        append_line(folder.metrics, asdict(_epoch(epoch, plan, final, rng)))
+    counts = _counts(plan, plan.arms.index(folder.arm), folder.seed) if plan.crops else None
+    records = [_epoch(epoch, plan, final, rng, counts) for epoch in range(1, done + 1)]
+    folder.metrics.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records), encoding="utf-8")
     TrialStatus("failed" if failed else "finished", done, plan.epochs, reason=plan.reason if failed else "").write(
         folder.status
     )
-    if patches is not None and not failed:
+    if patches is not None and not failed and folder.seed in plan.seeds[:2]:  # the page shows the first finished seed
         _predict(patches, rng).write(folder.examples)
+    if counts is not None and not failed:
+        counts.write(folder.counts)
 
 
-def _epoch(epoch: int, plan: Plan, final: float, rng: np.random.Generator) -> EpochRecord:
+def _epoch(
+    epoch: int, plan: Plan, final: float, rng: np.random.Generator, counts: ValidationCounts | None
+) -> EpochRecord:
+    """Approach the final scores with noise; the last epoch's are those of the counts, where there are some."""
     progress = 1 - float(np.exp(-3.5 * epoch / plan.epochs))
     tilt = np.linspace(0.28, -0.28, len(plan.classes)) if len(plan.classes) > 1 else np.zeros(1)
     dice: dict[str, float | None] = {
         c: float(np.clip((final + t) * progress + rng.normal(0, 0.008), 0, 1))
         for c, t in zip(plan.classes, tilt, strict=True)
     }
+    if counts is not None:
+        true_pos, false_pos, missed = np.moveaxis(counts.counts[-1].sum(0), -1, 0)
+        pooled = 2 * true_pos / (2 * true_pos + false_pos + missed)
+        grown = pooled if epoch == plan.epochs else pooled * progress + rng.normal(0, 0.008, len(pooled))
+        dice = dict(zip(plan.classes, grown.tolist(), strict=True))
     mean = float(np.mean([d for d in dice.values() if d is not None]))
-    counts = dict.fromkeys(plan.classes, (100, 50, 50))
+    shown = dict.fromkeys(plan.classes, (100, 50, 50))
     train_loss = 0.9 - 0.55 * progress + float(rng.normal(0, 0.006))
-    return EpochRecord(epoch, train_loss, 1 - mean, mean, dice, counts, 1e-4, 3, 0, 20.0, 4.0)
+    return EpochRecord(epoch, train_loss, 1 - mean, mean, dice, shown, 1e-4, 3, 0, 20.0, 4.0)
+
+
+def _counts(plan: Plan, position: int, seed: int) -> ValidationCounts:
+    """Count overlaps: crops of unlike size, an effect of the arm that grows from class to class, noise per run."""
+    shape = (plan.crops, len(plan.classes))
+    crops, run = np.random.default_rng(3), np.random.default_rng((seed, position))
+    positives = np.round(crops.lognormal(9, 0.5, shape)).astype(np.int64)
+    hard = crops.normal(0, 0.05, shape)
+    tilt = np.linspace(-1, 1, len(plan.classes)) if len(plan.classes) > 1 else np.zeros(1)
+    strength = (0, 5, 3, 4, 2, 0, 6, 7, 1, 8, 9, 3)[position % 12]
+    effect = 0.006 * strength * tilt + (0.004 if position in (1, 3) else -0.002) * strength
+    dice = np.clip(
+        0.62 - 0.15 * tilt + effect + hard + run.normal(0, 0.012, shape[1]) + run.normal(0, 0.03, shape), 0, 1
+    )
+    true_pos = np.round(dice * positives).astype(np.int64)
+    missed = positives - true_pos
+    last = np.stack([true_pos, missed, missed], axis=-1)  # as many false positives as false negatives: Dice is TP / P
+    names = tuple(f"jrc_made-{i % 3}/{i}" for i in range(plan.crops))
+    return ValidationCounts(names, plan.classes, last[None])
 
 
 def _patches(plan: Plan) -> Examples:
@@ -166,6 +209,106 @@ def _predict(patches: Examples, rng: np.random.Generator) -> Examples:
     return replace(patches, prediction=(moved ^ specks).astype(np.uint8))
 
 
+VERDICT_ARMS, VERDICT_CLASSES = ("uniform", "sqrt", "inverse"), ("nuc", "pm", "rare")
+
+
+def verdict_document() -> dict[str, Any]:
+    """Write down a verdict by hand as ``verdict.json`` holds it: sqrt better, inverse undecided, rare not scored."""
+
+    def interval(difference: float | None, low: float | None, high: float | None) -> dict[str, Any]:
+        return {"difference": difference, "low": low, "high": high}
+
+    def compared(label: str, *bounds: float) -> dict[str, Any]:
+        return {**interval(*bounds), "se": 0.005, "df": 12.0, "seeds": 5, "label": label}
+
+    def arm(name: str, score: float, **changes: Any) -> dict[str, Any]:
+        usual = {
+            "iou": score - 0.1,
+            "crop_dice": score,
+            "runs": 5,
+            "planned": 5,
+            "diverged": [],
+            "score_with_failures": score,
+            "sd": 0.01,
+            "is_noisy": False,
+            "control_of": None,
+            "simplicity": 0.0,
+            "comparison": None,
+            "on_these_crops": None,
+            "beats_baseline": None,
+            "seeds_to_decide": None,
+            "is_in_best_set": False,
+        }
+        return {"name": name, "score": score, **usual, **changes}
+
+    def classes(nuc: tuple[float, Any, Any, Any], pm: tuple[float, Any, Any, Any]) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "dice": dice, **interval(*rest), "scope": scope}
+            for name, scope, (dice, *rest) in (("nuc", "new", nuc), ("pm", "this", pm))
+        ]
+
+    return {
+        "sentence": "Use sqrt: it is better.",
+        "text": ["Question   which <weighting>?", "", "Use sqrt: it is better."],
+        "no_verdict": "",
+        "baseline": "uniform",
+        "settings": {"margin": 0.01, "alpha": 0.05, "min_crops": 3, "unit": "crop"},
+        "arms": [
+            arm(
+                "sqrt",
+                0.62,
+                comparison=compared("better", 0.02, 0.005, 0.035),
+                on_these_crops=compared("better", 0.02, 0.012, 0.028),
+                is_in_best_set=True,
+                classes=classes((0.788, -0.012, -0.02, -0.004), (0.452, 0.052, 0.03, 0.074)),
+            ),
+            arm("uniform", 0.6, classes=classes((0.8, None, None, None), (0.4, None, None, None))),
+            arm(
+                "inverse",
+                0.596,
+                runs=4,
+                diverged=[3],
+                comparison=compared("undecided", -0.004, -0.02, 0.012),
+                on_these_crops=compared("undecided", -0.004, -0.012, 0.004),
+                seeds_to_decide=25,
+                classes=classes((0.798, -0.002, -0.01, 0.006), (0.394, -0.006, -0.05, 0.038)),
+            ),
+        ],
+        "seeds": [0, 1, 2, 3, 4],
+        "crops": 12,
+        "data_sets": 3,
+        "tiles_hash": "0123abcd",
+        "effective_crops": 9.25,
+        "classes": [
+            {"name": "nuc", "positive_crops": 12, "effective_crops": 9.0, "scored": True},
+            {"name": "pm", "positive_crops": 8, "effective_crops": 4.0, "scored": True},
+            {"name": "rare", "positive_crops": 2, "effective_crops": 1.5, "scored": False},
+        ],
+        "scope": "new",
+        "noise": {"sd": 0.0085, "low": 0.0061, "high": 0.0139, "df": 8.0, "seed_share": 0.25},
+        "visible_difference": 0.0154,
+        "best_set": ["sqrt"],
+        "recommendation": {"arm": "sqrt", "reason": "it is better"},
+        "incomplete": [],
+        "copies": [],
+    }
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    """Return the verdict that was written down by hand."""
+    return verdict_document()
+
+
+@pytest.fixture
+def judged_run(tmp_path: Path, document: dict[str, Any]) -> RunFolder:
+    """Make a run with the arms and classes of that verdict, and the verdict in it."""
+    plan = Plan(arms=VERDICT_ARMS, classes=VERDICT_CLASSES, seeds=(0, 1, 2, 3, 4), same_as={}, failed=())
+    run = make_run(tmp_path / "judged", plan)
+    write_json(run.verdict, document)
+    return run
+
+
 Scores = dict[str, dict[int, list[dict[str, float | None]]]]
 """Arm to seed to one entry per epoch: class to Dice."""
 
@@ -202,11 +345,33 @@ def make_scored(tmp_path: Path) -> Callable[..., RunFolder]:
     return lambda scores, **options: make_scored_run(tmp_path / "run", scores, **options)
 
 
+FOURTEEN = (
+    *CLASSES,
+    "mito_lum",
+    "mito_ribo",
+    "golgi_lum",
+    "ves_mem",
+    "ves_lum",
+    "endo_mem",
+    "endo_lum",
+    "er_lum",
+    "eres_mem",
+)
 TWELVE = (*ARMS, *(f"cb_beta_0.{'9' * i}" for i in range(1, 7)))
 PLANS = {
     "classic": Plan(),
     "twelve": Plan(arms=TWELVE, seeds=(1, 2, 3), failed=(), side=256, epochs=60),
     "single": Plan(arms=("a", "b"), classes=("mito",), seeds=(5,), same_as={}, failed=(), epochs=1),
+    "full": Plan(
+        arms=TWELVE,
+        classes=FOURTEEN,
+        seeds=(0, 1, 2, 3, 4),
+        same_as={},
+        failed=(),
+        side=256,
+        epochs=60,
+        crops=24,
+    ),
     "none": Plan(failed=tuple((arm, seed) for arm in ARMS for seed in (1, 2))),
     "wide": Plan(arms=TWELVE, classes=tuple(f"class_{i:02d}_membrane" for i in range(48)), failed=()),
 }
@@ -223,10 +388,12 @@ if __name__ == "__main__":
     import sys
     import time
 
+    from counterpoise.analysis.verdict_text import judge_run
     from counterpoise.report import write_report
 
     for kind in sys.argv[2:]:
         made = make_run(Path(sys.argv[1]) / kind, PLANS[kind])
+        judge_run(made)
         start = time.perf_counter()
         written = write_report(made)
         print(written, written.stat().st_size, f"{time.perf_counter() - start:.2f} s")  # noqa: T201

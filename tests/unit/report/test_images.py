@@ -13,6 +13,7 @@ from counterpoise.report.images import (
     AGREEMENT,
     CLASS_PALETTE,
     LONGEST_SIDE,
+    ClassColour,
     agreement_overlay,
     choose_patches,
     class_colours,
@@ -53,6 +54,28 @@ def test_a_small_class_lies_over_a_large_one() -> None:
     drawn = pixels(class_overlay(masks, colours, np.zeros((9, 9), bool)))
     assert tuple(drawn[4, 4, :3]) == CLASS_PALETTE[0]
     assert tuple(drawn[0, 0, :3]) == CLASS_PALETTE[1]
+
+
+def test_fourteen_classes_all_look_different() -> None:
+    colours = class_colours([f"class_{i}" for i in range(14)], [9] * 14)
+    assert len({(c.colour, c.texture) for c in colours}) == 14
+    assert [c.texture for c in colours] == [0] * 7 + [1] * 7
+
+
+def test_textures_tell_classes_of_one_colour_apart() -> None:
+    mask, known = np.ones((1, 35, 35), bool), np.zeros((35, 35), bool)
+    plain, striped, dotted = (
+        pixels(class_overlay(mask, [ClassColour(0, "a", CLASS_PALETTE[0], texture)], known)) for texture in range(3)
+    )
+    for drawn in (plain, striped, dotted):
+        assert {tuple(p) for p in drawn[..., :3].reshape(-1, 3).tolist()} == {CLASS_PALETTE[0]}
+    assert len(np.unique(plain[..., 3])) == 1
+    strong = striped[..., 3].max()
+    # Three of seven diagonals are strong: 15 of 35 pixels in every row, and in every column.
+    assert ((striped[..., 3] == strong).sum(0) == 15).all()
+    assert ((striped[..., 3] == strong).sum(1) == 15).all()
+    # Two of five rows and columns: 14 x 14 pixels.
+    assert (dotted[..., 3] == dotted[..., 3].max()).sum() == 14 * 14
 
 
 def test_classes_that_never_occur_have_no_colour() -> None:

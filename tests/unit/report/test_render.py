@@ -72,7 +72,17 @@ def text_of(fragment: str) -> str:
 
 
 def drawings_of(page: str) -> list[ET.Element]:
-    return [ET.fromstring(drawing) for drawing in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)]
+    """Return the outermost drawings; a marker placed in percent is a drawing inside another."""
+    found, depth, start = [], 0, 0
+    for tag in re.finditer(r"<svg\b[^>]*?(/?)>|</svg>", page):
+        if tag.group().startswith("</"):
+            depth -= 1
+            if depth == 0:
+                found.append(ET.fromstring(page[start : tag.end()]))
+        elif not tag.group(1):
+            start = tag.start() if depth == 0 else start
+            depth += 1
+    return found
 
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -245,10 +255,23 @@ def test_patches_show_raw_truth_and_every_arm(make: Make) -> None:
     assert "Not annotated here, so predictions of it count neither for nor against: golgi_mem" in section
 
 
-def test_twelve_arms_stay_below_three_megabytes(make: Make) -> None:
-    arms = tuple(f"arm_{i}" for i in range(12))
-    page = write_report(make(arms=arms, same_as={}, failed=(), side=256, epochs=60))
-    assert page.stat().st_size < 3_000_000
+def test_twelve_arms_stay_below_three_megabytes_without_torch(make: Make) -> None:
+    arms, classes = tuple(f"arm_{i}" for i in range(12)), tuple(f"class_{i}" for i in range(14))
+    seeds = (0, 1, 2, 3, 4)
+    run = make(arms=arms, classes=classes, seeds=seeds, same_as={}, failed=(), side=256, epochs=60, crops=12)
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from counterpoise.cli.results import make_report\n"
+        f"make_report(Path({str(run.path)!r}))\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert run.report.stat().st_size < 3_000_000
+    page = run.report.read_text(encoding="utf-8")
+    read(page)
+    assert page.count('class="forest small"') == 14
+    assert page.count('class="trade"') == 11
 
 
 def test_the_page_is_written_over_and_leaves_nothing_beside_it(make: Make) -> None:
@@ -288,8 +311,136 @@ def test_text_and_marks_stand_out_in_light_and_dark(make: Make) -> None:
             assert contrast(scheme[text], scheme["page"]) >= 4.5
         assert contrast(scheme["ink"], scheme["warn"]) >= 4.5
         assert contrast(scheme["ink"], scheme["panel"]) >= 4.5
+        assert contrast(scheme["good"], scheme["page"]) >= 4.5
+        assert contrast(scheme["bad"], scheme["page"]) >= 4.5
+        for mark in ("claim", "noise"):
+            assert contrast(scheme[mark], scheme["page"]) >= 3
+            assert contrast(scheme[mark], scheme["margin"]) >= 2
         for arm in range(7):
             assert contrast(scheme[f"a{arm}"], scheme["page"]) >= 3
+
+
+def section_of(page: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}">.*?</section>', page, flags=re.DOTALL)
+    assert found is not None
+    return found.group()
+
+
+def test_a_judged_run_opens_with_its_verdict(judged_run: RunFolder) -> None:
+    page = page_of(judged_run)
+    tags = read(page).tags
+    assert '<p class="lead verdict">Use sqrt: it is better.</p>' in page
+    assert page.index('class="lead verdict"') < page.index("<h2>Verdict") < page.index("<h2>Results")
+    assert "times that spread" not in page
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    identifiers = [a["id"] for _, a in tags if "id" in a]
+    assert len(identifiers) == len(set(identifiers))
+    assert {a["href"][1:] for tag, a in tags if tag in {"a", "use"} and a["href"]} <= set(identifiers)
+    assert re.search(r"\bnan\b|\bNone\b|\binf\b", re.sub(r"base64,[^\"]*", "", page)) is None
+    for kind in ("Table", "Figure"):
+        numbers = [int(n) for n in re.findall(rf"<b>{kind} (\d+)\.</b>", page)]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_verdict_shows_plot_and_numbers_side_by_side(judged_run: RunFolder) -> None:
+    section = section_of(page_of(judged_run), "verdict")
+    numbers = [text_of(cell) for cell in re.findall(r'<div class="numbers">(.*?)</div>', section)]
+    minus = "\N{MINUS SIGN}"
+    assert numbers == ["+0.020 [+0.005, +0.035]", DASH, f"{minus}0.004 [{minus}0.020, +0.012]"]
+    words = [text_of(cell) for cell in re.findall(r'<div class="words">(.*?)</div>', section)]
+    assert words == ["better", "baseline", "undecidedunstable: 1 of 5 trainings diverged"]
+    assert section.count("★</span>") == 1
+    assert "the thick bar leaves out" in section
+    assert re.search(r"<details[^>]*>\s*<summary>The verdict as plain text</summary>\s*<pre", section)
+    assert "which &lt;weighting&gt;?" in section
+
+
+def test_classes_are_marked_exploratory_and_their_numbers_are_in_a_table(judged_run: RunFolder) -> None:
+    section = section_of(page_of(judged_run), "classes")
+    assert section.count("xploratory, not corrected") == 2
+    rows = table(section, 0)
+    minus = "\N{MINUS SIGN}"
+    assert rows == [
+        [
+            "nuc",
+            f"0.788 {minus}0.012 [{minus}0.020, {minus}0.004]",
+            "0.800",
+            f"0.798 {minus}0.002 [{minus}0.010, +0.006]",
+        ],
+        ["pm", "0.452 +0.052 † [+0.030, +0.074]", "0.400", f"0.394 {minus}0.006 † [{minus}0.050, +0.038]"],
+    ]
+
+
+def test_every_arm_says_what_it_buys_and_costs(judged_run: RunFolder) -> None:
+    section = section_of(page_of(judged_run), "trade")
+    assert section.count("Gains pm +0.052") == 1
+    assert section.count("No class beyond noise") == 1
+    assert "Of the 4 intervals below about 0 would exclude 0 by chance alone" in section
+
+
+def test_hypotheses_say_their_outcome_in_a_word_and_a_sign(judged_run: RunFolder, document: dict[str, Any]) -> None:
+    assert 'id="hypotheses"' not in page_of(judged_run)
+    stranger = {**document, "arms": [{**document["arms"][0], "name": "stranger"}]}
+    stated = [
+        {"claim": f"claim {i} <b>", "because": "a reason", "outcome": outcome, "figures": "+0.020"}
+        for i, outcome in enumerate(("supported", "refuted", "undecided", "not tested"))
+    ]
+    write_json(judged_run.verdict, {**document, "hypotheses": stated})
+    section = section_of(page_of(judged_run), "hypotheses")
+    outcomes = [text_of(o) for o in re.findall(r'<p><span class="outcome[^>]*>(.*?)</span> <strong>', section)]
+    assert outcomes == ["✔ supported", "✘ refuted", "? undecided", "○ not tested"]
+    assert "claim 3 &lt;b&gt;" in section
+    write_json(judged_run.verdict, {**stranger, "hypotheses": stated})
+    assert 'id="hypotheses"' not in page_of(judged_run)
+
+
+@pytest.mark.parametrize("damage", ["old", "torn", "list", "other run", "wrong number"])
+def test_a_verdict_that_cannot_be_shown_is_no_crash_and_no_picture(
+    judged_run: RunFolder, document: dict[str, Any], damage: str
+) -> None:
+    contents: dict[str, object] = {
+        "old": {"sentence": "Use sqrt.", "text": ["Use sqrt."]},
+        "list": [1, 2],
+        "other run": {**document, "arms": [{**document["arms"][0], "name": "stranger"}]},
+        "wrong number": {**document, "visible_difference": "much"},
+    }
+    if damage == "torn":
+        judged_run.verdict.write_text('{"sentence": "Use', encoding="utf-8")
+    else:
+        write_json(judged_run.verdict, contents[damage])
+    page = page_of(judged_run)
+    read(page)
+    assert "The verdict cannot be shown (" in page
+    assert 'id="verdict"' not in page
+    assert "Use sqrt" not in page
+
+
+def test_damaged_hypotheses_leave_the_verdict(judged_run: RunFolder, document: dict[str, Any]) -> None:
+    write_json(judged_run.verdict, {**document, "hypotheses": [{"claim": "x"}]})
+    page = page_of(judged_run)
+    assert "The hypotheses cannot be shown (verdict.json: " in page
+    assert 'id="verdict"' in page
+
+
+def test_patches_have_a_scale_bar_if_the_voxel_size_is_known(make: Make) -> None:
+    run = make(side=64)
+    # 64 pixels of 8 nm are 512 nm wide; 200 nm are the longest round length within two fifths: 25 pixels.
+    section = section_of(page_of(run), "patches")
+    assert section.count('<g class="scale-bar">') == 4
+    assert section.count('width="25"') == 4
+    assert "the white bar is 200 nm" in section
+    run.config.write_text("no toml", encoding="utf-8")
+    assert "scale-bar" not in section_of(page_of(run), "patches")
+
+
+def test_a_report_goes_where_it_is_told(make: Make, tmp_path: Path) -> None:
+    run = make()
+    assert write_report(run, tmp_path / "page.html") == tmp_path / "page.html"
+    assert not run.report.exists()
+    with pytest.raises(RunFolderError, match="cannot be written to") as caught:
+        write_report(run, tmp_path / "none" / "page.html")
+    assert caught.value.found == "No such file or directory"
 
 
 def test_torch_and_training_are_not_imported() -> None:

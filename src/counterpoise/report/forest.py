@@ -1,0 +1,123 @@
+"""Forest plots: differences to the baseline with their intervals, a row each, on one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from counterpoise.report.judgement import Interval
+from counterpoise.report.svg import ArmStyle, Scale, element, marker, nice_scale, percent, picture, span
+from counterpoise.report.wording import range_text, signed
+
+__all__ = ["Forest", "ForestRow", "backdrop", "difference_scale", "forest_strip"]
+
+ROW_HEIGHT = 30
+SMALL_ROW_HEIGHT = 20
+END_SHARE = 0.04
+"""Of the axis, left free at either end."""
+
+CAP = 4
+"""Half the height of the end of an interval, in pixels."""
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """One arm against the baseline.
+
+    Parameters
+    ----------
+    label : str
+        The arm.
+    interval, inner : Interval or None
+        The wide interval and the one for these crops only, drawn thicker; None where there is nothing to draw.
+    words : str
+        What the interval says.
+    notes : tuple of str
+        What else must be known of the arm.
+    """
+
+    label: str
+    style: ArmStyle
+    interval: Interval | None
+    inner: Interval | None
+    words: str
+    is_baseline: bool
+    is_in_best_set: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Rows that share an axis; differences within the margin do not matter to the reader."""
+
+    title: str
+    rows: tuple[ForestRow, ...]
+    scale: Scale
+    margin: float
+    note: str = ""
+
+
+def difference_scale(intervals: Iterable[Interval | None], margin: float, *, most: int) -> Scale:
+    """Find an axis that holds zero, the margin to both sides, and every interval.
+
+    Unlike other axes it does not end at ticks: the strips are narrow, and every pixel tells intervals apart.
+
+    Parameters
+    ----------
+    intervals : iterable of Interval or None
+        What has to fit.
+    margin : float
+        Smallest difference that matters.
+    most : int
+        How many tick labels there is room for.
+    """
+    ends = [-margin, margin, *(end for i in intervals if i is not None for end in (i.low, i.high))]
+    free = END_SHARE * (max(ends) - min(ends))
+    low, high = min(ends) - free, max(ends) + free
+    for count in range(2 * most, 0, -1):
+        fitting = nice_scale(ends, count=count)
+        ticks = tuple(t for t in fitting.ticks if low <= t <= high)
+        if len(ticks) <= most:
+            break
+    return Scale(low, high, ticks, fitting.decimals)
+
+
+def forest_strip(row: ForestRow, forest: Forest, *, small: bool = False) -> Markup:
+    """Draw one row: the margin as a band, zero as a line, the interval as a bar with the arm's marker on it.
+
+    Positions along x are percentages, so the strip takes any width while its marks keep their size.
+    """
+    scale, height = forest.scale, SMALL_ROW_HEIGHT if small else ROW_HEIGHT
+    middle = height / 2
+    marks = backdrop(scale, forest.margin, height)
+    numbers = f"{signed(row.interval.middle)} {range_text(row.interval)}" if row.interval else ""
+    if row.interval is not None:
+        low, high = percent(scale, row.interval.low), percent(scale, row.interval.high)
+        marks.append(element("line", x1=low, x2=high, y1=middle, y2=middle, class_="whisker"))
+        marks += [
+            element("line", x1=end, x2=end, y1=middle - CAP, y2=middle + CAP, class_="whisker") for end in (low, high)
+        ]
+        if row.inner is not None:
+            low, high = percent(scale, row.inner.low), percent(scale, row.inner.high)
+            marks.append(element("line", x1=low, x2=high, y1=middle, y2=middle, class_="inner"))
+        marks.append(marker(row.style, percent(scale, row.interval.middle), middle, f"{row.label}: {numbers}"))
+    elif row.is_baseline:
+        marks.append(marker(row.style, percent(scale, 0.0), middle, f"{row.label}: the baseline"))
+    inner = f"; on these crops only {range_text(row.inner)}" if row.inner and not small else ""
+    title = ", ".join(text for text in (f"{forest.title}, {row.label}: {numbers}".rstrip(": "), row.words) if text)
+    css = f"strip {row.style.css}"
+    return picture(f"{title}{inner}", "", *marks, class_=css, width="100%", height=height)
+
+
+def backdrop(scale: Scale, margin: float, height: float) -> list[Markup]:
+    """Draw what lies behind the marks of a strip: the margin's band, the ticks, the line of no difference."""
+    band = element(
+        "rect", x=percent(scale, -margin), y=0, width=span(scale, -margin, margin), height=height, class_="margin"
+    )
+    grid = [
+        element("line", x1=percent(scale, t), x2=percent(scale, t), y1=0, y2=height, class_="grid") for t in scale.ticks
+    ]
+    zero = percent(scale, 0.0)
+    return [band, *grid, element("line", x1=zero, x2=zero, y1=0, y2=height, class_="zero")]
