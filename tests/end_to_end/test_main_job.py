@@ -120,7 +120,7 @@ def test_results_formats_agree_with_the_counts(
     finished: tuple[Path, subprocess.CompletedProcess[str]], command_line: CommandLine, tmp_path: Path
 ) -> None:
     run = RunFolder(finished[0])
-    table = list(csv.DictReader(io.StringIO(command_line("results", run.path, "--format", "csv").stdout)))
+    table = list(csv.DictReader(io.StringIO(command_line("results", run.path, "--format", "trials").stdout)))
     document = json.loads(command_line("results", run.path, "--format", "json").stdout)
     done = command_line("results", run.path, "--format", "reference", "--out", tmp_path / "reference")
     assert done.returncode == 0
@@ -217,8 +217,8 @@ def test_a_run_interrupted_before_its_first_trial_says_stopped(
     code = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
-        "import counterpoise.scheduling.prepare as prepare\n"
-        "prepare.load_crops = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "import counterpoise.scheduling.design as design\n"
+        "design.load_crops = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.argv = ['counterpoise', 'run', sys.argv[1]]\n"
         "from counterpoise.cli.app import main\n"
         "main()\n"

@@ -44,6 +44,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Make data to try things on.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+store_app = typer.Typer(help="Look after voxel stores: what runs keep of decoded crops.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
 
 ExperimentFile = Annotated[Path, typer.Argument(help="The experiment's configuration.", metavar="EXPERIMENT.toml")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
@@ -52,11 +54,18 @@ Classes = Annotated[str, typer.Option("--classes", help="Class names, with comma
 
 
 class ResultsFormat(StrEnum):
-    """What ``results`` prints or writes."""
+    """What ``results`` prints or writes.
+
+    ``latex``, ``markdown`` and ``csv`` are the tables of a paper, with intervals; ``trials`` is one line of csv per
+    finished trial, as in ``results.csv``.
+    """
 
     table = "table"
-    json = "json"
+    latex = "latex"
+    markdown = "markdown"
     csv = "csv"
+    trials = "trials"
+    json = "json"
     reference = "reference"
 
 
@@ -130,14 +139,31 @@ def hardware() -> None:
 
 @app.command()
 def frequencies(
-    datasplit: Datasplit,
-    classes: Classes,
+    datasplit: Annotated[
+        Path | None,
+        typer.Option(help="List of crops (csv); with --exposure those the run counted.", metavar="FILE"),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Class names, with commas between them; with --exposure the run's.", metavar="A,B,..."),
+    ] = None,
+    exposure: Annotated[
+        Path | None,
+        typer.Option(help="Set beside them what this run's networks were shown.", metavar="RUN"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print class_frequencies.json instead.")] = False,
 ) -> None:
-    """Count every class exactly, voxel by voxel."""
-    from counterpoise.cli.frequencies import show_frequencies
+    """Count every class exactly, voxel by voxel; with --exposure also as a run's sampler showed it."""
+    from counterpoise.cli.frequencies import show_exposure, show_frequencies
 
-    show_frequencies(datasplit, _names(classes), as_json=as_json)
+    if exposure is not None:
+        if classes and datasplit is None:
+            raise typer.BadParameter("Goes with --datasplit; with --exposure alone the run's classes are compared.")
+        show_exposure(exposure, datasplit, _names(classes or ""), as_json=as_json)
+    elif datasplit is None or not classes:
+        raise typer.BadParameter("Name the crops with --datasplit and the classes with --classes, or --exposure RUN.")
+    else:
+        show_frequencies(datasplit, _names(classes), as_json=as_json)
 
 
 @app.command()
@@ -153,6 +179,36 @@ def weights(
     from counterpoise.cli.frequencies import show_weights
 
     show_weights(datasplit, _names(classes), _names(strategies), as_json=as_json)
+
+
+@app.command()
+def plan(
+    experiment: ExperimentFile,
+    noise_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Take the noise from this run; from the experiment's own if it has any.", metavar="RUN"
+        ),
+    ] = None,
+    run_sd: Annotated[
+        float | None,
+        typer.Option(min=1e-5, max=1, help="State how much retraining moves the mean Dice (1 sd)."),
+    ] = None,
+    crop_sd: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="State how much the difference of two arms varies from crop to crop (1 sd)."),
+    ] = None,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Do not train the few steps that the cost is worked out from.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Say what an experiment can show and what it will cost here, before anything is trained."""
+    from counterpoise.cli.plan import show_plan
+
+    show_plan(
+        experiment, noise_from=noise_from, run_sd=run_sd, crop_sd=crop_sd, measure=not no_measure, as_json=as_json
+    )
 
 
 @app.command()
@@ -173,6 +229,42 @@ def trial(
     from counterpoise.cli.trial import run_one_trial
 
     run_one_trial(folder, device, threads)
+
+
+@app.command()
+def status(
+    run: RunPath,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Say once how a run is doing: trials, time left, machine, warnings. Reads files only."""
+    from counterpoise.cli.status import show_status
+
+    show_status(run, as_json=as_json)
+
+
+@app.command()
+def watch(
+    run: RunPath,
+    every: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds between two looks.")] = 2.0,
+) -> None:
+    """Show how a run is doing until it ends or stops; plain lines without a terminal."""
+    from counterpoise.cli.status import watch_run
+
+    watch_run(run, every_s=every)
+
+
+@app.command()
+def logs(
+    run: RunPath,
+    arm: Annotated[str, typer.Argument(help="The arm's name.", metavar="ARM")],
+    seed: Annotated[int | None, typer.Option(help="One seed only.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Lines per log.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what is added.")] = False,
+) -> None:
+    """Print the end of an arm's logs."""
+    from counterpoise.cli.status import show_logs
+
+    show_logs(run, arm, seed=seed, lines=lines, follow=follow)
 
 
 @app.command()
@@ -202,11 +294,36 @@ def verdict(
 
 
 @app.command()
-def report(run: RunPath) -> None:
-    """Write RUN/report.html: one file that opens offline."""
+def best(
+    run: RunPath,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN if left out.", metavar="FOLDER")] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="Choose an arm by hand, whatever the verdict says.", metavar="NAME")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite best.toml and class_weights.json.")] = False,
+) -> None:
+    """Write the recommended configuration: best.toml, the next experiment, and class_weights.json."""
+    from counterpoise.cli.best import write_best
+
+    write_best(run, out=out, arm=arm, force=force)
+
+
+@app.command()
+def report(
+    run: RunPath,
+    other: Annotated[
+        Path | None,
+        typer.Argument(help="A second run, to set beside the first.", metavar="OTHER", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write; RUN/report.html, or RUN/report-vs-OTHER.html, if left out."),
+    ] = None,
+) -> None:
+    """Write RUN/report.html: one file that opens offline. Or, of two runs, one page with both side by side."""
     from counterpoise.cli.results import make_report
 
-    make_report(run)
+    make_report(run, other, out)
 
 
 @data_app.command()
@@ -218,6 +335,39 @@ def phantom(
     from counterpoise.cli.demo import make_phantom
 
     make_phantom(folder, seed)
+
+
+StorePath = Annotated[Path, typer.Argument(help="A store, or the folder of stores of an experiment.", metavar="PATH")]
+
+
+@store_app.command("info")
+def store_info(
+    path: StorePath,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Say what a store holds, what it was made from and how much room it takes."""
+    from counterpoise.cli.store import show_info
+
+    show_info(path, as_json=as_json)
+
+
+@store_app.command("verify")
+def store_verify(path: StorePath) -> None:
+    """Compare every voxel with its checksum; exit code 1 if a crop is damaged."""
+    from counterpoise.cli.store import verify
+
+    raise typer.Exit(0 if verify(path) else EXIT_FAILED)
+
+
+@store_app.command("clear")
+def store_clear(
+    path: Annotated[Path, typer.Argument(help="A store.", metavar="PATH")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a store that no process uses; it can be built again from the crops."""
+    from counterpoise.cli.store import clear
+
+    raise typer.Exit(0 if clear(path, yes=yes) else EXIT_FAILED)
 
 
 def _names(text: str) -> tuple[str, ...]:

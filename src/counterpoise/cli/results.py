@@ -5,20 +5,31 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import Console
 
-from counterpoise.analysis.formats import results_as_csv, results_as_json, write_reference
-from counterpoise.analysis.table import ArmResult, Results, Spread, load_results
+from counterpoise.analysis.formats import results_as_csv, results_as_json, tables_as_csv, write_reference
+from counterpoise.analysis.table import ArmResult, Results, Spread, load_results, read_arms
+from counterpoise.analysis.tables import ResultTables, read_tables
+from counterpoise.analysis.typeset import as_latex, as_markdown
 from counterpoise.analysis.verdict_text import judge_run
 from counterpoise.cli.screen import console, counted, number, plain_console, print_table, side
 from counterpoise.errors import RunFolderError
 from counterpoise.records.atomic import write_text
 from counterpoise.records.layout import RunFolder
-from counterpoise.report import write_report
+from counterpoise.report import write_comparison, write_report
 
 __all__ = ["make_report", "print_results", "show_results"]
+
+
+_PAPER: Mapping[str, Callable[[ResultTables], str]] = {
+    "csv": tables_as_csv,
+    "latex": as_latex,
+    "markdown": as_markdown,
+}
+"""The formats that show the verdict's tables."""
 
 
 def show_results(path: Path, output: str, out: Path | None) -> None:
@@ -46,7 +57,12 @@ def show_results(path: Path, output: str, out: Path | None) -> None:
 
 
 def _as_text(results: Results, output: str) -> str:
-    if output == "csv":
+    if output in _PAPER:
+        tables = read_tables(results.run)
+        if tables.no_verdict:
+            side.print(f"no intervals: {tables.no_verdict}", markup=False, soft_wrap=True)
+        return _PAPER[output](tables)
+    if output == "trials":
         return results_as_csv(results)
     if output == "json":
         return json.dumps(results_as_json(results), indent=1) + "\n"
@@ -55,12 +71,16 @@ def _as_text(results: Results, output: str) -> str:
     return page.getvalue()
 
 
-def make_report(path: Path) -> None:
-    """Write the report of a run folder and say where it is."""
-    run = RunFolder(path)
-    load_results(run)
-    judge_run(run)
-    console.print(str(write_report(run)), markup=False, soft_wrap=True)
+def make_report(path: Path, other: Path | None = None, out: Path | None = None) -> None:
+    """Judge a run folder, write its report (or, of two, one page with both) and say where it is."""
+    run, second = RunFolder(path), None if other is None else RunFolder(other)
+    runs = [run] if second is None else [run, second]
+    for each in runs:
+        read_arms(each)
+    for each in runs:
+        judge_run(each)
+    file = write_report(run, out) if second is None else write_comparison(run, second, out)
+    console.print(str(file), markup=False, soft_wrap=True)
 
 
 def print_results(results: Results, *, to: Console = console) -> None:

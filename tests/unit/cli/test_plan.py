@@ -1,0 +1,157 @@
+"""``plan``: what it says before training, what it refuses, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from counterpoise.analysis.counts import CountTable, RunCell
+from counterpoise.analysis.precision import plan_precision
+from counterpoise.cli.plan import show_plan
+from counterpoise.errors import ConfigError, RunFolderError
+from counterpoise.scheduling.estimate import Cost
+
+Plan = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def project(phantom: Path, tmp_path: Path) -> Path:
+    """Make a project folder and return it."""
+    folder = tmp_path / "project"
+    shutil.copytree(phantom.parent, folder / "data")
+    return folder
+
+
+@pytest.fixture
+def plan(project: Path, capsys: pytest.CaptureFixture[str]) -> Plan:
+    """Return a function that plans with more lines of configuration and returns what ``--json`` prints."""
+
+    def ask(arms: str = "seeds = 5", more: str = "", **options: Any) -> dict[str, Any]:
+        file = project / "experiment.toml"
+        file.write_text(
+            'preset = "demo"\n[data]\ndatasplit = "data/datasplit.csv"\nclasses = ["nuc", "pm"]\n'
+            f"[sampling]\npatch_shape = [32, 32]\n[arms]\n{arms}\n{more}\n[run]\nfolder = 'run'\n",
+            encoding="utf-8",
+        )
+        asked = {"noise_from": None, "run_sd": None, "crop_sd": None, "measure": False, "as_json": True}
+        show_plan(file, **{**asked, **options})
+        text = capsys.readouterr().out
+        document: dict[str, Any] = json.loads(text) if options.get("as_json", True) else {"text": text}
+        return document
+
+    return ask
+
+
+def test_it_counts_what_will_be_trained_and_writes_no_run(plan: Plan, project: Path) -> None:
+    said = plan()
+    assert said["copies"] == {"weight_effective_num": "weight_uniform"}
+    assert "weight_effective_num" not in said["arms"]
+    assert said["trainings"] == 5 * len(said["arms"]) == said["trainings_left"]
+    assert said["cost"] is None
+    assert not (project / "run").exists()
+    assert [entry["name"] for entry in said["classes"]] == ["nuc", "pm"]
+    assert [row["seeds"] for row in said["precision"]] == [3, 5, 8, 12, 20]
+
+
+def test_what_can_be_seen_follows_arms_margin_and_looks(plan: Plan) -> None:
+    said = plan('strategies = ["weight_uniform", "weight_inv_freq"]\nseeds = 4', run_sd=0.02)
+    assert said["arms"] == ["weight_uniform", "weight_inv_freq"]
+    assert said["scope"] == "this", "the small phantom has few validation crops"
+    expected = plan_precision(arms=2, seeds=4, run_sd=0.02)
+    (row,) = [row for row in said["precision"] if row["seeds"] == 4]
+    assert row["half_width"] == pytest.approx(expected.half_width)
+    assert row["detectable"] == pytest.approx(expected.detectable)
+    wide = plan('strategies = ["weight_uniform", "weight_inv_freq"]', "[verdict]\nmargin = 0.5\nlooks = 3", run_sd=0.02)
+    assert wide["precision"][0]["half_width"] > said["precision"][0]["half_width"]
+    assert wide["seeds_for_margin"] <= 3 < said["seeds_for_margin"]
+
+
+@pytest.mark.parametrize(
+    ("arms", "reason"),
+    [
+        ("seeds = 1", "it needs 3 seeds, and the plan has 1"),
+        ("seeds = 2", "it needs 3 seeds, and the plan has 2"),
+        ('strategies = ["weight_uniform"]', "there is one arm, and nothing to compare it with"),
+        ('strategies = ["weight_uniform", "weight_effective_num"]', "there is one arm, and nothing to compare it with"),
+    ],
+)
+def test_where_there_can_be_no_verdict_it_says_so(plan: Plan, arms: str, reason: str) -> None:
+    said = plan(arms)
+    assert said["no_verdict"] == reason
+    assert said["conclusions"][0] == f"No verdict can come of this: {said['no_verdict']}."
+
+
+def test_a_baseline_without_weights_is_an_error_in_four_parts(plan: Plan) -> None:
+    with pytest.raises(ConfigError, match=r"arms\.baseline") as caught:
+        plan('baseline = "weight_unifrom"')
+    assert "weight_uniform" in caught.value.remedy
+
+
+def test_noise_is_measured_in_a_run_or_stated_but_not_both(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="given twice"):
+        plan(noise_from=tmp_path, run_sd=0.01)
+    with pytest.raises(RunFolderError):
+        plan(noise_from=tmp_path / "nowhere")
+    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=1))
+    with pytest.raises(RunFolderError, match="cannot tell how much retraining moves a score"):
+        plan(noise_from=tmp_path / "earlier")
+    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=6))
+    measured = plan(noise_from=tmp_path / "earlier")["noise"]
+    assert measured["is_measured"]
+    assert measured["source"] == "measured in earlier"
+    assert measured["run_sd"] == pytest.approx(0.02, rel=0.5)
+    assert plan()["noise"]["run_sd"] == 0.0127, "without a run of its own, the figure of the field"
+
+
+def test_results_of_its_own_are_what_an_experiment_is_planned_on(
+    plan: Plan, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "run").mkdir()
+    (project / "run" / "weights.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=6))
+    assert plan()["noise"]["source"] == "measured in run"
+    assert plan(run_sd=0.03)["noise"]["run_sd"] == 0.03
+    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=1))
+    assert not plan()["noise"]["is_measured"], "one seed tells nothing yet"
+
+
+def made_table(seeds: int) -> CountTable:
+    """Make counts of one class in eight equal crops; scores vary by 0.02 from run to run."""
+    dice = 0.5 + 0.02 * np.random.default_rng(0).standard_normal((4, seeds, 1, 1)) + np.zeros((1, 1, 8, 1))
+    names = tuple(f"arm-{a}" for a in range(4))
+    return CountTable(
+        arms=names,
+        baseline="arm-0",
+        seeds=tuple(range(seeds)),
+        crops=tuple(f"d/{g}" for g in range(8)),
+        classes=("nuc",),
+        counts=np.stack([dice * 1e6, (1 - dice) * 1e6, (1 - dice) * 1e6], -1).round(),
+        cells=tuple(tuple(RunCell(name, s, "finished") for s in range(seeds)) for name in names),
+    )
+
+
+def test_the_page_ends_with_the_cost(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    cost = Cost(
+        epoch_s=4.2, trial_s=252.0, run_s=3780.0, disk_bytes=400_000_000, memory_bytes=10**9, gpu_memory_bytes=0
+    )
+    monkeypatch.setattr("counterpoise.cli.plan._measure", lambda *_: cost)
+    lines = plan(as_json=False, measure=True)["text"].splitlines()
+    assert "trainings x 4 min 12 s on" in lines[-1]
+    assert lines[-1].endswith(": about 1 h 03 min; 0.4 GB")
+    assert any("4.2 s per epoch; 1.0 GB of memory per trial" in line for line in lines)
+    assert any(line.startswith("5 (planned)") for line in lines)
+
+
+def test_torch_is_not_imported_by_the_planning_process() -> None:
+    check = "import sys, counterpoise.cli.plan; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
