@@ -8,7 +8,7 @@ DEMO   ?= demo
 
 .PHONY: demo test check zarr2 clean
 
-demo: $(STAMP)          ## a made volume, six strategies, two seeds, ending in demo/run/report.html
+demo: $(STAMP)          ## a made volume, six strategies, three seeds, ending in demo/run/report.html
 	$(BIN)/counterpoise demo $(DEMO)
 
 test: check $(STAMP)    ## everything that must hold before a change lands
