@@ -26,7 +26,7 @@ from make_environment import make_environment
 
 BATCHES = {"cellmap-data": 1, "MONAI": 4, "ours": 24}
 """Batches per turn, so that a turn takes about a second."""
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 KINDS = (
     "cellmap-data rotated", "cellmap-data in plane", "cellmap-data straight", "MONAI rotated", "MONAI straight",
     "ours rotated", "ours planes", "ours straight",

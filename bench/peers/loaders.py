@@ -42,7 +42,7 @@ Take = Callable[[], tuple[int, Callable[[], int]]]
 """Asks for a batch; returns its patches, and a function that counts the pixels with a known label."""
 
 
-def cellmap(datasplit: Path, spatial: str) -> Take:
+def cellmap_loader(datasplit: Path, spatial: str) -> Any:
     """cellmap-data's loader as the toolbox's ``get_dataloader`` makes it, in this process, without workers."""
     from cellmap_data import CellMapDataLoader, CellMapDataSplit
 
@@ -56,7 +56,7 @@ def cellmap(datasplit: Path, spatial: str) -> Take:
         spatial_transforms=SPATIAL[spatial],
         device="cpu",
     )
-    loader = CellMapDataLoader(
+    return CellMapDataLoader(
         split.train_datasets_combined,
         classes=CLASSES,
         batch_size=BATCH,
@@ -65,7 +65,11 @@ def cellmap(datasplit: Path, spatial: str) -> Take:
         is_train=True,
         device="cpu",
     )
-    batches = iter(loader)
+
+
+def cellmap(datasplit: Path, spatial: str) -> Take:
+    """cellmap-data's loader."""
+    batches = iter(cellmap_loader(datasplit, spatial))
 
     def take() -> tuple[int, Callable[[], int]]:
         batch = next(batches)

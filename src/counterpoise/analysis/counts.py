@@ -243,4 +243,6 @@ def _weights_spread(arm: ArmRecord) -> float:
     weights = list(arm.weights.values())
     if any(weight <= 0 for weight in weights):
         return math.inf
-    return float(np.std(np.log(weights))) if weights else 0.0
+    if not weights:
+        return 0.0
+    return float(np.std(np.log(np.array(weights) / weights[0])))  # exactly 0 for equal ones, whatever their size

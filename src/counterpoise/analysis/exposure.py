@@ -126,11 +126,12 @@ def load_exposure(run: RunFolder) -> RunExposure:
     record = read_arms(run)
     arms = [record.baseline, *(arm.name for arm in record.arms if arm.runs and arm.name != record.baseline)]
     notes: list[str] = []
-    chosen: list[tuple[TrialFolder, list[Exposure]]] = []
+    chosen: list[tuple[TrialFolder, dict[int, Exposure]]] = []
     for seed in record.seeds:
         shown = {arm: _read_shown(run.trial(arm, seed), notes) for arm in arms}
         longest = max(arms, key=lambda arm: len(shown[arm]))  # the first of equals: the baseline
-        others = [arm for arm in arms if shown[arm] != shown[longest][: len(shown[arm])]]
+        common = {arm: shown[arm].keys() & shown[longest].keys() for arm in arms}
+        others = [arm for arm in arms if any(shown[arm][k] != shown[longest][k] for k in common[arm])]
         if others:
             notes.append(
                 f"seed {seed}: {', '.join(others)} was not shown the same patches as {longest}, "
@@ -138,7 +139,7 @@ def load_exposure(run: RunFolder) -> RunExposure:
             )
         if shown[longest]:
             chosen.append((run.trial(longest, seed), shown[longest]))
-    epochs = [epoch for _, trial in chosen for epoch in trial]
+    epochs = [epoch for _, trial in chosen for epoch in trial.values()]
     if not epochs:
         raise RunFolderError(
             f"{run.path} does not say what its networks were shown",
@@ -153,13 +154,14 @@ def load_exposure(run: RunFolder) -> RunExposure:
     return RunExposure(total, tuple(folder for folder, _ in chosen), len(epochs), names, tuple(notes))
 
 
-def _read_shown(trial: TrialFolder, notes: list[str]) -> list[Exposure]:
+def _read_shown(trial: TrialFolder, notes: list[str]) -> dict[int, Exposure]:
+    """Read what each epoch of a trial showed; epochs that did not record it are left out and told."""
     try:
         epochs = read_epochs(trial)
     except RunFolderError as error:
         notes.append(f"{error.problem}: left out")
-        return []
-    shown = [Exposure.from_json(epoch.exposure) for epoch in epochs if epoch.exposure is not None]
+        return {}
+    shown = {epoch.epoch: Exposure.from_json(epoch.exposure) for epoch in epochs if epoch.exposure is not None}
     if len(shown) < len(epochs):
         notes.append(f"{trial.arm} seed {trial.seed}: {len(epochs) - len(shown)} epochs did not record what was shown")
     return shown

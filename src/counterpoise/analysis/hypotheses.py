@@ -13,10 +13,9 @@ import numpy as np
 from scipy import stats
 
 from counterpoise.analysis.counts import CountTable
-from counterpoise.analysis.inference import Pairs, RunNoise, Scope, compare_pairs, fit_run_noise
+from counterpoise.analysis.inference import NO_NOISE, Pairs, RunNoise, Scope, compare_pairs, fit_run_noise
 from counterpoise.analysis.level import arm_level
 from counterpoise.analysis.scores import PseudoValues, RunScores, pooled_scores, pseudo_values
-from counterpoise.analysis.verdict import NO_NOISE
 from counterpoise.analysis.verdict_types import HypothesisVerdict, Outcome, Verdict
 from counterpoise.experiment.hypothesis import BestClaim, Claim, Hypothesis, LevelClaim, PairClaim
 from counterpoise.weights import find_strategy, known_strategies
@@ -300,7 +299,9 @@ class _TestMaker:
             raise _NotTestedError(f"no class {class_name} in this run")
         elif not support[class_name].scored:
             there = support[class_name].positive_crops
-            raise _NotTestedError(f"{class_name} is not scored: it has positives in {there} validation crops")
+            raise _NotTestedError(
+                f"{class_name} is not scored: it has positives in {there} validation {settings.clusters}"
+            )
         else:
             scored = np.array([name == class_name for name in table.classes])
             g_eff = support[class_name].effective_crops
@@ -321,7 +322,9 @@ class _TestMaker:
             if lost:
                 tried = len(self._table.seeds)
                 notes.append(f"without {lost} diverged of {tried} trainings of {self._table.arms[arm]}")
-        return (*notes, "about these validation crops only") if scores.scope == "this" else tuple(notes)
+        if scores.scope == "this":
+            notes.append(f"about these validation {self._verdict.settings.clusters} only")
+        return tuple(notes)
 
 
 def _is_data_driven(name: str) -> bool:

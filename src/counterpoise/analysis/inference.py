@@ -17,6 +17,7 @@ from scipy import stats
 from counterpoise.analysis.scores import PseudoValues, RunScores
 
 __all__ = [
+    "NO_NOISE",
     "Label",
     "Pairs",
     "RunNoise",
@@ -25,6 +26,7 @@ __all__ = [
     "best_set",
     "compare_pairs",
     "crop_heterogeneity",
+    "crop_spread",
     "fit_run_noise",
     "intervals",
     "label_interval",
@@ -51,6 +53,9 @@ Floats = np.ndarray | float
 
 PRIOR_DF = 8.0
 """Weight, in degrees of freedom, of the pooled variance in a pair's own (docs/verdict.md, step 2; Smyth 2004)."""
+
+NO_NOISE = 1e-9
+"""Scores that differ by less are the same score: no training repeats itself that well."""
 
 
 @dataclass(frozen=True)
@@ -210,12 +215,23 @@ def crop_heterogeneity(difference: Float[np.ndarray, "seed crop"]) -> tuple[floa
     heterogeneity, observed : float
         h, and the first term.
     """
+    observed, residual = crop_spread(difference)
+    return max(observed - residual / difference.size, 0.0), observed
+
+
+def crop_spread(difference: Float[np.ndarray, "seed crop"]) -> tuple[float, float]:
+    r"""Variance over crops of a pair's mean difference, and the noise that is in it (step 3).
+
+    Returns
+    -------
+    observed, residual : float
+        :math:`\mathrm{Var}_g(\bar d_g) / G`, and the mean square :math:`MS_{\mathrm{resid}}` that seeds and crops
+        leave.
+    """
     seeds, crops = difference.shape
     by_seed, by_crop = difference.mean(1), difference.mean(0)
-    residual = difference - by_seed[:, None] - by_crop + difference.mean()
-    mean_square = float((residual**2).sum()) / ((seeds - 1) * (crops - 1))
-    observed = float(by_crop.var(ddof=1)) / crops
-    return max(observed - mean_square / (seeds * crops), 0.0), observed
+    left = difference - by_seed[:, None] - by_crop + difference.mean()
+    return float(by_crop.var(ddof=1)) / crops, float((left**2).sum()) / ((seeds - 1) * (crops - 1))
 
 
 # Differences (step 4) -------------------------------------------------------------------------------------------

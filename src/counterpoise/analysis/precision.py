@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from scipy import optimize, stats
 
 from counterpoise.analysis.counts import CountTable
-from counterpoise.analysis.inference import PRIOR_DF, Pairs, fit_run_noise
+from counterpoise.analysis.inference import NO_NOISE, PRIOR_DF, Pairs, crop_spread, fit_run_noise
 from counterpoise.analysis.scores import PseudoValues, effective_crops, pseudo_values, scorable_classes
 
 __all__ = [
@@ -35,9 +35,6 @@ MAX_SEEDS = 1000
 EQUAL_ARMS_SD = 0.0127
 """Spread of the mean Dice of five trainings with equal weights: the experiment this tool repeats had them by accident
 (0.5475, 0.5459, 0.5416, 0.5269, 0.5188; docs/verdict.md). What to plan with as long as nothing better is known."""
-
-_NO_NOISE = 1e-9
-"""Scores that differ by less are the same score: no training repeats itself that well."""
 
 _GRID = (np.arange(48) + 0.5) / 48
 """Levels of the quantiles that stand for a distribution; twice as many change half-widths by less than 1 %."""
@@ -193,7 +190,7 @@ def measure_noise(table: CountTable, *, min_crops: int = 3) -> PlannedNoise | No
     z = pseudo_values(table.counts, scored)
     fit = fit_run_noise(z)
     pairs = _differences_by_crop(z, table.finished)
-    if fit is None or fit.sd < _NO_NOISE or not pairs:
+    if fit is None or fit.sd < NO_NOISE or not pairs:
         return None
     effective = float(effective_crops(table.counts)[scored].mean())
     heterogeneity, residual = np.mean([_crop_parts(d) for d in pairs], axis=0)
@@ -292,8 +289,5 @@ def _differences_by_crop(
 
 def _crop_parts(difference: Float[np.ndarray, "seed crop"]) -> tuple[float, float]:
     """Return step 3's h before it is cut off at 0, and its residual mean square."""
-    seeds, crops = difference.shape
-    by_crop = difference.mean(0)
-    residual = difference - difference.mean(1, keepdims=True) - by_crop + difference.mean()
-    mean_square = float((residual**2).sum()) / ((seeds - 1) * (crops - 1))
-    return float(by_crop.var(ddof=1)) / crops - mean_square / (seeds * crops), mean_square
+    observed, residual = crop_spread(difference)
+    return observed - residual / difference.size, residual

@@ -246,7 +246,7 @@ def _describe_scoring(verdict: Verdict, tiles: int | None) -> str:
 
 
 def _units(verdict: Verdict) -> str:
-    return "validation crops" if verdict.settings.unit == "crop" else "validation data sets"
+    return f"validation {verdict.settings.clusters}"
 
 
 def _comparisons(verdict: Verdict) -> str:
@@ -258,8 +258,7 @@ def _comparisons(verdict: Verdict) -> str:
 
 def _describe_scope(verdict: Verdict) -> str:
     if verdict.scope == "new":
-        kind = "crops" if verdict.settings.unit == "crop" else "data sets"
-        return f"Holds for new {kind} like these, this split, this model and schedule."
+        return f"Holds for new {verdict.settings.clusters} like these, this split, this model and schedule."
     return f"Holds for these {_units(verdict)} only: they are too few to speak of others."
 
 
@@ -275,7 +274,8 @@ def _describe_flags(verdict: Verdict) -> Iterator[str]:
 
 def _describe_classes(verdict: Verdict, *, few_crops: bool) -> Iterator[str]:
     yield "Dice by class: mean ± standard deviation over seeds."
-    unscored = [f"{c.name} (positives in {c.positive_crops} crops)" for c in verdict.classes if not c.scored]
+    units = verdict.settings.clusters
+    unscored = [f"{c.name} (positives in {c.positive_crops} {units})" for c in verdict.classes if not c.scored]
     if unscored:
         yield f"Not scored: {', '.join(unscored)}."
     if not verdict.has_verdict:
@@ -284,7 +284,7 @@ def _describe_classes(verdict: Verdict, *, few_crops: bool) -> Iterator[str]:
     yield f"Δ: difference to {verdict.baseline} with its single {1 - verdict.settings.alpha:.0%} interval."
     yield "Exploratory: not corrected for the number of classes and arms."
     if few_crops:
-        yield "†: too few effective crops; the interval is about these crops only."
+        yield f"†: too few effective {units}; the interval is about these {units} only."
 
 
 def _count_tiles(run: RunFolder) -> int | None:

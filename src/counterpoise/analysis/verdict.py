@@ -10,6 +10,7 @@ from jaxtyping import Bool
 
 from counterpoise.analysis.counts import CountTable
 from counterpoise.analysis.inference import (
+    NO_NOISE,
     Pairs,
     RunNoise,
     Scope,
@@ -55,9 +56,6 @@ __all__ = [
 
 NOISY_RATIO = 2.5
 """An arm that varies this many times as much as the others is flagged (docs/verdict.md)."""
-
-NO_NOISE = 1e-9
-"""Scores that differ by less are the same score: no training repeats itself that well."""
 
 
 def judge(table: CountTable, settings: Settings | None = None) -> Verdict:
@@ -145,7 +143,7 @@ class _Judgement:
         if not self.run.any():
             return "no run has finished with counts"
         if not self.scored.any():
-            return f"no class has positives in {self.settings.min_crops} validation crops"
+            return f"no class has positives in {self.settings.min_crops} validation {self.settings.clusters}"
         if len(table.arms) < 2:  # noqa: PLR2004 - it takes two to compare
             return "there is one arm, and nothing to compare it with"
         if self.baseline is None or not self.run[self.baseline].any():

@@ -150,7 +150,7 @@ def _describe_data(verdict: Verdict) -> str:
     if unscored:
         least = verdict.settings.min_crops
         named = ", ".join(f"{c.name} (positives in {c.positive_crops})" for c in unscored)
-        text += f": {named}; a class needs positives in {least} crops"
+        text += f": {named}; a class needs positives in {least} {verdict.settings.clusters}"
     return text
 
 
@@ -225,24 +225,25 @@ def _chances(verdict: Verdict) -> list[str]:
     ]
     if limited := ", ".join(arm.name for arm in undecided if arm.seeds_to_decide is None):
         lines.append(
-            f"No number of seeds decides at {margin:.3f}: {limited}. The validation crops set the limit; it takes more "
-            "of them."
+            f"No number of seeds decides at {margin:.3f}: {limited}. The validation {verdict.settings.clusters} set "
+            "the limit; it takes more of them."
         )
     return lines
 
 
 def _flags(verdict: Verdict) -> list[str]:
-    return [f"* {arm.name}: {text}" for arm in verdict.arms for text in _arm_flags(arm)] + [
+    return [f"* {arm.name}: {text}" for arm in verdict.arms for text in _arm_flags(arm, verdict)] + [
         f"{name} has the weights of {other}: not trained, and no arm of this comparison."
         for name, other in verdict.copies
     ]
 
 
-def _arm_flags(arm: ArmVerdict) -> list[str]:
+def _arm_flags(arm: ArmVerdict, verdict: Verdict) -> list[str]:
     flags = []
     if arm.diverged:
+        eligible = "eligible all the same, as was asked" if verdict.settings.allow_unstable else "not eligible"
         flags.append(
-            f"unstable {len(arm.diverged)} of {arm.planned}; not eligible. With its diverged runs counted as 0 it "
+            f"unstable {len(arm.diverged)} of {arm.planned}; {eligible}. With its diverged runs counted as 0 it "
             f"scores {_plain(arm.score_with_failures)}."
         )
     if arm.is_noisy:
@@ -253,10 +254,11 @@ def _arm_flags(arm: ArmVerdict) -> list[str]:
 
 
 def _describe_scope(verdict: Verdict) -> str:
+    clusters = verdict.settings.clusters
     if verdict.scope == "new":
-        return "Holds for: new crops like these, this split, this model and schedule."
+        return f"Holds for: new {clusters} like these, this split, this model and schedule."
     return (
-        f"Holds for: these validation crops only (effective {verdict.effective_crops:.1f}, fewer than "
+        f"Holds for: these validation {clusters} only (effective {verdict.effective_crops:.1f}, fewer than "
         f"{verdict.settings.min_effective:g}: too few to speak of others), this model and schedule."
     )
 
@@ -297,5 +299,6 @@ def _classes_table(verdict: Verdict) -> list[str]:
         rows.append([arm.name, *cells])
     lines = ["Per class: Dice, difference to the baseline and its single interval. Exploratory, not corrected."]
     if any(text.endswith("'") for row in rows for text in row[1:]):
-        lines.append("A ' marks a class with too few effective crops: its interval is about these crops only.")
+        units = verdict.settings.clusters
+        lines.append(f"A ' marks a class with too few effective {units}: its interval is about these {units} only.")
     return lines + _align(rows)

@@ -65,6 +65,11 @@ class Settings:
     thresholds: Literal["half", "tuned"] = "half"
     select_crops: int = 0
 
+    @property
+    def clusters(self) -> str:
+        """Name the clusters: what a score rests on, and what a verdict may hold for."""
+        return "crops" if self.unit == "crop" else "data sets"
+
 
 @dataclass(frozen=True)
 class TunedArm:

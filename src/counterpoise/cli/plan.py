@@ -136,8 +136,9 @@ def _look_ahead(experiment: Experiment, arms: int, support: PlannedSupport, nois
         seeds: plan_precision(arms=arms, seeds=seeds, crops=crops, looks=looks, power=POWER, **asdict(noise))
         for seeds in numbers
     }
-    margin = experiment.verdict.margin
-    return Outlook(by_seeds, seeds_to_show(margin, noise, arms=arms, crops=crops, looks=looks, power=POWER))
+    needed = seeds_to_show(experiment.verdict.margin, noise, arms=arms, crops=crops, looks=looks, power=POWER)
+    # Two seeds may find the margin, and are too few for a verdict.
+    return Outlook(by_seeds, None if needed is None else max(needed, Settings.min_seeds))
 
 
 def _trials_left(design: Design, run: RunFolder) -> int:

@@ -174,7 +174,7 @@ def _conclusions(plan: Plan) -> Iterator[str]:
     if not plan.obstacle:
         precision = plan.outlook.by_seeds[seeds]
         reach = f"a difference of {precision.detectable:.3f} or more will be found (with {POWER:.0%} power)"
-        yield f"With {seeds} seeds {reach}; below {precision.half_width:.3f} nothing can be seen."
+        yield f"With {seeds} seeds {reach}; one below {precision.half_width:.3f} will more often be missed than found."
     if needed is None:
         yield (
             f"Your margin is {margin:.3f}: no number of seeds finds that with these crops; it takes more validation "

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from counterpoise.analysis.progress import RunProgress, read_progress
+from counterpoise.analysis.table import read_arms
 from counterpoise.cli.progress import draw_trials, headline, health_lines, trial_columns
 from counterpoise.cli.screen import console, print_table
 from counterpoise.errors import RunFolderError, suggest
@@ -56,7 +57,7 @@ def show_logs(path: Path, arm: str, *, seed: int | None, lines: int, follow: boo
     Raises
     ------
     RunFolderError
-        If the run has no such arm or seed.
+        If the run has no such arm or seed, or did not train it because another arm has its weights.
     """
     folders = _trials_of(RunFolder(path), arm, seed)
     for folder in folders:
@@ -129,6 +130,14 @@ def _trials_of(run: RunFolder, arm: str, seed: int | None) -> list[TrialFolder]:
     names = list(dict.fromkeys(folder.arm for folder in trials))
     found = [folder for folder in trials if folder.arm == arm and seed in {None, folder.seed}]
     if not found:
+        twin = next((record.same_as for record in read_arms(run).arms if record.name == arm), None)
+        if twin is not None:
+            raise RunFolderError(
+                f"{arm} was not trained in {run.path}",
+                expected="one of " + ", ".join(names),
+                found=f"an arm that has the weights of {twin}",
+                remedy=f"read the logs of {twin}",
+            )
         seeds = sorted({folder.seed for folder in trials if folder.arm == arm})
         raise RunFolderError(
             f"no trial of {arm}" + ("" if seed is None else f", seed {seed},") + f" in {run.path}",

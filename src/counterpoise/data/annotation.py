@@ -123,8 +123,10 @@ def is_known(stored: Integer[np.ndarray, "*shape"], unknown_code: int | None) ->
 def count_voxels(stored: Integer[np.ndarray, "*shape"], unknown_code: int | None) -> VoxelCount:
     """Count present, absent and unknown voxels of a block exactly."""
     non_zero = int(np.count_nonzero(stored))
+    if unknown_code == 0:  # what is not present is unknown; nothing says that a class is absent
+        return VoxelCount(present=non_zero, absent=0, unknown=stored.size - non_zero)
     # The largest value is found faster than a value is looked for, and most blocks hold nothing above 1.
-    may_be_unknown = unknown_code is not None and (unknown_code == 0 or (non_zero and stored.max() >= unknown_code))
+    may_be_unknown = unknown_code is not None and non_zero and stored.max() >= unknown_code
     unknown = int(np.count_nonzero(stored == unknown_code)) if may_be_unknown else 0
     return VoxelCount(present=non_zero - unknown, absent=stored.size - non_zero, unknown=unknown)
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from counterpoise.data.annotation import ClassCount, VoxelCount, count_voxels, find_unknown_code
 from counterpoise.data.datasplit import CropRow, Split, read_datasplit
-from counterpoise.data.geometry import Box, Grid, IndexBox, LevelChoice, Shape3, choose_level, voxel_volume_nm3
+from counterpoise.data.geometry import Box, Grid, IndexBox, LevelChoice, choose_level, voxel_volume_nm3
 from counterpoise.data.omezarr import Level, Multiscale, open_multiscale
 from counterpoise.data.placement import PatchReach
 from counterpoise.errors import ClassNameError, LayoutError, VoxelSizeError, suggest
 from counterpoise.types import Vector3
 
 __all__ = ["Crop", "CropSet", "FittedCrop", "LabelLevel", "fit_crop", "load_crops"]
+
+
+_TRIED = 16
+"""Crops opened before it is decided whether to open the rest side by side."""
 
 
 @dataclass(frozen=True)
@@ -32,34 +36,18 @@ class LabelLevel:
 
     def count(self) -> ClassCount:
         """Count the whole array exactly, chunk by chunk."""
-        total = VoxelCount(0, 0, 0)
-        cut = np.empty(self.level.chunks, self.level.dtype)
-        for box, voxels in self.level.decoded_chunks(self.level.whole(), as_stored=True):
-            if voxels is None:
-                total += self.count_missing(box.voxels)
-            elif box.shape == voxels.shape:
-                total += count_voxels(voxels, self.unknown_code)
-            elif self.unknown_code == 0:
-                total += count_voxels(voxels[: box.shape[0], : box.shape[1], : box.shape[2]], 0)
-            else:
-                # What a chunk holds beyond the array is made 0: whole rows are counted faster than parts of rows.
-                np.bitwise_and(voxels, _inside(voxels.shape, box.shape, cut.dtype), out=cut)
-                present, _, unknown = count_voxels(cut, self.unknown_code)
-                total += VoxelCount(present, box.voxels - present - unknown, unknown)
-        return ClassCount(total, self.level.grid.voxel_size_nm)
+        present = unknown = voxels = 0
+        for box, stored in self.level.decoded_chunks(self.level.whole()):
+            count = self.count_missing(box.voxels) if stored is None else count_voxels(stored, self.unknown_code)
+            present += count.present
+            unknown += count.unknown
+            voxels += box.voxels
+        return ClassCount(VoxelCount(present, voxels - present - unknown, unknown), self.level.grid.voxel_size_nm)
 
     def count_missing(self, voxels: int) -> VoxelCount:
         """Count voxels whose chunk is not on disk: each has the fill value."""
         present, absent, unknown = count_voxels(np.array([self.level.fill_value]), self.unknown_code)
         return VoxelCount(present * voxels, absent * voxels, unknown * voxels)
-
-
-@lru_cache(maxsize=16)
-def _inside(chunk: Shape3, shape: Shape3, dtype: np.dtype[Any]) -> np.ndarray:
-    """Make a chunk with every bit set in its first voxels of each axis, none beyond."""
-    mask = np.zeros(chunk, dtype)
-    mask[: shape[0], : shape[1], : shape[2]] = ~dtype.type(0)
-    return mask
 
 
 @dataclass(frozen=True)
@@ -142,8 +130,7 @@ def load_crops(datasplit: Path, classes: Sequence[str]) -> CropSet:
     rows = read_datasplit(datasplit)
     _check_class_names(classes, rows, datasplit)
     names = _crop_ids(rows)
-    with ThreadPoolExecutor(max_workers=8) as pool:  # reading many small files: waiting, not computing
-        opened = list(pool.map(partial(_open_crop, classes=tuple(classes)), rows, names))
+    opened = _open_crops(rows, names, tuple(classes))
     crops = tuple(crop for crop, _ in opened if crop.labels)
     notes = [note for _, some in opened for note in some]
     annotated = {name for crop in crops for name in crop.labels}
@@ -297,6 +284,21 @@ def _crop_ids(rows: Sequence[CropRow]) -> list[str]:
     short = [f"{dataset(row)}/{row.label_path.name}" for row in rows]
     times = Counter(short)
     return [name if times[name] == 1 else f"{name} (line {row.line})" for name, row in zip(short, rows, strict=True)]
+
+
+def _open_crops(
+    rows: Sequence[CropRow], names: Sequence[str], classes: tuple[str, ...]
+) -> list[tuple[Crop, list[str]]]:
+    """Open crops one by one, or side by side where the first ones show that most of the time is waiting for files.
+
+    On a disk of this machine threads would only be in each other's way; over a network they wait together.
+    """
+    began, computed = time.perf_counter(), time.thread_time()
+    first = [_open_crop(row, name, classes=classes) for row, name in zip(rows[:_TRIED], names[:_TRIED], strict=True)]
+    computed = time.thread_time() - computed
+    waits = time.perf_counter() - began > 2.0 * computed
+    with ThreadPoolExecutor(max_workers=8 if waits else 1) as pool:
+        return first + list(pool.map(partial(_open_crop, classes=classes), rows[_TRIED:], names[_TRIED:]))
 
 
 def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple[Crop, list[str]]:

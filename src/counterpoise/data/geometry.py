@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from counterpoise.types import Vector3
@@ -123,7 +124,7 @@ class Grid:
     voxel_size_nm: Vector3
     translation_nm: Vector3
 
-    @property
+    @cached_property
     def box(self) -> Box:
         """Return the space the voxels cover, from outer face to outer face."""
         triples = list(zip(self.translation_nm, self.voxel_size_nm, self.shape, strict=True))

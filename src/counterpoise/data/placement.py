@@ -16,6 +16,7 @@ their centres is largest where the centres meet (its square root is a concave, e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -103,17 +104,23 @@ class PatchReach:
 
     def margin_nm(self, extent_nm: Vector3) -> Vector3:
         """Compute how far any patch can reach beyond the faces of a crop of this size (z, y, x)."""
-        largest = min(self.rotation_degrees, 90.0)  # beyond a quarter turn the same shapes come again
-        angles = np.deg2rad(np.linspace(0.0, largest, num=int(10.0 * largest) + 2))
-        shapes = [self.patch_nm, self.patch_nm[::-1]] if self.transpose else [self.patch_nm]
-        reach = np.zeros(2)
-        for shape in shapes:
-            patch = np.tile(np.array(shape), (len(angles), 1))
-            extent = np.tile(np.array(extent_nm[1:]), (len(angles), 1))
-            bounding = _bounding_nm(patch, angles)
-            # The ranges jump at some angle between two of these; the longer of two holds on both sides of a jump.
-            longest = np.maximum(_inscribed_nm(patch, bounding), _middle_nm(patch, angles))
-            ranges = np.maximum(longest - extent, 0.0) / 2.0
-            beyond = np.where(extent >= bounding, 0.0, bounding / 2.0 + ranges - extent / 2.0)
-            reach = np.maximum(reach, beyond.max(axis=0))
-        return (self.stack_nm, float(reach[0]), float(reach[1]))
+        return _margin_nm(self, extent_nm)
+
+
+@lru_cache(maxsize=1024)
+def _margin_nm(reach: PatchReach, extent_nm: Vector3) -> Vector3:
+    """Compute a reach's margin; kept, because most crops of a list have one of few sizes."""
+    largest = min(reach.rotation_degrees, 90.0)  # beyond a quarter turn the same shapes come again
+    angles = np.deg2rad(np.linspace(0.0, largest, num=int(10.0 * largest) + 2))
+    shapes = [reach.patch_nm, reach.patch_nm[::-1]] if reach.transpose else [reach.patch_nm]
+    beyond_nm = np.zeros(2)
+    for shape in shapes:
+        patch = np.tile(np.array(shape), (len(angles), 1))
+        extent = np.tile(np.array(extent_nm[1:]), (len(angles), 1))
+        bounding = _bounding_nm(patch, angles)
+        # The ranges jump at some angle between two of these; the longer of two holds on both sides of a jump.
+        longest = np.maximum(_inscribed_nm(patch, bounding), _middle_nm(patch, angles))
+        ranges = np.maximum(longest - extent, 0.0) / 2.0
+        beyond = np.where(extent >= bounding, 0.0, bounding / 2.0 + ranges - extent / 2.0)
+        beyond_nm = np.maximum(beyond_nm, beyond.max(axis=0))
+    return (reach.stack_nm, float(beyond_nm[0]), float(beyond_nm[1]))

@@ -65,6 +65,11 @@ class TrialFolder:
         return self.path / "last.pt"
 
     @property
+    def previous_checkpoint(self) -> Path:
+        """State after the epoch before, should the last checkpoint be damaged."""
+        return self.path / "previous.pt"
+
+    @property
     def best_checkpoint(self) -> Path:
         """State after the epoch with the best validation Dice."""
         return self.path / "best.pt"

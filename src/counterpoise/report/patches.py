@@ -157,7 +157,7 @@ def _read_first(arm: ArmResult, results: Results) -> tuple[int, Examples] | None
         file = results.run.trial(arm.record.name, trial.seed).examples
         try:
             return trial.seed, Examples.read(file)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # EOFError: an empty file
             continue
     return None
 

@@ -27,7 +27,10 @@ NEAREST = 0.5 + _TIE
 """Added to a label position, after which the integer part is the nearest voxel."""
 
 EDGE = 0.5 + _TIE
-"""A voxel reaches half its size beyond its centre; raw further out than that is outside."""
+"""A voxel reaches half its size beyond its centre; raw further out than that is outside.
+
+Compiled loops keep the values they were compiled with: who changes one of these must touch ``gather_cpu.py``, too.
+"""
 
 _ON_SECTION = 1e-3
 """A position this close to a section is on it: blending would change nothing and cost twice."""

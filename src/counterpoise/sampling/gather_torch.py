@@ -175,7 +175,9 @@ class DeviceStore:
         shape = self.table.raw_shape[crop]
         at = _Chunk.of(geometry.raw, part, (rows, columns), 0.0, device)
         height, width = (_column(shape[:, k], device) for k in (1, 2))
-        inside = _is_inside(at.y + EDGE, height - 1.0 + 2.0 * EDGE) & _is_inside(at.x + EDGE, width - 1.0 + 2.0 * EDGE)
+        # A whole number less a fraction would be float32 in torch, which has no room for a tie of 1e-6.
+        last_row, last_column = height.double() - 1.0, width.double() - 1.0
+        inside = _is_inside(at.y + EDGE, last_row + 2.0 * EDGE) & _is_inside(at.x + EDGE, last_column + 2.0 * EDGE)
         y, row, down = _between(at.y, height)
         x, column, right = _between(at.x, width)
         share_y, share_x = (y - row).float(), (x - column).float()

@@ -229,11 +229,15 @@ class _Child:
         line = self._process.stdout.readline().decode().strip()
         if line and expected in {None, line}:
             return line
-        self._process.wait(_GRACE_S)
+        try:
+            self._process.wait(_GRACE_S)
+            found = self._last_words()
+        except subprocess.TimeoutExpired:
+            found = f"the line {line!r} instead of an answer"
         raise TrialError(
             f"the speed of a trial could not be measured on {self._slot.name}",
             expected="a few training steps, as `counterpoise run` would make them",
-            found=self._last_words(),
+            found=found,
             remedy="mend what it names: the trials would fail in the same way; --no-measure plans without the cost",
         )
 

@@ -24,7 +24,7 @@ class Health:
     Parameters
     ----------
     gpus : tuple of GpuLoad
-        None without a driver.
+        Empty without a driver.
     load : float
         Processes that want a core, averaged over a minute.
     cores : int

@@ -15,7 +15,7 @@ from counterpoise.lock import LOCK_NAME
 from counterpoise.records.atomic import write_json, write_text
 from counterpoise.records.environment import describe_environment
 from counterpoise.records.layout import RunFolder, TrialFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord
+from counterpoise.records.schema import ArmRecord, ArmsRecord, TrialStatus
 from counterpoise.scheduling.design import Design, OnVoxels, design_experiment, reference_weights
 from counterpoise.scheduling.hardware import Hardware
 from counterpoise.store import StoreRequest
@@ -25,6 +25,9 @@ __all__ = ["PreparedRun", "prepare_run"]
 
 CHANGED_QUESTION = "what is asked of the runs was changed after trainings had finished"
 """How the note begins that a margin, say, was chosen when results were there to be seen."""
+
+UNKNOWN_QUESTION = "what was asked of the finished trainings is not known"
+"""How the note begins that the record of it was damaged, and is written anew."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,13 @@ def _refuse_another_experiment(run: RunFolder, configs: dict[TrialFolder, TrialC
 
 def _changed_question(run: RunFolder, experiment: Experiment) -> tuple[str, ...]:
     """Note if margin, hypotheses or the like are others than those that finished trainings were started with."""
-    if not run.weights.exists() or not any(folder.thresholds.exists() for folder in run.trials()):
+    if not run.weights.exists() or not _has_finished_trials(run):
         return ()
-    before = ArmsRecord.read(run.weights)
-    earlier = tuple(note for note in before.notes if note.startswith(CHANGED_QUESTION))
+    try:
+        before = ArmsRecord.read(run.weights)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return (f"{UNKNOWN_QUESTION}: {run.weights.name} could not be read ({type(error).__name__})",)
+    earlier = tuple(note for note in before.notes if note.startswith((CHANGED_QUESTION, UNKNOWN_QUESTION)))
     asked = {
         "verdict": experiment.verdict.model_dump(mode="json"),
         "hypothesis": [str(h.claim) for h in experiment.hypothesis],
@@ -139,6 +145,10 @@ def _changed_question(run: RunFolder, experiment: Experiment) -> tuple[str, ...]
     }
     changed = _differences(asked_before, asked)
     return (*earlier, f"{CHANGED_QUESTION}: {', '.join(changed)}") if changed else earlier
+
+
+def _has_finished_trials(run: RunFolder) -> bool:
+    return any(TrialStatus.read(folder.status).state == "finished" for folder in run.trials())
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:

@@ -20,7 +20,7 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -229,12 +229,19 @@ def open_store(path: Path) -> VoxelStore:
 
 def to_index(crop: StoredCrop) -> dict[str, Any]:
     """Turn a crop's entry into plain values for ``index.json``."""
-    return asdict(crop) | {
+    return crop.__dict__ | {
+        "raw_grid": _plain(crop.raw_grid),
+        "label_grid": _plain(crop.label_grid),
         "counts": {
             name: {"voxels": list(count.voxels), "voxel_size_nm": list(count.voxel_size_nm)}
             for name, count in crop.counts.items()
-        }
+        },
+        "checksums": dict(crop.checksums),
     }
+
+
+def _plain(grid: Grid) -> dict[str, Any]:
+    return {"shape": grid.shape, "voxel_size_nm": grid.voxel_size_nm, "translation_nm": grid.translation_nm}
 
 
 def from_index(entry: Mapping[str, Any]) -> StoredCrop:

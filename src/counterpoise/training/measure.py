@@ -8,6 +8,7 @@ measure at the same time. Then it writes one line of JSON: a :class:`counterpois
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import resource
@@ -27,7 +28,7 @@ from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import list_tiles
 from counterpoise.store import open_store
 from counterpoise.training.checkpoint import save_checkpoint
-from counterpoise.training.device import open_device
+from counterpoise.training.device import keep_freed_memory, open_device
 from counterpoise.training.seeding import prepare_torch
 from counterpoise.training.trainer import Trainer
 from counterpoise.training.validation import validate
@@ -71,15 +72,15 @@ def measure(
     """
     prepare_torch(config.seed, threads=threads)
     place = open_device(device, config.training.precision)
+    if place.torch.type == "cpu":
+        keep_freed_memory()
     store = open_store(config.store)
     # Very short epochs, so that a few steps are what `train_epoch` trains.
     steps = config.training.model_copy(update={"epochs": _MANY, "steps_per_epoch": _BLOCK})
-    sampler = Sampler(store, "validate", config.sampling, threads=threads)
-    trainer = Trainer(
-        config.model_copy(update={"training": steps}),
-        Sampler(store, "train", config.sampling, threads=threads),
-        place,
-    )
+    # As a trial opens them, in the same order: where the voxels lie depends on what is free on the device.
+    training = Sampler(store, "train", config.sampling, threads=threads, device=place.torch)
+    sampler = Sampler(store, "validate", config.sampling, threads=threads, device=place.torch)
+    trainer = Trainer(config.model_copy(update={"training": steps}), training, place)
     tiles = list_tiles(sampler.plan, store, cap=config.validation.tiles_per_crop)
     batch = min(config.training.batch_size, len(tiles.patches))
     few = replace(tiles, patches=tiles.patches[:batch])
@@ -115,7 +116,7 @@ def measure(
         last_bytes=last,
         best_bytes=save("best.pt", dict(averaged)),
         memory_bytes=_peak_memory_bytes(),
-        gpu_memory_bytes=torch.cuda.max_memory_reserved() if place.torch.type == "cuda" else 0,
+        gpu_memory_bytes=torch.cuda.max_memory_reserved(place.torch) if place.torch.type == "cuda" else 0,
     )
 
 
@@ -143,21 +144,22 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
+    answers = sys.stdout  # for them alone: what a network of one's own prints goes elsewhere
 
     def wait() -> None:
-        sys.stdout.write(READY + "\n")
-        sys.stdout.flush()
+        answers.write(READY + "\n")
+        answers.flush()
         if not sys.stdin.readline():  # whoever asked is gone
             raise SystemExit(1)
 
     try:
-        speed = measure(
-            TrialConfig.read(asked.trial), asked.folder, device=asked.device, threads=asked.threads, wait=wait
-        )
+        with contextlib.redirect_stdout(sys.stderr):
+            config = TrialConfig.read(asked.trial)
+            speed = measure(config, asked.folder, device=asked.device, threads=asked.threads, wait=wait)
     except CounterpoiseError as error:
         sys.stderr.write(f"{error.problem}: {error.found}\n")
         return 2
-    sys.stdout.write(json.dumps(asdict(speed)) + "\n")
+    answers.write(json.dumps(asdict(speed)) + "\n")
     return 0
 
 

@@ -172,6 +172,7 @@ class _Trial:
             self._device,
             count=self.config.validation.example_patches,
         ).write(self.folder.examples)
+        self.folder.previous_checkpoint.unlink(missing_ok=True)
         self.update(state="finished")
         self._say(
             f"Done: best Val Dice {self._progress.best_dice:.4f} in epoch {self._progress.best_epoch}, "
@@ -245,6 +246,7 @@ class _Trial:
                 "progress": dict(progress.__dict__),
                 "trainer": self._trainer.state(),
             },
+            previous=self.folder.previous_checkpoint,
         )
         _write_scalars(writer, record)
         self.update(
@@ -275,24 +277,26 @@ class _Trial:
         }
 
     def _resume(self) -> None:
-        """Continue after the last finished epoch, if its checkpoint is whole and the records before it are there."""
-        file = self.folder.last_checkpoint
-        content = load_checkpoint(file) if file.exists() else None
-        if content is None or content.get("fingerprint") != self.config.fingerprint():
-            if file.exists():
-                self._say("The checkpoint is damaged or of another experiment: starting from the beginning")
-            self._keep_records([], [])
+        """Continue after the newest epoch whose checkpoint is whole and whose records are there, else begin anew."""
+        there = [f for f in (self.folder.last_checkpoint, self.folder.previous_checkpoint) if f.exists()]
+        for file in there:
+            content = load_checkpoint(file)
+            if content is None or content.get("fingerprint") != self.config.fingerprint():
+                self._say(f"{file.name} is damaged or of another experiment")
+                continue
+            progress = _Progress(**content["progress"])
+            records = self._records_until(progress.epoch)
+            if records is None:
+                self._say(f"Records of the epochs up to {progress.epoch} are missing or damaged")
+                continue
+            self._trainer.restore(content["trainer"])
+            self._progress = progress
+            self._keep_records(*records)
+            self._say(f"Resuming after epoch {progress.epoch}/{self.config.training.epochs}")
             return
-        progress = _Progress(**content["progress"])
-        records = self._records_until(progress.epoch)
-        if records is None:
-            self._say("Records of finished epochs are missing or damaged: starting from the beginning")
-            self._keep_records([], [])
-            return
-        self._trainer.restore(content["trainer"])
-        self._progress = progress
-        self._keep_records(*records)
-        self._say(f"Resuming after epoch {progress.epoch}/{self.config.training.epochs}")
+        if there:
+            self._say("Nothing to continue from: starting from the beginning")
+        self._keep_records([], [])
 
     def _records_until(self, epoch: int) -> tuple[list[EpochRecord], list[np.ndarray]] | None:
         """Read records and counts of epochs 1 to ``epoch``; None unless all of them are there."""

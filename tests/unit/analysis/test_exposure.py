@@ -121,6 +121,15 @@ def test_arms_of_a_seed_that_saw_other_patches_are_told(made_run: RunFolder) -> 
     assert told.startswith("seed 0: weight_inv_freq was not shown the same patches as weight_uniform")
 
 
+def test_patches_are_compared_epoch_by_epoch_where_an_older_version_recorded_none(made_run: RunFolder) -> None:
+    first, second, third = (epoch(patches).to_json() for patches in (8, 9, 7))
+    record(made_run.trial("weight_uniform", 0), [first, second, third])
+    record(made_run.trial("weight_inv_freq", 0), [None, second])
+    assert not any("not shown the same" in note for note in load_exposure(made_run).notes)
+    record(made_run.trial("weight_inv_freq", 0), [None, first])
+    assert any("weight_inv_freq was not shown the same" in note for note in load_exposure(made_run).notes)
+
+
 def test_a_damaged_record_is_left_out_and_told(made_run: RunFolder) -> None:
     record(made_run.trial("weight_uniform", 0), [epoch(8).to_json()] * 3)
     made_run.trial("weight_uniform", 1).metrics.write_text("{\n{}\n", encoding="utf-8")

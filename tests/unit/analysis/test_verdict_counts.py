@@ -73,6 +73,14 @@ def test_counts_are_those_of_the_last_epoch_of_every_trained_arm(run: RunFolder)
     assert [c.scored for c in judge(table).classes] == [True, False]
 
 
+def test_equal_weights_of_any_size_and_number_are_as_simple_as_ones(run: RunFolder) -> None:
+    # The plain standard deviation of 25 logarithms of 2 is 1e-16, and a baseline of them was not taken for uniform.
+    names = tuple(f"class_{c}" for c in range(25))
+    arm = ArmRecord("weight_effective_num", "", dict.fromkeys(names, 2.0), (), None, runs=True)
+    ArmsRecord(names, arm.name, (7,), (arm,), ()).write(run.weights)
+    assert read_counts(run).simplicity == {arm.name: 0.0}
+
+
 @pytest.mark.parametrize(
     ("state", "reason", "expected"),
     [

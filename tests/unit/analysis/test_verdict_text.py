@@ -11,6 +11,7 @@ import pytest
 from counterpoise.analysis.counts import CountTable, RunCell, RunState
 from counterpoise.analysis.verdict import judge
 from counterpoise.analysis.verdict_text import verdict_as_json, verdict_lines, verdict_sentence
+from counterpoise.analysis.verdict_types import Settings
 
 
 def make_table(
@@ -139,6 +140,25 @@ def test_lost_runs_are_listed_with_what_becomes_of_them() -> None:
     assert "weight_sqrt_inv, seed 0: diverged (training diverged); counts as a result" in text
     assert "weight_inv_freq, seed 1: failed (training diverged); run the same seed again" in text
     assert "* weight_sqrt_inv: unstable 1 of 4; not eligible." in text
+
+
+def test_an_unstable_arm_is_eligible_if_that_was_asked_for() -> None:
+    table = make_table((0.0, 0.05), lost={(1, 0): "diverged"})
+    verdict = judge(table, Settings(allow_unstable=True))
+    assert verdict.recommendation.arm == "weight_sqrt_inv"
+    assert "* weight_sqrt_inv: unstable 1 of 4; eligible all the same, as was asked." in "\n".join(
+        verdict_lines(verdict)
+    )
+
+
+@pytest.mark.parametrize(("sets", "scope"), [(4, "these validation data sets only"), (6, "new data sets like these")])
+def test_a_verdict_about_data_sets_speaks_of_no_crops(sets: int, scope: str) -> None:
+    table = make_table()
+    table = replace(table, crops=tuple(f"jrc_{g % sets}/crop{g}" for g in range(12))).by_data_set()
+    text = "\n".join(verdict_lines(judge(table, Settings(unit="data_set"))))
+    assert f"Holds for: {scope}" in text
+    assert "a class needs positives in 3 data sets" in text
+    assert "crop" not in text.replace("Dice by crop", "")
 
 
 def test_few_crops_and_controls_are_said() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from counterpoise.analysis.counts import CountTable, RunCell
-from counterpoise.analysis.precision import plan_precision
+from counterpoise.analysis.precision import PlannedNoise, plan_precision, seeds_to_show
 from counterpoise.cli.plan import show_plan
 from counterpoise.errors import ConfigError, RunFolderError
 from counterpoise.scheduling.estimate import Cost
@@ -72,6 +72,20 @@ def test_what_can_be_seen_follows_arms_margin_and_looks(plan: Plan) -> None:
     wide = plan('strategies = ["weight_uniform", "weight_inv_freq"]', "[verdict]\nmargin = 0.5\nlooks = 3", run_sd=0.02)
     assert wide["precision"][0]["half_width"] > said["precision"][0]["half_width"]
     assert wide["seeds_for_margin"] <= 3 < said["seeds_for_margin"]
+
+
+def test_fewer_seeds_than_a_verdict_needs_are_never_enough(plan: Plan) -> None:
+    two_arms = 'strategies = ["weight_uniform", "weight_inv_freq"]'
+    assert seeds_to_show(0.5, PlannedNoise(0.001), arms=2) == 2
+    said = plan(two_arms, "[verdict]\nmargin = 0.5", run_sd=0.001)
+    assert said["seeds_for_margin"] == 3
+    assert said["conclusions"][-1] == "Your margin is 0.500: these seeds are enough (3 would be)."
+
+
+def test_half_of_the_differences_as_small_as_the_interval_are_missed(plan: Plan) -> None:
+    said = plan("seeds = 3", run_sd=0.02)
+    half_width = next(row["half_width"] for row in said["precision"] if row["seeds"] == 3)
+    assert said["conclusions"][0].endswith(f"; one below {half_width:.3f} will more often be missed than found.")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,15 @@ def test_logs_show_the_last_lines_of_one_seed_or_of_all(run: RunFolder, capsys: 
 def test_a_wrong_arm_or_seed_is_named(run: RunFolder, arm: str, seed: int | None, said: str) -> None:
     with pytest.raises(RunFolderError, match=said):
         show_logs(run.path, arm, seed=seed, lines=1, follow=False)
+
+
+def test_the_logs_of_an_arm_that_was_not_trained_are_those_of_its_twin(run: RunFolder) -> None:
+    record = ArmsRecord.read(run.weights)
+    copy = ArmRecord("weight_copy", "", {"nuc": 2.0}, (), "weight_log", runs=False)
+    replace(record, arms=(*record.arms, copy)).write(run.weights)
+    with pytest.raises(RunFolderError, match="weight_copy was not trained") as caught:
+        show_logs(run.path, "weight_copy", seed=None, lines=1, follow=False)
+    assert caught.value.remedy == "read the logs of weight_log"
 
 
 def test_running_and_failed_trials_are_shown_where_not_all_fit() -> None:

@@ -1,14 +1,17 @@
-"""A scale bar is a round length that fits."""
+"""A scale bar is a round length that fits; a file that cannot be read is passed over."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.report.patches import ScaleBar, scale_bar
+from counterpoise.analysis.table import load_results
+from counterpoise.records.layout import RunFolder
+from counterpoise.report.patches import ScaleBar, load_patches, scale_bar
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,15 @@ def test_a_scale_bar_fits_and_is_not_tiny(columns: float, pixel_nm: float) -> No
     assert length == pytest.approx(bar.columns * pixel_nm)
     digit = length / 10 ** math.floor(math.log10(length) + 1e-9)
     assert min(abs(digit - round_one) for round_one in (1, 2, 5)) < 1e-6
+
+
+@pytest.mark.parametrize("keep", [0, 100])
+def test_an_arm_whose_file_is_torn_shows_its_next_seed(make: Callable[..., RunFolder], keep: int) -> None:
+    run = make(seeds=(1, 2), failed=())
+    torn = run.trial("weight_manual", 1).examples
+    torn.write_bytes(torn.read_bytes()[:keep])
+    shown = load_patches(load_results(run))
+    assert shown is not None
+    seeds = {prediction.arm: prediction.seed for prediction in shown.patches[0].predictions}
+    assert seeds.pop("weight_manual") == 2
+    assert set(seeds.values()) == {1}

@@ -174,6 +174,27 @@ def test_a_position_between_two_label_voxels_takes_the_upper_one(
     assert line.tolist() == [first, first + 1, first + 2]
 
 
+@pytest.mark.parametrize(("beyond", "is_inside"), [(0.0, True), (5e-7, True), (2e-6, False)])
+def test_raw_ends_half_a_voxel_beyond_the_last_one_however_long_the_block(
+    beyond: float,
+    is_inside: bool,
+    gathered: Gathered,
+    make_store: Callable[..., VoxelStore],
+    made_crop: Callable[..., Any],
+) -> None:
+    """A sample on the outer face is a tie, as patches of 8 nm have them on raw of 4 nm; ``beyond`` is in voxels."""
+    box = Grid((1, 900, 900), (4.0,) * 3, (0.0, 0.0, 0.0))
+    white = np.full(box.shape, 255, np.uint8)
+    store = make_store([made_crop(white, box, np.zeros(box.shape, np.uint8), box)], voxel_size_nm=(8.0, 8.0, 8.0))
+    for axis in (0, 1):
+        centre = np.array([[2000.0, 2000.0]])
+        centre[0, axis] = (899.5 + beyond) * 4.0
+        patches = Patches(np.zeros(1, np.int64), np.zeros(1, np.int64), centre, np.eye(2)[None])
+        image = gathered(store, patches, (3, 3)).images[0, 0]
+        line = image[:, 1] if axis == 0 else image[1]
+        assert line.tolist() == pytest.approx([1.0, float(is_inside), 0.0])
+
+
 def test_a_patch_beside_its_crop_is_empty(
     gathered: Gathered, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
 ) -> None:

@@ -1,6 +1,7 @@
 """The next result is made in a thread: taken by its key, remade if it was not the one, errors where it is taken."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,23 +62,29 @@ def test_an_error_is_raised_where_the_result_is_taken_and_only_there() -> None:
     prefetch.close()
 
 
-def test_waiting_is_added_up_and_a_result_that_is_ready_costs_none() -> None:
+def test_waiting_is_added_up_and_a_result_that_is_ready_costs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, is_asked = [100.0], threading.Event()
+
+    def clock() -> float:
+        is_asked.set()
+        return now[0]
+
+    monkeypatch.setattr("counterpoise.sampling.prefetch.time", SimpleNamespace(perf_counter=clock))
     prefetch: Prefetch[int] = Prefetch(enabled=True)
-    release, done = threading.Event(), threading.Event()
 
     def slow() -> int:
-        release.wait(10.0)
+        assert is_asked.wait(10.0)  # until somebody waits for it
+        now[0] += 5.0
         return 1
 
     prefetch.prepare("slow", slow)
-    threading.Timer(0.2, release.set).start()
-    prefetch.take("slow", lambda: 0)
-    assert prefetch.waited_s >= 0.15
-    before = prefetch.waited_s
-    prefetch.prepare("ready", lambda: done.set() or 2)  # type: ignore[func-returns-value]
-    assert done.wait(10.0)
-    prefetch.take("ready", lambda: 0)
-    assert prefetch.waited_s - before < 0.1
+    assert prefetch.take("slow", lambda: 0) == 1
+    assert prefetch.waited_s == 5.0
+    prefetch.prepare("ready", lambda: 2)
+    prefetch._next[1].result()  # type: ignore[index]
+    now[0] += 1000.0
+    assert prefetch.take("ready", lambda: 0) == 2
+    assert prefetch.waited_s == 5.0
     prefetch.close()
 
 

@@ -12,9 +12,9 @@ import pytest
 from counterpoise.errors import ConfigError, RunFolderError
 from counterpoise.experiment.config import Experiment, VerdictConfig, load_experiment
 from counterpoise.experiment.trial import TrialConfig
-from counterpoise.records.schema import ArmsRecord
+from counterpoise.records.schema import ArmsRecord, TrialStatus
 from counterpoise.scheduling.hardware import GIB, Gpu, Hardware
-from counterpoise.scheduling.prepare import CHANGED_QUESTION, PreparedRun, prepare_run
+from counterpoise.scheduling.prepare import CHANGED_QUESTION, UNKNOWN_QUESTION, PreparedRun, prepare_run
 
 CPU = Hardware((), 2, 16 * GIB, ())
 
@@ -70,10 +70,20 @@ def test_a_question_that_is_changed_after_results_came_is_noted_for_good(project
     assert not any(note.startswith(CHANGED_QUESTION) for note in ask(0.02))  # nothing had finished
     trial = prepare(project).trials[0]
     ask(0.02)
-    trial.thresholds.write_bytes(b"")  # the first training has ended
+    TrialStatus("finished", 1, 1).write(trial.status)
     changed = f"{CHANGED_QUESTION}: verdict.margin (0.02 -> 0.05)"
     assert changed in ask(0.05)
     assert changed in ask(0.05)
+
+
+def test_a_damaged_record_of_the_question_is_noted_for_good_and_written_anew(project: Path) -> None:
+    first = prepare(project)
+    TrialStatus("finished", 1, 1).write(first.trials[0].status)
+    first.run.weights.write_text("{", encoding="utf-8")
+    noted = f"{UNKNOWN_QUESTION}: weights.json could not be read (JSONDecodeError)"
+    assert noted in prepare(project).notes
+    assert noted in prepare(project).notes
+    assert ArmsRecord.read(first.run.weights).baseline == "weight_uniform"
 
 
 def test_a_moved_and_freshly_copied_project_is_the_same_experiment(project: Path, tmp_path: Path) -> None:

@@ -1,12 +1,51 @@
 """The short measurement of a trial, in this process."""
 
+import io
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+import torch
+
+from counterpoise.data.datasplit import Split
+from counterpoise.experiment.config import SamplingConfig
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.models.registry import build_model
+from counterpoise.sampling.sampler import Sampler
+from counterpoise.store import VoxelStore
 from counterpoise.training.checkpoint import load_checkpoint
-from counterpoise.training.measure import measure
+from counterpoise.training.measure import main, measure
+from counterpoise.training.trial import run_trial
+
+
+def test_batches_are_made_where_and_as_a_trial_makes_them(
+    write_trial: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: dict[str, list[tuple[str, int, torch.device]]] = {"trial": [], "measure": []}
+
+    def noting(who: str) -> Callable[..., Sampler]:
+        def open_sampler(
+            store: VoxelStore, split: Split, config: SamplingConfig, *, threads: int, device: torch.device
+        ) -> Sampler:
+            opened[who].append((split, threads, device))
+            return Sampler(store, split, config, threads=threads, device=device)
+
+        return open_sampler
+
+    def once(work: Callable[[], None], **_: object) -> float:
+        work()
+        return 1.0
+
+    monkeypatch.setattr("counterpoise.training.measure._mean_seconds", once)
+    for who in opened:
+        monkeypatch.setattr(f"counterpoise.training.{who}.Sampler", noting(who))
+    folder = write_trial()
+    run_trial(folder, device="cpu", threads=1, say=lambda _: None)
+    measure(TrialConfig.read(folder / "trial.toml"), tmp_path, device="cpu", threads=1)
+    assert opened["measure"] == opened["trial"]
+    assert opened["trial"] == [("train", 1, torch.device("cpu")), ("validate", 1, torch.device("cpu"))]
 
 
 def test_real_steps_are_measured_after_everybody_is_ready(write_trial: Callable[..., Path], tmp_path: Path) -> None:
@@ -23,3 +62,28 @@ def test_real_steps_are_measured_after_everybody_is_ready(write_trial: Callable[
     assert set(best["model_state_dict"]) == set(network.state_dict())
     steps = {state["step"].item() for state in last["trainer"]["optimizer"]["state"].values()}
     assert steps == {speed.steps + 2}, "the warm-up is two steps more"
+
+
+def test_what_a_network_prints_is_not_taken_for_an_answer(
+    write_trial: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "talking.py").write_text(
+        "from counterpoise import UNet2D\n\ndef network(**shape):\n    print('hello')\n    return UNet2D(**shape)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trial = write_trial() / "trial.toml"
+    config = TrialConfig.read(trial)
+    model = config.model.model_copy(update={"name": "talking:network"})
+    trial.write_text(config.model_copy(update={"model": model}).to_toml(), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["measure", str(trial), str(tmp_path)])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("go\n"))
+    assert main() == 0
+    said = capsys.readouterr()
+    ready, answer = said.out.splitlines()
+    assert ready == "ready"
+    assert json.loads(answer)["parameters"] > 0
+    assert "hello" in said.err

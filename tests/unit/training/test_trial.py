@@ -178,10 +178,10 @@ def test_records_of_an_epoch_whose_checkpoint_was_not_written_are_made_again(
     undisturbed, disturbed = write_trial("seed-0"), write_trial("seed-00")
     quietly(undisturbed)
 
-    def killed_at_two(file: Path, content: dict[str, object]) -> None:
+    def killed_at_two(file: Path, content: dict[str, object], *, previous: Path | None = None) -> None:
         if file.name == "last.pt" and content["epoch"] == 2:
             raise _Killed
-        save_checkpoint(file, content)
+        save_checkpoint(file, content, previous=previous)
 
     monkeypatch.setattr("counterpoise.training.trial.save_checkpoint", killed_at_two)
     with pytest.raises(_Killed):
@@ -210,7 +210,10 @@ def test_a_finished_trial_is_not_run_again_even_if_its_store_is_gone(write_trial
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a checkpoint", None])
-def test_a_damaged_checkpoint_starts_the_trial_again_and_says_so(damage: bytes | None, write_trial: WriteTrial) -> None:
+@pytest.mark.parametrize("also_previous", [False, True])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
+    damage: bytes | None, also_previous: bool, write_trial: WriteTrial
+) -> None:
     undisturbed, folder = write_trial("seed-0"), write_trial("seed-00")
     quietly(undisturbed)
 
@@ -221,10 +224,16 @@ def test_a_damaged_checkpoint_starts_the_trial_again_and_says_so(damage: bytes |
     with pytest.raises(_Killed):
         quietly(folder, on_step=stop)
     whole = (folder / "last.pt").read_bytes()
-    (folder / "last.pt").write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    said: list[str] = []
-    run_trial(folder, say=said.append)
-    assert "damaged or of another experiment" in said[0]
+    for name in ("last.pt", "previous.pt") if also_previous else ("last.pt",):
+        (folder / name).unlink()  # both names may be of one file
+        (folder / name).write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    said, steps = list[str](), list[int]()
+    run_trial(folder, say=said.append, on_step=lambda s: steps.append(s.epoch))
+    assert said[0] == "last.pt is damaged or of another experiment"
+    assert sorted(set(steps)) == ([1, 2, 3] if also_previous else [2, 3])
+    assert ("Nothing to continue from: starting from the beginning" in said) == also_previous
+    assert same_weights(undisturbed, folder)
+    assert not (folder / "previous.pt").exists()  # a finished trial keeps one state
     assert scores(folder) == scores(undisturbed)
     assert np.array_equal(counts(folder), counts(undisturbed))
 
