@@ -13,7 +13,7 @@ all alike: big to decode, small on disk.
 from __future__ import annotations
 
 import argparse
-import zlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -35,6 +35,8 @@ from counterpoise.data.zarr_v2_writer import create_array, write_block
 
 VOXEL_NM = (8.0, 8.0, 8.0)
 LEVELS = 2
+RECIPE = 1
+"""Counted up when the same options make other crops: those in the cache are then made anew."""
 RAW_CHUNK = (64, 64, 64)
 _RAW = "recon-1/em/fibsem-uint8"
 _ABOVE = {"cell": -0.9, "nuc": 0.8, "mito": 1.5}
@@ -43,7 +45,7 @@ _WALL = {"er": 0.04, "ves": 0.008}
 """Half the thickness of a class that is a wall around a zero of a field."""
 
 
-def write_crops(folder: Path, *, crops: int, side: int, margin: int, workers: int = 2) -> Path:
+def write_crops(folder: Path, *, crops: int, side: int, margin: int, workers: int | None = None) -> Path:
     """Write ``crops`` crops of ``side``^3 voxels and return their ``datasplit.csv``; every fifth validates.
 
     Parameters
@@ -55,14 +57,14 @@ def write_crops(folder: Path, *, crops: int, side: int, margin: int, workers: in
     margin : int
         Voxels of raw beyond each face in y and x; along z it is an eighth of that.
     workers : int
-        Crops made at the same time.
+        Crops made at the same time, each in about 1 GB of memory; at most 8 if left out.
     """
     datasplit, recipe = folder / "datasplit.csv", folder / "recipe.txt"
-    wanted = f"crops {crops}, side {side}, margin {margin}, made by {zlib.crc32(Path(__file__).read_bytes()):08x}\n"
+    wanted = f"crops {crops}, side {side}, margin {margin}, recipe {RECIPE}\n"
     if recipe.exists() and recipe.read_text(encoding="utf-8") == wanted:
         return datasplit
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers or min(len(os.sched_getaffinity(0)), 8)) as pool:
         list(pool.map(partial(_write_crop, folder, side=side, margin=margin), range(crops)))
     datasplit.write_text("".join(_lines(folder, crops)), encoding="utf-8")
     recipe.write_text(wanted, encoding="utf-8")

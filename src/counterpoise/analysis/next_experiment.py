@@ -160,10 +160,11 @@ def _missing(datasplit: Path) -> str:
 
 
 def _possible_origins(run: RunFolder, choice: Choice) -> Iterator[Path]:
-    # The store was opened at <origin>/<data.store>/<fingerprint>: it is certain where the data have not moved.
-    if (origin := _without_tail(choice.config.store.parent, choice.experiment.data.store)) is not None:
-        yield origin
+    # Where the run lies now comes first: a copied or moved project takes its data with it.
     if (origin := _without_tail(run.path.resolve(), choice.experiment.run.folder)) is not None:
+        yield origin
+    # The store was opened at <origin>/<data.store>/<fingerprint>.
+    if (origin := _without_tail(choice.config.store.parent, choice.experiment.data.store)) is not None:
         yield origin
     try:
         typed = Path(shlex.split(str(read_json(run.environment)["repeat"]))[-1])

@@ -106,8 +106,9 @@ def read_arms(run: RunFolder) -> ArmsRecord:
         raise RunFolderError(
             f"{run.path} is not a run folder",
             expected=f"{run.weights.name} and trials/, as `counterpoise run` leaves them",
-            found="no such folder" if not run.path.exists() else "other files",
-            remedy="name the folder that [run] folder = ... has in the experiment's configuration",
+            found=_what_is_at(run),
+            remedy="name the folder that [run] folder = ... has in the experiment's configuration; if its "
+            f"{run.weights.name} is lost, `counterpoise run` writes it anew",
         )
     try:
         return ArmsRecord.read(run.weights)
@@ -118,6 +119,12 @@ def read_arms(run: RunFolder) -> ArmsRecord:
             found=f"{type(error).__name__}: {error}",
             remedy="run the experiment again: it writes this file anew and trains nothing twice",
         ) from error
+
+
+def _what_is_at(run: RunFolder) -> str:
+    if not run.path.exists():
+        return "no such folder"
+    return f"trials, and no {run.weights.name}" if run.trials() else "other files"
 
 
 def load_results(run: RunFolder) -> Results:

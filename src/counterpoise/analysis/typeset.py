@@ -96,7 +96,8 @@ def _spread(row: ScoreRow) -> str:
 def _interval(row: ScoreRow) -> str:
     if math.isnan(row.low):
         return "–"
-    return f"[{row.low:+z.3f}, {row.high:+z.3f}]" + ("†" if row.few_crops else "")
+    # With the minus of a zero: an interval that reaches below 0 must not look as if it ended above.
+    return f"[{row.low:+.3f}, {row.high:+.3f}]" + ("†" if row.few_crops else "")
 
 
 def _markdown_name(text: str) -> str:

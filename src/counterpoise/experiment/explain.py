@@ -63,7 +63,7 @@ def explain(error: ValidationError, text: str, name: str, model: type[BaseModel]
         f"{place}: {key} cannot be used{also}",
         expected=_rule_of(first, [e for e in error.errors() if _path_of(e) == path]),
         found=_found_by(first),
-        remedy=_context(first, "remedy") or f"correct {key}; docs/configuration.md lists every key with its range",
+        remedy=_context(first, "remedy") or f"correct {key}; docs/configuration.md says what every key means",
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -85,8 +87,21 @@ class ArmsRecord:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read ``weights.json``."""
+        """Read ``weights.json``.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError, TypeError
+            If it is not there, or not what :meth:`write` writes.
+        """
         content = read_json(file)
+        seeds = content["seeds"]
+        if not all(isinstance(seed, int) for seed in seeds) or len(set(seeds)) != len(seeds):
+            raise ValueError(f"seeds must be different whole numbers, found {seeds}")
+        for arm in content["arms"]:
+            for name, weight in arm["weights"].items():
+                if not isinstance(weight, int | float) or not math.isfinite(weight):
+                    raise ValueError(f"the weight of {name} in {arm['name']} is no number: {weight!r}")
         return cls(
             tuple(content["classes"]),
             content["baseline"],
@@ -158,7 +173,8 @@ class TrialStatus:
         except (OSError, ValueError, TypeError):
             return cls("waiting")
         known = {field.name for field in fields(cls)}
-        if content.get("state") not in get_args(TrialState):
+        numbers = [content.get(key, 0) for key in ("epoch", "epochs", "step", "steps_per_epoch", "best_epoch")]
+        if content.get("state") not in get_args(TrialState) or not all(isinstance(n, int) for n in numbers):
             return cls("waiting")
         return cls(**{key: value for key, value in content.items() if key in known})
 
@@ -174,6 +190,19 @@ class TrialStatus:
             return replace(status, state="failed", reason=error.problem)
         if epochs != list(range(1, status.epochs + 1)):
             return replace(status, state="failed", reason=f"{folder.metrics.name} lacks some epochs")
+        return status
+
+    @classmethod
+    def with_counts(cls, folder: TrialFolder) -> Self:
+        """Read a trial's status as :meth:`of` does, and open its counts too: without them a finished trial is none."""
+        status = cls.of(folder)
+        if status.state != "finished" or not status.epochs:
+            return status
+        try:
+            ValidationCounts.read(folder.counts)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            reason = f"{folder.counts.name} cannot be read ({type(error).__name__})"
+            return replace(status, state="failed", reason=reason)
         return status
 
 

@@ -48,7 +48,7 @@ class _Job:
     failure: str = ""
 
     def status(self) -> TrialStatus:
-        status = TrialStatus.of(self.folder)
+        status = TrialStatus.with_counts(self.folder)
         if status.state != "finished" and self.failure:
             return replace(status, state="failed", reason=status.reason or self.failure)
         return status

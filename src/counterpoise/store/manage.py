@@ -65,7 +65,7 @@ def find_stores(path: Path) -> tuple[StoreFolder, ...]:
             f"there is no voxel store at {path}",
             expected="a store, or the folder that data.store names in an experiment",
             found=_what_is_at(path),
-            remedy="check the path; `counterpoise run` says where its store is",
+            remedy="check the path; data.store in the experiment says where its stores are",
         )
     return tuple(StoreFolder(p) for p in inside)
 

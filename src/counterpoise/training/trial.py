@@ -76,7 +76,7 @@ def run_trial(
 
 
 def _run_trial(files: TrialFolder, device: str, threads: int, say: Say, on_step: OnStep) -> TrialStatus:
-    before = TrialStatus.of(files)
+    before = TrialStatus.with_counts(files)
     if before.state == "finished":
         say(f"{files.path}: finished before, nothing to do")
         return before
@@ -291,6 +291,8 @@ class _Trial:
                 continue
             self._trainer.restore(content["trainer"])
             self._progress = progress
+            if file != self.folder.last_checkpoint:  # else the next checkpoint would keep the damaged one for a spare
+                self.folder.last_checkpoint.unlink(missing_ok=True)
             self._keep_records(*records)
             self._say(f"Resuming after epoch {progress.epoch}/{self.config.training.epochs}")
             return

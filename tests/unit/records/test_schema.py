@@ -1,5 +1,6 @@
 """Records come back from their files as they went in; names of files are where other programs look for them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,21 @@ def test_examples_come_back(tmp_path: Path) -> None:
 
 def test_a_trial_folder_knows_its_seed_from_its_name() -> None:
     assert TrialFolder(Path("/x/arm/seed-007")).seed == 7
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("seeds", [0, 0, 1], "different whole numbers"), ("seeds", "abc", "different"), ("weight", "x", "of nuc in")],
+)
+def test_arms_that_cannot_be_are_refused(tmp_path: Path, key: str, value: object, said: str) -> None:
+    file = tmp_path / "weights.json"
+    arm = ArmRecord("weight_uniform", "all equal", {"nuc": 1.0}, (), None, runs=True)
+    ArmsRecord(("nuc",), "weight_uniform", (0, 7), (arm,), ()).write(file)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if key == "weight":
+        content["arms"][0]["weights"]["nuc"] = value
+    else:
+        content[key] = value
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        ArmsRecord.read(file)

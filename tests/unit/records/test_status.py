@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from counterpoise.errors import RunFolderError
 from counterpoise.records.atomic import append_line
 from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import EpochRecord, TrialStatus, read_epochs
+from counterpoise.records.schema import EpochRecord, TrialStatus, ValidationCounts, read_epochs
 
 
 @pytest.fixture
@@ -60,3 +61,24 @@ def test_a_strange_status_is_read_without_harm(tmp_path: Path, content: str) -> 
     file = tmp_path / "status.json"
     file.write_text(content, encoding="utf-8")
     assert TrialStatus.read(file).state == ("running" if "running" in content else "waiting")
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"PK torn"])
+def test_one_whose_counts_are_lost_or_damaged_must_be_trained_again(
+    finished: TrialFolder, damage: bytes | None
+) -> None:
+    counts = np.zeros((3, 1, 1, 3), dtype=np.int64)
+    ValidationCounts(("set/crop",), ("a",), counts).write(finished.counts)
+    assert TrialStatus.with_counts(finished).state == "finished"
+    finished.counts.unlink()
+    if damage is not None:
+        finished.counts.write_bytes(damage)
+    assert TrialStatus.of(finished).state == "finished"
+    status = TrialStatus.with_counts(finished)
+    assert status.state == "failed"
+    assert status.reason.startswith("counts.npz cannot be read")
+
+
+def test_a_status_that_is_no_status_is_waiting(finished: TrialFolder) -> None:
+    finished.status.write_text('{"state": "finished", "epochs": "three"}', encoding="utf-8")
+    assert TrialStatus.of(finished) == TrialStatus("waiting")

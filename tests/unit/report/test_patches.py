@@ -40,11 +40,10 @@ def test_a_scale_bar_fits_and_is_not_tiny(columns: float, pixel_nm: float) -> No
     assert min(abs(digit - round_one) for round_one in (1, 2, 5)) < 1e-6
 
 
-@pytest.mark.parametrize("keep", [0, 100])
-def test_an_arm_whose_file_is_torn_shows_its_next_seed(make: Callable[..., RunFolder], keep: int) -> None:
+@pytest.mark.parametrize("content", [b"", b"no arrays"])
+def test_an_arm_whose_file_is_damaged_shows_its_next_seed(make: Callable[..., RunFolder], content: bytes) -> None:
     run = make(seeds=(1, 2), failed=())
-    torn = run.trial("weight_manual", 1).examples
-    torn.write_bytes(torn.read_bytes()[:keep])
+    run.trial("weight_manual", 1).examples.write_bytes(content)
     shown = load_patches(load_results(run))
     assert shown is not None
     seeds = {prediction.arm: prediction.seed for prediction in shown.patches[0].predictions}

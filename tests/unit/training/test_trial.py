@@ -19,7 +19,7 @@ from counterpoise.models.unet import UNet2D
 from counterpoise.records.atomic import read_lines
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import Examples, TrialStatus, ValidationCounts
-from counterpoise.training.checkpoint import save_checkpoint
+from counterpoise.training.checkpoint import load_checkpoint, save_checkpoint
 from counterpoise.training.trial import run_trial
 
 WriteTrial = Callable[..., Path]
@@ -228,7 +228,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
         (folder / name).unlink()  # both names may be of one file
         (folder / name).write_bytes(whole[: len(whole) // 2] if damage is None else damage)
     said, steps = list[str](), list[int]()
-    run_trial(folder, say=said.append, on_step=lambda s: steps.append(s.epoch))
+
+    def look(status: TrialStatus) -> None:
+        steps.append(status.epoch)
+        if not also_previous:  # at no time is there less than one whole checkpoint
+            assert load_checkpoint(folder / "previous.pt") is not None
+
+    run_trial(folder, say=said.append, on_step=look)
     assert said[0] == "last.pt is damaged or of another experiment"
     assert sorted(set(steps)) == ([1, 2, 3] if also_previous else [2, 3])
     assert ("Nothing to continue from: starting from the beginning" in said) == also_previous
