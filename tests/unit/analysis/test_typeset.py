@@ -48,7 +48,7 @@ def test_figures_are_rounded_and_signed_as_in_a_paper() -> None:
     ]  # fmt: skip
     assert base == [r"weight\_uniform", "4/5", r"0.541 $\pm$ 0.009", "--", "--", "baseline", "0.410", "no"]
     # No minus before a zero; a single seed has no spread.
-    assert golgi == [r"golgi\_mem", r"weight\_sqrt\_inv", "0.300", "$-$0.020", r"[$-$0.050, $+$0.000]$\dagger$"]
+    assert golgi == [r"golgi\_mem", r"weight\_sqrt\_inv", "0.300", "$-$0.020", r"[$-$0.050, $-$0.000]$\dagger$"]
     assert uniform == ["", r"weight\_uniform", r"0.320 $\pm$ 0.010", "--", "--"]
 
 
@@ -70,7 +70,7 @@ def test_markdown_can_be_read_as_it_is() -> None:
         "| weight_uniform  | 4/5 | 0.541 ± 0.009 |      – |                – | baseline                       | 0.410 "
         "| no   |"
     )
-    assert lines[-2] == "| golgi_mem | weight_sqrt_inv |         0.300 | -0.020 | [-0.050, +0.000]† |"
+    assert lines[-2] == "| golgi_mem | weight_sqrt_inv |         0.300 | -0.020 | [-0.050, -0.000]† |"
 
 
 @given(arm=st.text(min_size=1), class_name=st.text(min_size=1))
