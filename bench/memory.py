@@ -54,7 +54,7 @@ keep_freed_memory()
 prepare_torch(0, threads=1)
 store = open_store(Path({store!r}))
 side, batch = {side}, 8
-config = trial_config(store, width=4, depth=2, side=side, batch_size=batch, steps=10**6)
+config = trial_config(store, width=2, depth=1, side=side, batch_size=batch, steps=10**6)
 if {kind!r} == "trial":
     sampler = Sampler(store, "train", config.sampling, threads=1)
 else:
@@ -109,7 +109,7 @@ def extra_bytes(store: Path, *, side: int) -> dict[int, float]:
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=3)
+    parser = options(__doc__)
     parser.add_argument("--batches", type=int, default=1000, help="over which growth is measured")
     parser.add_argument("--side", type=int, default=256, help="of a patch")
     given = parser.parse_args()

@@ -23,8 +23,9 @@ from counterpoise.types import Vector3
 __all__ = ["Crop", "CropSet", "FittedCrop", "LabelLevel", "fit_crop", "load_crops"]
 
 
-_TRIED = 16
-"""Crops opened before it is decided whether to open the rest side by side."""
+_TRIED, _WAITING = 16, 5.0
+"""Crops opened before it is decided whether to open the rest side by side, and how many times longer than computing
+they must take for that: reading over a network takes ten times as long, a busy machine twice."""
 
 
 @dataclass(frozen=True)
@@ -296,7 +297,7 @@ def _open_crops(
     began, computed = time.perf_counter(), time.thread_time()
     first = [_open_crop(row, name, classes=classes) for row, name in zip(rows[:_TRIED], names[:_TRIED], strict=True)]
     computed = time.thread_time() - computed
-    waits = time.perf_counter() - began > 2.0 * computed
+    waits = time.perf_counter() - began > _WAITING * computed
     with ThreadPoolExecutor(max_workers=8 if waits else 1) as pool:
         return first + list(pool.map(partial(_open_crop, classes=classes), rows[_TRIED:], names[_TRIED:]))
 

@@ -201,7 +201,7 @@ class _Packer:
         self._item, self._dtype, self._workspace = item, dtype, workspace
         self._bits = {name: dtype.type(1 << classes.index(name)) for name in item.labels}
         self._groups = _same_chunks(item)
-        self._blank = list(_parts_without_raw(item, missing))
+        self._blank = np.array(list(_parts_without_raw(item, missing)), dtype=np.int64).reshape(-1, 2, 3)
         self.known_word = sum(int(bit) for bit in self._bits.values())
         self.counts = {name: VoxelCount(0, 0, 0) for names in self._groups for name in names}
         self.has_unknown = False
@@ -228,12 +228,10 @@ class _Packer:
         for name, label in self._item.labels.items():
             if label.level.grid != self._item.grid:
                 self._resample(label, self._bits[name], bar, words)
-        for part in self._blank:
-            common = part.common(bar)
-            if common.voxels:
-                words.unknown[common.within(bar)] = self.known_word
-                words.present[common.within(bar)] = 0
-                self.without_raw += common.voxels
+        for common in self._blank_parts(bar):
+            words.unknown[common.within(bar)] = self.known_word
+            words.present[common.within(bar)] = 0
+            self.without_raw += common.voxels
         self.has_unknown |= self.without_raw > 0
         return words.present, words.unknown if words.has_unknown else None, bar.voxels * sum(map(len, self._groups))
 
@@ -262,6 +260,12 @@ class _Packer:
             if packed.has_unknown:
                 words.unknown[place] |= packed.unknown[:, y, x]
         return touched
+
+    def _blank_parts(self, bar: IndexBox) -> Iterator[IndexBox]:
+        """Find the parts of a bar without raw; a large volume of which little was fetched has many."""
+        starts, stops = self._blank[:, 0], self._blank[:, 1]
+        for start, stop in self._blank[((starts < bar.stop) & (stops > bar.start)).all(axis=1)].tolist():
+            yield IndexBox(tuple(start), tuple(stop)).common(bar)
 
     def _count(self, words: np.ndarray, name: str) -> int:
         """Count the words with a class's bit."""
@@ -325,12 +329,10 @@ def _bars(block: IndexBox, chunks: Shape3, item_bytes: int) -> Iterator[IndexBox
     _, height, width = block.shape
     layers = max(room // max(chunks[0] * height * width, 1), 1) * chunks[0]
     rows = max(room // max(chunks[0] * chunks[1] * width, 1), 1) * chunks[1]
+    if layers * height * width <= room:
+        rows = block.stop[1]  # a whole layer
     for z, z_end in _cuts(block.start[0], block.stop[0], layers):
-        for y, y_end in (
-            _cuts(block.start[1], block.stop[1], rows)
-            if layers * height * width > room
-            else [(block.start[1], block.stop[1])]
-        ):
+        for y, y_end in _cuts(block.start[1], block.stop[1], rows):
             yield IndexBox((z, y, block.start[2]), (z_end, y_end, block.stop[2]))
 
 

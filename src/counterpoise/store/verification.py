@@ -28,6 +28,8 @@ def find_damage(
 ) -> list[str]:
     """Read a store in full and name the crops that differ from their checksums; stamp it if there is none.
 
+    A stamp that says otherwise is taken away.
+
     Parameters
     ----------
     store : VoxelStore
@@ -49,7 +51,10 @@ def find_damage(
             on_crops(1)
             if is_damaged:
                 names.append(crop.crop_id)
-    if not names and os.access(store.path, os.W_OK):  # a store that may only be read is read in full every time
+    if names:
+        with writing(store.path):
+            (store.path / STAMP).unlink(missing_ok=True)
+    elif os.access(store.path, os.W_OK):  # a store that may only be read is read in full every time
         with writing(store.path):
             for file in state:
                 sync(store.path / file)  # what a crash of the machine could still take back was not found whole

@@ -85,3 +85,10 @@ def test_a_damaged_store_gets_no_stamp(store: VoxelStore) -> None:
     assert find_damage(open_store(store.path), workers=2, on_crops=seen.append) == ["d/crop2"]
     assert seen == [1, 1]
     assert not (store.path / STAMP).exists()
+
+
+def test_damage_that_changed_no_state_takes_the_stamp_away(store: VoxelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(store, monkeypatch)
+    monkeypatch.setattr(VoxelStore, "is_damaged", lambda *_: True)  # as if the disk had lost bits
+    assert find_damage(store) == ["d/crop1", "d/crop2"]
+    assert not was_verified(store)
