@@ -22,22 +22,38 @@ from counterpoise.store.build import voxels_to_decode
 AIM = 1.5
 
 
-def measure_build(datasplit: Path, repeats: int, workers: int) -> Row:
+def write_alone(file: Path, size: int) -> None:
+    """Write as many bytes as a store has, and nothing else: what the system takes for it."""
+    piece = os.urandom(1 << 25)
+    with file.open("wb", buffering=0) as stream:
+        for start in range(0, size, len(piece)):
+            stream.write(piece[: size - start])
+    file.unlink()
+
+
+def measure_build(datasplit: Path, repeats: int, workers: int) -> list[Row]:
     request = request_for(load_crops(datasplit, CLASSES))
     arrays = store_arrays(request)
     stored = warm_up(arrays)
-    built, decoded, ratios = [], [], []
+    built, decoded, written, ratios, of_both = [], [], [], [], []
     for _ in range(repeats):
         floor, floor_cpu, _ = timed(lambda: decode_alone(arrays, workers))
         with scratch() as folder:
             wall, cpu, store = timed(lambda to=Path(folder): open_or_build(request, to, workers=workers))
             size = sum(file.stat().st_size for file in store.path.iterdir())
+            writing, writing_cpu, _ = timed(lambda to=Path(folder) / "plain", size=size: write_alone(to, size))
         built.append(wall)
         decoded.append(floor)
+        written.append(writing)
         ratios.append(wall / floor)
-        print(f"  build {wall:.2f} s (CPU {cpu:.2f}), decode {floor:.2f} s (CPU {floor_cpu:.2f})", file=sys.stderr)
+        of_both.append(wall / (floor + writing))
+        print(
+            f"  build {wall:.2f} s (CPU {cpu:.2f}), decode {floor:.2f} s (CPU {floor_cpu:.2f}), "
+            f"write {writing:.2f} s (CPU {writing_cpu:.2f})",
+            file=sys.stderr,
+        )
     ratio = median(ratios)
-    return Row(
+    build = Row(
         f"store build, {len(request.crop_set.crops)} crops, {voxels_to_decode(request) / 1e9:.2f} G voxels "
         f"({stored / 1e9:.2f} GB compressed) into {size / 1e9:.2f} GB",
         f"{median(built):.2f} s",
@@ -47,6 +63,14 @@ def measure_build(datasplit: Path, repeats: int, workers: int) -> Row:
         ratio <= AIM,
         {"build_s": built, "decode_s": decoded, "workers": workers},
     )
+    both = Row(
+        "the same, beside decoding and then writing as many bytes to a file",
+        build.measured,
+        f"decode {median(decoded):.2f} s + write {median(written):.2f} s",
+        f"{median(of_both):.2f} x",
+        numbers={"write_s": written},
+    )
+    return [build, both]
 
 
 _PEAK = """
@@ -102,7 +126,7 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="*", default=[500, 1000, 1500], help="large crops for the memory")
     given = parser.parse_args()
     datasplit = write_crops(given.crops, crops=60, side=200, margin=92)
-    rows = [measure_build(datasplit, given.repeats, given.workers)]
+    rows = measure_build(datasplit, given.repeats, given.workers)
     if given.sides:
         rows.append(measure_memory(tuple(given.sides)))
     report(rows, given.out)
