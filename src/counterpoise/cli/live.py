@@ -121,6 +121,6 @@ class RunScreen:
 
 
 def _time_left(elapsed: float, before: float, done: float) -> str:
-    """Estimate the time left from what was done since: ``before`` was done when it began."""
+    """Estimate the time left from what this process has seen done; ``before`` was done when it began."""
     here = done - before
     return f", about {duration(elapsed / here * (1 - done))} left" if here > _TOLD_FROM and done < 1 else ""
