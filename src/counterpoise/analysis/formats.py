@@ -76,7 +76,7 @@ def results_as_json(results: Results) -> dict[str, Any]:
         "classes": list(results.classes),
         "baseline": results.baseline,
         "seeds": list(results.record.seeds),
-        "notes": list(results.record.notes),
+        "notes": [*results.record.notes, *results.notes],
         "arms": [_arm_as_json(arm) for arm in results.arms],
     }
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from counterpoise.analysis.claims import Contenders, NotTestedError, require_scored
 from counterpoise.analysis.counts import CountTable
 from counterpoise.analysis.inference import NO_NOISE, Pairs, RunNoise, Scope, compare_pairs, fit_run_noise
 from counterpoise.analysis.level import arm_level
 from counterpoise.analysis.scores import PseudoValues, RunScores, pooled_scores, pseudo_values
 from counterpoise.analysis.verdict_types import HypothesisVerdict, Outcome, Verdict
 from counterpoise.experiment.hypothesis import BestClaim, Claim, Hypothesis, LevelClaim, PairClaim
-from counterpoise.weights import find_strategy, known_strategies
 
 __all__ = ["decide_comparison", "decide_level", "judge_hypotheses"]
 
@@ -47,7 +47,7 @@ def judge_hypotheses(
     for hypothesis in hypotheses:
         try:
             tests.append(maker.make(hypothesis.claim))
-        except _NotTestedError as reason:
+        except NotTestedError as reason:
             tests.append(str(reason))
     tested = sum(not isinstance(test, str) for test in tests)
     alpha = verdict.settings.alpha / max(tested * verdict.settings.looks, 1)
@@ -195,15 +195,12 @@ class _BestTest:
 _Test = _PairTest | _LevelTest | _BestTest
 
 
-class _NotTestedError(Exception):
-    """A claim that this run cannot decide; the text says why."""
-
-
 class _TestMaker:
     """Finds the runs that a claim speaks of, and their scores."""
 
     def __init__(self, table: CountTable, verdict: Verdict) -> None:
         self._table, self._verdict = table, verdict
+        self._contenders = Contenders(table.arms, table.copies, table.controls)
         self._measured: dict[str | None, _Measured] = {}
 
     def make(self, claim: Claim) -> _Test:
@@ -211,7 +208,7 @@ class _TestMaker:
 
         Raises
         ------
-        _NotTestedError
+        NotTestedError
             If the claim is about arms or classes that have no scores here.
         """
         if isinstance(claim, PairClaim):
@@ -221,7 +218,7 @@ class _TestMaker:
     def _pair(self, claim: PairClaim) -> _PairTest:
         names = (claim.left.arm, claim.right.arm)
         left, right = (self._arm(name) for name in names)
-        self._refuse_one_experiment(*names)
+        self._contenders.refuse_one_experiment(*names)
         scores = self._scores(claim.left.class_name)
         self._require_common(scores, left, right)
         return _PairTest(claim, scores, left, right, self._verdict.settings.margin, self._notes(scores, names))
@@ -230,57 +227,30 @@ class _TestMaker:
         arm, scores = self._arm(claim.left.arm), self._scores(claim.left.class_name)
         least, runs = self._verdict.settings.min_seeds, int(self._table.finished[arm].sum())
         if runs < least:
-            raise _NotTestedError(f"{claim.left.arm} has {runs} finished of the {least} seeds it takes")
+            raise NotTestedError(f"{claim.left.arm} has {runs} finished of the {least} seeds it takes")
         notes = self._notes(scores, (claim.left.arm,))
         return _LevelTest(claim, scores, arm, self._verdict.settings.prior_df, notes)
 
     def _best(self, claim: BestClaim) -> _BestTest:
-        arm = self._arm(claim.arm)
-        same = [name for name in self._group(claim) if self._origin(name) == self._origin(claim.arm)]
-        others = [name for name in self._group(claim) if name not in same]
-        rivals = tuple(dict.fromkeys(self._arm(name) for name in others))
-        if not rivals:
-            for name in same:
-                self._refuse_one_experiment(claim.arm, name)
-            raise _NotTestedError("no other such arm in this run")
+        arm, found = self._arm(claim.arm), self._contenders.rivals(claim)
+        rivals = tuple(self._arm(name) for name in found.trained)
         scores = self._scores(None)
         for rival in rivals:
             self._require_common(scores, arm, rival)
-        left_out = [f"{name} has the same weights and is left out" for name in same if name != claim.arm]
-        said = [name for name in others if self._table.copies.get(name) not in others]
+        left_out = [f"{name} has the same weights and is left out" for name in found.same]
+        said = [name for name in found.named if self._table.copies.get(name) not in found.named]
         notes = (*left_out, *self._notes(scores, (claim.arm, *said)))
         return _BestTest(scores, self._table.arms, arm, rivals, notes)
 
-    def _group(self, claim: BestClaim) -> tuple[str, ...]:
-        """Name the arms that one of them is to be best of; those not trained (copies) belong to it, too."""
-        if not isinstance(claim.among, str):
-            return claim.among
-        run = (*self._table.arms, *self._table.copies)
-        return tuple(name for name in run if claim.among == "all" or _is_data_driven(name))
-
     def _arm(self, name: str) -> int:
         """Find an arm, or the one that was trained in its stead."""
-        trained = self._table.copies.get(name, name)
-        if trained not in self._table.arms:
-            raise _NotTestedError(f"no arm {name} in this run")
-        return self._table.arms.index(trained)
-
-    def _origin(self, name: str) -> str:
-        """Return the arm whose weights these are."""
-        return self._table.copies.get(name) or self._table.controls.get(name) or name
-
-    def _refuse_one_experiment(self, first: str, second: str) -> None:
-        one, other = self._origin(first), self._origin(second)
-        if one != other or first == second:
-            return
-        who = f"{first} and {second} have" if one not in (first, second) else f"{second if one == first else first} has"
-        raise _NotTestedError(f"{who} the weights of {one}: nothing to test")
+        return self._table.arms.index(self._contenders.trained(name))
 
     def _require_common(self, scores: _Measured, left: int, right: int) -> None:
         least, common = self._verdict.settings.min_seeds, scores.common(left, right)
         if common < least:
             names = f"{self._table.arms[left]} and {self._table.arms[right]}"
-            raise _NotTestedError(f"{names} have {common} finished seeds in common, and it takes {least}")
+            raise NotTestedError(f"{names} have {common} finished seeds in common, and it takes {least}")
 
     def _scores(self, class_name: str | None) -> _Measured:
         """Measure mean Dice, or Dice of one class, as the verdict does."""
@@ -291,24 +261,18 @@ class _TestMaker:
     def _measure(self, class_name: str | None) -> _Measured:
         table, settings = self._table, self._verdict.settings
         if self._verdict.no_verdict:
-            raise _NotTestedError(f"no verdict: {self._verdict.no_verdict}")
+            raise NotTestedError(f"no verdict: {self._verdict.no_verdict}")
         support = {entry.name: entry for entry in self._verdict.classes}
         if class_name is None:
             scored, g_eff = np.array([entry.scored for entry in self._verdict.classes]), self._verdict.effective_crops
-        elif class_name not in support:
-            raise _NotTestedError(f"no class {class_name} in this run")
-        elif not support[class_name].scored:
-            there = support[class_name].positive_crops
-            raise _NotTestedError(
-                f"{class_name} is not scored: it has positives in {there} validation {settings.clusters}"
-            )
         else:
+            require_scored(class_name, self._verdict.classes, settings.clusters)
             scored = np.array([name == class_name for name in table.classes])
             g_eff = support[class_name].effective_crops
         theta, z = pooled_scores(table.counts, scored), pseudo_values(table.counts, scored)
         noise = fit_run_noise(z)
         if noise is None or noise.sd < NO_NOISE:
-            raise _NotTestedError(f"other seeds gave the same Dice of {class_name}: these runs are no repetitions")
+            raise NotTestedError(f"other seeds gave the same Dice of {class_name}: these runs are no repetitions")
         scope: Scope = "new" if g_eff >= settings.min_effective else "this"
         pairs = compare_pairs(theta, z, noise, g_eff, scope=scope, prior_df=settings.prior_df)
         return _Measured(theta, z, noise, g_eff, scope, pairs)
@@ -325,11 +289,6 @@ class _TestMaker:
         if scores.scope == "this":
             notes.append(f"about these validation {self._verdict.settings.clusters} only")
         return tuple(notes)
-
-
-def _is_data_driven(name: str) -> bool:
-    """Tell whether an arm's weights follow from frequencies; a function of the user's own is made for that."""
-    return name not in known_strategies() or find_strategy(name).uses_frequencies
 
 
 def _signed(middle: float, low: float, high: float, seeds: int) -> str:

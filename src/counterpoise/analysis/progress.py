@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
-import socket
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-import psutil
-
 from counterpoise.analysis.table import read_arms
 from counterpoise.errors import RunFolderError
-from counterpoise.lock import LOCK_NAME
+from counterpoise.lock import find_holder
 from counterpoise.records.layout import RunFolder, TrialFolder
 from counterpoise.records.schema import EpochRecord, TrialStatus, read_epochs
 
@@ -28,16 +24,13 @@ _STALLED_S = 120.0
 _STALLED_EPOCHS = 3.0
 """A trial that is silent for two minutes and for three of its epochs is stalled: validation writes no status."""
 
-_CLOCK_S = 2.0
-"""Clocks of processes and files agree this well."""
-
 
 @dataclass(frozen=True)
 class TrialProgress:
     """One trial: its status, and what follows from it.
 
-    ``epoch_s`` is the median time of an epoch with its validation (other trials' if it has none yet), ``left_s`` the
-    time it still needs once it runs; None if unknown, 0 if it has ended.
+    ``epoch_s`` is the usual time of an epoch with its share of the validations (other trials' if it has none yet),
+    ``left_s`` the time it still needs once it runs; None if unknown, 0 if it has ended.
     """
 
     folder: TrialFolder
@@ -111,7 +104,8 @@ def read_progress(run: RunFolder, *, now: float) -> RunProgress:
     typical = statistics.median(known) if known else None
     lengths = [status.epochs for _, status, _ in read if status.epochs]
     planned = max(lengths, default=0)
-    runner, name = _find_runner(run)
+    holder = find_holder(run.path)
+    runner: RunnerState = holder.state if holder is not None else "none"
     trials = tuple(
         _describe(folder, status, epochs, timed[folder] or typical, planned, runner, now)
         for folder, status, epochs in read
@@ -120,7 +114,7 @@ def read_progress(run: RunFolder, *, now: float) -> RunProgress:
         (now - t.status.updated for t in trials if t.status.state == "running" and t.status.updated is not None),
         default=math.inf,
     )
-    return RunProgress(run, trials, runner, name, _done(trials), _left(trials), heard)
+    return RunProgress(run, trials, runner, str(holder or ""), _done(trials), _left(trials), heard)
 
 
 def share_done(status: TrialStatus) -> float:
@@ -195,28 +189,14 @@ def _read_trial(folder: TrialFolder, _: tuple[object, ...]) -> tuple[TrialStatus
 
 
 def _epoch_seconds(epochs: Sequence[EpochRecord]) -> float | None:
-    times = [epoch.train_s + epoch.validation_s for epoch in epochs]
-    return statistics.median(times) if times else None
+    """Estimate the time of an epoch: training, and its share of a validation, of which there may be one in k epochs.
 
-
-def _find_runner(run: RunFolder) -> tuple[RunnerState, str]:
-    """Look for the process that the run folder's lock names; the lock itself is not touched."""
-    lock = run.path / LOCK_NAME
-    try:
-        said, written = lock.read_text(encoding="utf-8", errors="replace").strip(), lock.stat().st_mtime
-    except OSError:
-        return "none", ""
-    found = re.fullmatch(r"process (\d+) on (\S+)", said)
-    if found is None:
-        return "none", ""
-    if found[2] != socket.gethostname():
-        return "elsewhere", said
-    return ("running" if _holds(int(found[1]), written) else "gone"), said
-
-
-def _holds(process: int, written: float) -> bool:
-    """Tell the process that wrote the lock from a later one that was given the same number."""
-    try:
-        return psutil.Process(process).create_time() <= written + _CLOCK_S
-    except psutil.Error:
-        return False
+    A validation's time counts from the first one on; until then there is none to go by.
+    """
+    if not epochs:
+        return None
+    training = statistics.median(epoch.train_s for epoch in epochs)
+    validated = [epoch for epoch in epochs if epoch.validation_s > 0]
+    if not validated:
+        return training
+    return training + statistics.median(epoch.validation_s for epoch in validated) / validated[0].epoch

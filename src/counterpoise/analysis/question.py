@@ -15,7 +15,7 @@ from counterpoise.errors import RunFolderError
 from counterpoise.records.layout import RunFolder
 from counterpoise.records.schema import ArmsRecord
 
-__all__ = ["Question", "read_question"]
+__all__ = ["Question", "read_question", "read_tuned"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def read_question(run: RunFolder) -> Question:
     asked = record.verdict
     table = read_counts(run)
     by_data_set = asked.unit == "data_set"
-    tuned = _tune(run, table, by_data_set, is_asked=asked.thresholds == "tuned")
+    tuned = read_tuned(run, table, by_data_set=by_data_set, is_asked=asked.thresholds == "tuned")
     judged = tuned.table if tuned is not None and asked.thresholds == "tuned" else table
     settings = Settings(
         margin=asked.margin,
@@ -63,15 +63,18 @@ def read_question(run: RunFolder) -> Question:
         thresholds=asked.thresholds,
         select_crops=len(tuned.select) if tuned is not None and asked.thresholds == "tuned" else 0,
     )
-    arms = describe_tuning(tuned, settings.min_crops) if tuned is not None else ()
+    arms = describe_tuning(tuned, settings.min_crops, by_data_set=by_data_set) if tuned is not None else ()
     return Question(record, judged.by_data_set() if by_data_set else judged, settings, arms)
 
 
-def describe_tuning(tuned: TunedCounts, min_crops: int) -> tuple[TunedArm, ...]:
-    """Say what tuned thresholds change, arm by arm, on the half they were not tuned on; empty without such a half."""
+def describe_tuning(tuned: TunedCounts, min_crops: int, *, by_data_set: bool = False) -> tuple[TunedArm, ...]:
+    """Say what tuned thresholds change, arm by arm, on the half they were not tuned on; empty without such a half.
+
+    ``min_crops`` is how many crops (or data sets) with positives a class must have there to be scored.
+    """
     if not tuned.table.crops or not tuned.table.finished.any():
         return ()
-    scored = scorable_classes(tuned.table.counts, min_crops)
+    scored = scorable_classes((tuned.table.by_data_set() if by_data_set else tuned.table).counts, min_crops)
     if not scored.any():
         return ()
     before, after = (pooled_scores(table.counts, scored) for table in (tuned.at_half, tuned.table))
@@ -91,8 +94,14 @@ def describe_tuning(tuned: TunedCounts, min_crops: int) -> tuple[TunedArm, ...]:
     return tuple(arms)
 
 
-def _tune(run: RunFolder, table: CountTable, by_data_set: bool, *, is_asked: bool) -> TunedCounts | None:
-    """Tune thresholds; None where records are missing or damaged and nothing that was asked depends on them."""
+def read_tuned(run: RunFolder, table: CountTable, *, by_data_set: bool, is_asked: bool) -> TunedCounts | None:
+    """Tune the thresholds of a run; None where records are missing or damaged and nothing asked depends on them.
+
+    Raises
+    ------
+    RunFolderError
+        If it was asked for and a finished trial has no usable record of its probabilities.
+    """
     try:
         histograms = read_histograms(run, table)
     except RunFolderError:

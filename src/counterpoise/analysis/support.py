@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from counterpoise.analysis.scores import effective_crops, scorable_classes
 from counterpoise.analysis.thresholds import split_halves
-from counterpoise.analysis.verdict_types import ClassSupport, Settings
+from counterpoise.analysis.verdict_types import ClassSupport, Settings, Unit
 from counterpoise.experiment.config import VerdictConfig
 
 __all__ = ["PlannedSupport", "plan_support"]
@@ -35,11 +35,21 @@ class PlannedSupport:
         All classes.
     """
 
-    unit: str
+    unit: Unit
     clusters: int
     select: int
     effective: float
     classes: tuple[ClassSupport, ...]
+
+    @property
+    def one_unit(self) -> str:
+        """Name one cluster."""
+        return Settings(unit=self.unit).cluster
+
+    @property
+    def units(self) -> str:
+        """Name several."""
+        return Settings(unit=self.unit).clusters
 
     @property
     def is_about_new_crops(self) -> bool:

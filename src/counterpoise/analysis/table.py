@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from counterpoise.analysis.micro_batches import describe_parts, note_parts
 from counterpoise.errors import RunFolderError
 from counterpoise.records.layout import RunFolder, TrialFolder
 from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord, TrialStatus, read_epochs
@@ -32,12 +34,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One training of one arm: its state and all its epochs."""
+    """One training of one arm: its state and all its epochs; ``parts`` says if its batches did not fit into memory."""
 
     arm: str
     seed: int
     status: TrialStatus
     epochs: tuple[EpochRecord, ...]
+    parts: str = ""
 
     @property
     def best(self) -> EpochRecord | None:
@@ -92,6 +95,12 @@ class Results:
     def failed(self) -> tuple[TrialResult, ...]:
         """Return the trials that failed."""
         return tuple(t for arm in self.arms if arm.record.runs for t in arm.unfinished if t.status.state == "failed")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what makes finished trials less than exactly comparable."""
+        finished = [t for arm in self.arms if arm.record.runs for t in arm.trials]
+        return note_parts((t.arm, t.seed, t.parts) for t in finished)
 
 
 def read_arms(run: RunFolder) -> ArmsRecord:
@@ -168,7 +177,16 @@ def _load_trial(folder: TrialFolder) -> TrialResult:
         epochs = read_epochs(folder)
     except RunFolderError as error:  # one trial's damage is told as its reason; the others are still worth a table
         epochs, status = (), replace(status, state="failed", reason=error.problem)
-    return TrialResult(folder.arm, folder.seed, status, epochs)
+    parts = describe_parts(epochs, _batch_size(folder)) if any(e.micro_batch for e in epochs) else ""
+    return TrialResult(folder.arm, folder.seed, status, epochs, parts)
+
+
+def _batch_size(folder: TrialFolder) -> int | None:
+    """Read how many patches an update was to see; None where the trial's configuration is lost or damaged."""
+    try:
+        return int(tomllib.loads(folder.config.read_text(encoding="utf-8"))["training"]["batch_size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _summarise(

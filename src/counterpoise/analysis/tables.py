@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool
@@ -16,8 +16,10 @@ from jaxtyping import Bool
 from counterpoise.analysis.counts import CountTable
 from counterpoise.analysis.question import read_question
 from counterpoise.analysis.scores import RunScores, pooled_scores
+from counterpoise.analysis.table import load_results
 from counterpoise.analysis.verdict import judge
 from counterpoise.analysis.verdict_types import ArmVerdict, ClassDifference, Verdict
+from counterpoise.analysis.wording import counted
 from counterpoise.records.atomic import read_json
 from counterpoise.records.layout import RunFolder
 
@@ -104,7 +106,8 @@ def read_tables(run: RunFolder) -> ResultTables:
     """
     question = read_question(run)
     tiles = _count_tiles(run) if question.settings.thresholds == "half" else None  # else some crops are not scored
-    return make_tables(question.table, judge(question.table, question.settings), tiles=tiles)
+    verdict = replace(judge(question.table, question.settings), notes=load_results(run).notes)
+    return make_tables(question.table, verdict, tiles=tiles)
 
 
 def make_tables(table: CountTable, verdict: Verdict, *, tiles: int | None = None) -> ResultTables:
@@ -214,8 +217,8 @@ def _class_row(arm: ArmVerdict, found: ClassDifference, verdict: Verdict, scores
 def _describe_arms(verdict: Verdict, tiles: int | None) -> Iterator[str]:
     """Say what the table of arms shows, sentence by sentence."""
     settings = verdict.settings
-    seeds = f"{len(verdict.seeds)} seed{'s' if len(verdict.seeds) != 1 else ''}"
-    yield f"Dice of {len(verdict.arms)} weightings over {seeds} (n: those finished): mean ± standard deviation."
+    arms, seeds = counted(len(verdict.arms), "weighting"), counted(len(verdict.seeds), "seed")
+    yield f"Dice of {arms} over {seeds} (n: those finished): mean ± standard deviation."
     yield _describe_scoring(verdict, tiles)
     if not verdict.has_verdict:
         yield f"No intervals and no verdict: {verdict.no_verdict}."
@@ -238,9 +241,10 @@ def _describe_scoring(verdict: Verdict, tiles: int | None) -> str:
     effective = "" if math.isnan(verdict.effective_crops) else f" (effective {verdict.effective_crops:.1f})"
     threshold = "above probability 1/2"
     if verdict.settings.thresholds == "tuned":
-        threshold = f"above thresholds tuned on {verdict.settings.select_crops} other crops"
+        threshold = f"above thresholds tuned on {counted(verdict.settings.select_crops, 'other crop')}"
+    units = counted(verdict.crops, f"validation {verdict.settings.cluster}")
     return (
-        f"Present {threshold}; counts pooled over {of_tiles}{verdict.crops} {_units(verdict)}{effective}, averaged "
+        f"Present {threshold}; counts pooled over {of_tiles}{units}{effective}, averaged "
         f"weights of the last epoch, mean over {', '.join(scored) or 'no class'}."
     )
 
@@ -252,7 +256,7 @@ def _units(verdict: Verdict) -> str:
 def _comparisons(verdict: Verdict) -> str:
     others = max(len(verdict.arms) - 1, 1)
     looks = verdict.settings.looks
-    text = f"{others} comparison{'s' if others != 1 else ''}"
+    text = counted(others, "comparison")
     return text if looks == 1 else f"{text} at {looks} looks"
 
 
@@ -270,6 +274,7 @@ def _describe_flags(verdict: Verdict) -> Iterator[str]:
             yield f"{arm.name} is a control with the weights of {arm.control_of}."
     for name, other in verdict.copies:
         yield f"{name} has the weights of {other} and was not trained."
+    yield from (f"{note}." for note in verdict.notes)
 
 
 def _describe_classes(verdict: Verdict, *, few_crops: bool) -> Iterator[str]:

@@ -11,13 +11,16 @@ from collections.abc import Sequence
 
 from counterpoise.analysis.tables import ResultTables, ScoreRow
 
-__all__ = ["as_latex", "as_markdown"]
+__all__ = ["as_latex", "as_markdown", "divide_name"]
 
 _ROWS_PER_TABLE = 45
 """Lines of a LaTeX table of classes: more do not fit a page, and go into a table of their own."""
 
 _LABEL_WIDTH = 14
 """Characters of a verdict in one line."""
+
+_NAME_WIDTH = 20
+"""Characters of a name in one line: two columns of such names, or one beside the verdict, fit a page."""
 
 Rows = Sequence[Sequence[str]]
 
@@ -124,19 +127,46 @@ def _markdown_table(rows: Rows, *, text: set[int]) -> list[str]:
 def _latex_arm(row: ScoreRow) -> list[str]:
     cells = _arm_cells(row)
     numbers = [_latex_number(cell) for cell in cells]
-    return [_latex(row.arm), *numbers[1:5], _latex_label(row.label), *numbers[6:]]
+    return [_latex_name(row.arm), *numbers[1:5], _latex_label(row.label), *numbers[6:]]
 
 
 def _latex_label(label: str) -> str:
     """Set what the verdict says; the long ones in several lines, by a table (a paragraph needs a package)."""
-    lines = [_latex(line) for line in textwrap.wrap(label, _LABEL_WIDTH)]
+    return _latex_lines(textwrap.wrap(label, _LABEL_WIDTH)) or "--"
+
+
+def _latex_name(name: str) -> str:
+    return _latex_lines(divide_name(name))
+
+
+def divide_name(name: str) -> list[str]:
+    """Divide a long name into lines, after the marks that hold names together if it has any.
+
+    Examples
+    --------
+    >>> divide_name("weight_uniform"), divide_name("weight_of_somebody_else")
+    (['weight_uniform'], ['weight_of_somebody_', 'else'])
+    """
+    joints, line = r"[_./:\- ]", " ".join(name.split())
+    # textwrap divides after hyphens only, and drops spaces
+    parts = re.findall(rf".{{0,{_NAME_WIDTH - 1}}}?{joints}|.{{1,{_NAME_WIDTH}}}", line)
+    lines = [""]
+    for part in parts:
+        if len(lines[-1]) + len(part) > _NAME_WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return lines
+
+
+def _latex_lines(lines: Sequence[str]) -> str:
+    """Set lines below each other in one cell."""
     if len(lines) < 2:  # noqa: PLR2004 - several lines are what needs a table
-        return "".join(lines) or "--"
-    return r"\begin{tabular}[t]{@{}l@{}}" + r" \\ ".join(lines) + r"\end{tabular}"
+        return "".join(map(_latex, lines))
+    return r"\begin{tabular}[t]{@{}l@{}}" + r" \\ ".join(map(_latex, lines)) + r"\end{tabular}"
 
 
 def _latex_class(row: ScoreRow, *, is_first: bool) -> list[str]:
-    names = [_latex(row.class_name or "") if is_first else "", _latex(row.arm)]
+    names = [_latex_name(row.class_name or "") if is_first else "", _latex_name(row.arm)]
     return [*names, *map(_latex_number, _class_cells(row)[2:])]
 
 
@@ -147,7 +177,7 @@ def _float(caption: str, label: str, columns: str, heading: Sequence[str], group
         [
             r"\begin{table}[htbp]",
             r"  \centering",
-            f"  \\caption{{{_latex(caption)}}}",
+            f"  \\caption{{{_latex_prose(caption)}}}",
             f"  \\label{{{label}}}",
             r"  \medskip",
             r"  \footnotesize\setlength{\tabcolsep}{2pt}",
@@ -188,6 +218,11 @@ _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308"
 def _latex(text: str) -> str:
     """Escape text, whatever is in it."""
     return "".join(_latex_character(character) for character in " ".join(text.split()))
+
+
+def _latex_prose(text: str) -> str:
+    """Escape running text; names in it may be divided after their underscores."""
+    return _latex(text).replace(r"\_", r"\_\allowbreak{}")
 
 
 def _latex_character(character: str) -> str:

@@ -19,8 +19,12 @@ __all__ = [
     "Recommendation",
     "Settings",
     "TunedArm",
+    "Unit",
     "Verdict",
 ]
+
+
+Unit = Literal["crop", "data_set"]
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,19 @@ class Settings:
     min_effective: float = 5.0
     prior_df: float = PRIOR_DF
     allow_unstable: bool = False
-    unit: Literal["crop", "data_set"] = "crop"
+    unit: Unit = "crop"
     thresholds: Literal["half", "tuned"] = "half"
     select_crops: int = 0
 
     @property
+    def cluster(self) -> str:
+        """Name one cluster: what a score rests on, and what a verdict may hold for."""
+        return "crop" if self.unit == "crop" else "data set"
+
+    @property
     def clusters(self) -> str:
-        """Name the clusters: what a score rests on, and what a verdict may hold for."""
-        return "crops" if self.unit == "crop" else "data sets"
+        """Name several."""
+        return f"{self.cluster}s"
 
 
 @dataclass(frozen=True)
@@ -258,8 +267,13 @@ class Verdict:
         Arms that cannot be told apart from the best, by falling score.
     incomplete : tuple of RunCell
         Runs without a result.
+    tuned : tuple of TunedArm
+        What tuning thresholds would change.
     hypotheses : tuple of HypothesisVerdict
         Claims of the configuration, in its order.
+    notes : tuple of str
+        What else must be known of the runs, or makes them less than exactly comparable: one sentence each, without its
+        full stop.
     """
 
     no_verdict: str
@@ -281,6 +295,7 @@ class Verdict:
     copies: tuple[tuple[str, str], ...]
     tuned: tuple[TunedArm, ...] = ()
     hypotheses: tuple[HypothesisVerdict, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def has_verdict(self) -> bool:

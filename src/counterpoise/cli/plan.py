@@ -7,11 +7,14 @@ import math
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
+from counterpoise.analysis.claims import Contenders, find_untestable
 from counterpoise.analysis.counts import read_counts
 from counterpoise.analysis.precision import EQUAL_ARMS_SD, PlannedNoise, measure_noise, plan_precision, seeds_to_show
+from counterpoise.analysis.question import read_tuned
 from counterpoise.analysis.support import PlannedSupport, plan_support
 from counterpoise.analysis.verdict_types import Settings
 from counterpoise.cli.plan_screen import POWER, NoiseChoice, Outlook, Plan, plan_as_json, print_plan
@@ -58,17 +61,19 @@ def show_plan(
     support = plan_support(design.tiles.crops, design.store.classes, positives, experiment.verdict)
     arms = sum(arm.runs for arm in design.arms)
     left = _trials_left(design, RunFolder(experiment.run.folder))
+    obstacle = _find_obstacle(arms, len(experiment.arms.seeds), support)
     plan = Plan(
         experiment=experiment,
         design=design,
         support=support,
         noise=noise,
-        obstacle=_find_obstacle(arms, len(experiment.arms.seeds), support),
+        obstacle=obstacle,
+        untestable=_find_untestable(experiment, design, support, obstacle),
         outlook=_look_ahead(experiment, arms, support, noise.values),
         left=left,
         store_bytes=store_bytes(design.store),
         busy=load if load > _BUSY * hardware.cores else None,
-        cost=_measure(experiment, design, left) if measure and left else None,
+        cost=_measure(experiment, design, left) if measure and left and not experiment.engine.is_elsewhere else None,
     )
     if as_json:
         print(json.dumps(plan_as_json(plan), indent=1))
@@ -90,27 +95,48 @@ def _find_noise(
         )
     if stated:
         values = PlannedNoise(EQUAL_ARMS_SD if run_sd is None else run_sd, crop_sd=crop_sd or 0.0)
-        return NoiseChoice(values, "as stated", is_measured=False)
+        return NoiseChoice(values, "as stated", is_measured=False, threshold=None)
     own = RunFolder(experiment.run.folder)
     run = own if noise_from is None else RunFolder(noise_from)
     if noise_from is not None or own.weights.exists():
-        measured = _measured_noise(run, experiment.verdict)
+        measured, threshold = _measured_noise(run, experiment.verdict)
         if measured is not None:
-            return NoiseChoice(measured, f"measured in {run.name}", is_measured=True)
+            return NoiseChoice(measured, f"measured in {run.name}", is_measured=True, threshold=threshold)
         if noise_from is not None:
             raise RunFolderError(
                 f"{run.path} cannot tell how much retraining moves a score",
-                expected="two arms with two finished seeds in common, and a class with positives in 3 crops",
+                expected="two arms with two finished seeds in common, and a class with positives in "
+                f"{Settings.min_crops} {Settings(unit=experiment.verdict.unit).clusters}",
                 found="too few finished trials, or seeds that changed nothing",
                 remedy="name another run, or state the noise with --run-sd",
             )
     source = "five trainings with equal weights in the experiment this tool repeats; --from RUN takes your own"
-    return NoiseChoice(PlannedNoise(EQUAL_ARMS_SD), source, is_measured=False)
+    return NoiseChoice(PlannedNoise(EQUAL_ARMS_SD), source, is_measured=False, threshold="half")
 
 
-def _measured_noise(run: RunFolder, asked: VerdictConfig) -> PlannedNoise | None:
-    table = read_counts(run)
-    return measure_noise(table.by_data_set() if asked.unit == "data_set" else table)
+def _measured_noise(run: RunFolder, asked: VerdictConfig) -> tuple[PlannedNoise | None, Literal["half", "tuned"]]:
+    """Measure the noise of a run, and say at which thresholds: tuned ones if these are asked and the run allows it."""
+    table, by_data_set = read_counts(run), asked.unit == "data_set"
+    tuned = read_tuned(run, table, by_data_set=by_data_set, is_asked=False) if asked.thresholds == "tuned" else None
+    if tuned is not None:
+        table = tuned.table
+    return measure_noise(table.by_data_set() if by_data_set else table), "half" if tuned is None else "tuned"
+
+
+def _find_untestable(
+    experiment: Experiment, design: Design, support: PlannedSupport, obstacle: str
+) -> tuple[tuple[str, str], ...]:
+    """List the claims that cannot be tested, and why: all of them where there can be no verdict."""
+    if obstacle:
+        return tuple((str(hypothesis.claim), f"no verdict: {obstacle}") for hypothesis in experiment.hypothesis)
+    twins = {arm.name: arm.same_as for arm in design.arms if arm.same_as}
+    trained = tuple(arm.name for arm in design.arms if arm.runs)
+    contenders = Contenders(
+        trained,
+        copies={name: twin for name, twin in twins.items() if name not in trained},
+        controls={name: twin for name, twin in twins.items() if name in trained},
+    )
+    return find_untestable(experiment.hypothesis, contenders, support.classes, support.units)
 
 
 def _find_obstacle(arms: int, seeds: int, support: PlannedSupport) -> str:
@@ -121,7 +147,7 @@ def _find_obstacle(arms: int, seeds: int, support: PlannedSupport) -> str:
     if seeds < Settings.min_seeds:
         return f"it needs {Settings.min_seeds} seeds, and the plan has {seeds}"
     if not any(entry.scored for entry in support.classes):
-        return f"no class has positives in {Settings.min_crops} scored validation crops"
+        return f"no class has positives in {Settings.min_crops} scored validation {support.units}"
     return ""
 
 

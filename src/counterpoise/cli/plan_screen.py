@@ -6,13 +6,15 @@ import math
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from counterpoise.analysis.precision import PlannedNoise, PlannedPrecision
 from counterpoise.analysis.support import PlannedSupport
+from counterpoise.analysis.verdict_blocks import Paragraph
 from counterpoise.analysis.verdict_types import Settings
 from counterpoise.cli.progress import duration
 from counterpoise.cli.screen import Column, console, counted, number, print_notes, print_table
+from counterpoise.cli.verdict import fold_blocks
 from counterpoise.experiment.config import Experiment
 from counterpoise.scheduling.design import Design
 from counterpoise.scheduling.estimate import Cost
@@ -35,6 +37,8 @@ class NoiseChoice:
     values: PlannedNoise
     source: str
     is_measured: bool
+    threshold: Literal["half", "tuned"] | None
+    """Of the scores whose noise it is; None if that was not said."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,18 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is said; ``busy`` is the load average of a machine that others use as well."""
+    """Everything that is said.
+
+    ``untestable`` are claims of hypotheses, each with the reason; ``busy`` is the load average of a machine that
+    others use as well.
+    """
 
     experiment: Experiment
     design: Design
     support: PlannedSupport
     noise: NoiseChoice
     obstacle: str
+    untestable: tuple[tuple[str, str], ...]
     outlook: Outlook | None
     left: int
     store_bytes: int
@@ -83,6 +92,7 @@ def print_plan(plan: Plan, *, measured: bool) -> None:
     console.print()
     for sentence in _conclusions(plan):
         console.print(sentence, markup=False)
+    _print_hypotheses(plan)
     console.print()
     _print_entries(_describe_cost(plan, measured=measured))
 
@@ -103,7 +113,7 @@ def _describe_design(plan: Plan) -> list[tuple[str, str]]:
     seeds = len(experiment.arms.seeds)
     copies = [f"{arm.name} is {arm.same_as} again" for arm in design.arms if arm.same_as and not arm.runs]
     unscored = [entry.name for entry in support.classes if not entry.scored]
-    unit = {"crop": "validation crop", "data_set": "data set"}[support.unit]
+    unit = f"validation {support.one_unit}"
     question = f"which weighting gives the best Dice?  baseline: {experiment.arms.baseline}"
     trained = f"{len(arms)}: {', '.join(arms)}" + (f"; not trained: {', '.join(copies)}" if copies else "")
     data = f"{counted(support.clusters, unit)} (effective {number(support.effective, '.1f')})"
@@ -119,8 +129,7 @@ def _describe_design(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _support_columns(support: PlannedSupport) -> list[Column]:
-    unit = {"crop": "crops", "data_set": "data sets"}[support.unit]
-    rows = [("class", f"{unit} with positives", "effective", "scored")]
+    rows = [("class", f"{support.units} with positives", "effective", "scored")]
     for entry in support.classes:
         scored = "yes" if entry.scored else f"no: needs {Settings.min_crops}"
         rows.append((entry.name, str(entry.positive_crops), number(entry.effective_crops, ".1f"), scored))
@@ -128,7 +137,7 @@ def _support_columns(support: PlannedSupport) -> list[Column]:
 
 
 def _describe_noise(plan: Plan) -> Iterator[str]:
-    noise = plan.noise
+    noise, unit, units = plan.noise, plan.support.one_unit, plan.support.units
     own = noise.values.run_sd * math.sqrt(1 - noise.values.seed_share)
     yield f"retraining the same arm moves the score by ±{own:.4f} (1 sd): {noise.source}"
     if noise.is_measured:
@@ -138,15 +147,24 @@ def _describe_noise(plan: Plan) -> Iterator[str]:
         yield "nothing is assumed to be shared by the arms of a seed"
     if not plan.support.is_about_new_crops:
         yield (
-            f"fewer than {Settings.min_effective:g} effective crops: what is seen will hold for these validation crops "
-            "only, and how arms differ from crop to crop is left out"
+            f"fewer than {Settings.min_effective:g} effective {units}: what is seen will hold for these validation "
+            f"{units} only, and how arms differ from {unit} to {unit} is left out"
         )
     elif noise.values.crop_sd > 0:
-        yield f"the difference of two arms varies by ±{noise.values.crop_sd:.4f} from crop to crop"
+        yield f"the difference of two arms varies by ±{noise.values.crop_sd:.4f} from {unit} to {unit}"
     elif noise.is_measured:
-        yield "no difference of two arms was found to vary from crop to crop"
+        yield f"no difference of two arms was found to vary from {unit} to {unit}"
     else:
-        yield "arms are taken to differ alike on every crop (--crop-sd); if they do not, less can be seen than this"
+        yield f"arms are taken to differ alike on every {unit} (--crop-sd); if they do not, less can be seen than this"
+    if plan.experiment.verdict.thresholds == "tuned" and noise.threshold is not None:
+        yield _describe_threshold(noise)
+
+
+def _describe_threshold(noise: NoiseChoice) -> str:
+    if noise.threshold == "tuned":
+        return "this is the noise of scores at tuned thresholds, on the half that was not tuned on"
+    text = "this is the noise of scores at threshold 1/2; what tuned thresholds add to it is not known"
+    return f"{text}: that run has no record to tune them by" if noise.is_measured else text
 
 
 def _outlook_columns(plan: Plan, outlook: Outlook) -> list[Column]:
@@ -166,6 +184,7 @@ def _outlook_columns(plan: Plan, outlook: Outlook) -> list[Column]:
 
 def _conclusions(plan: Plan) -> Iterator[str]:
     margin, seeds = plan.experiment.verdict.margin, len(plan.experiment.arms.seeds)
+    units = plan.support.units
     if plan.obstacle:
         yield f"No verdict can come of this: {plan.obstacle}."
     if plan.outlook is None:
@@ -177,13 +196,25 @@ def _conclusions(plan: Plan) -> Iterator[str]:
         yield f"With {seeds} seeds {reach}; one below {precision.half_width:.3f} will more often be missed than found."
     if needed is None:
         yield (
-            f"Your margin is {margin:.3f}: no number of seeds finds that with these crops; it takes more validation "
-            "crops."
+            f"Your margin is {margin:.3f}: no number of seeds finds that with these {units}; it takes more validation "
+            f"{units}."
         )
     elif needed <= seeds and not plan.obstacle:
         yield f"Your margin is {margin:.3f}: these seeds are enough ({needed} would be)."
     else:
         yield f"Your margin is {margin:.3f}: finding that would take about {needed} seeds."
+
+
+def _print_hypotheses(plan: Plan) -> None:
+    """Say which hypotheses cannot be tested with this design; nothing if all can."""
+    if plan.obstacle and plan.untestable:
+        console.print("Without a verdict no hypothesis can be tested.", markup=False)
+    elif plan.untestable:
+        share = f"{len(plan.untestable)} of the experiment's {len(plan.experiment.hypothesis)}"
+        console.print(f"Hypotheses that this design cannot test ({share}):", markup=False)
+        entries = [Paragraph(f"  {claim}: {reason}", hang=4) for claim, reason in plan.untestable]
+        for line in fold_blocks(entries, console.width):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _describe_cost(plan: Plan, *, measured: bool) -> list[tuple[str, str]]:
@@ -192,6 +223,8 @@ def _describe_cost(plan: Plan, *, measured: bool) -> list[tuple[str, str]]:
     store = f"voxel store {_size(plan.store_bytes)}, shared by all trials"
     if cost is None:
         why = "not measured (--no-measure)" if not measured else "every trial is finished"
+        if plan.left and plan.experiment.engine.is_elsewhere:
+            why = f"not measured: trials run on {plan.experiment.engine.kind}, not here"
         return [*lines, ("Cost", why), ("", store)]
     finished = len(plan.design.trials) - plan.left
     memory = f"{_size(cost.memory_bytes)} of memory"
@@ -241,8 +274,14 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         },
         "classes": [{**asdict(entry), "effective_crops": _finite(entry.effective_crops)} for entry in support.classes],
         "notes": list(design.notes),
-        "noise": {**asdict(plan.noise.values), "source": plan.noise.source, "is_measured": plan.noise.is_measured},
+        "noise": {
+            **asdict(plan.noise.values),
+            "source": plan.noise.source,
+            "is_measured": plan.noise.is_measured,
+            "threshold": plan.noise.threshold,
+        },
         "no_verdict": plan.obstacle,
+        "untestable": [{"claim": claim, "reason": reason} for claim, reason in plan.untestable],
         "scope": "new" if support.is_about_new_crops else "this",
         "power": POWER,
         "precision": [] if outlook is None else [{"seeds": s, **asdict(p)} for s, p in outlook.by_seeds.items()],

@@ -45,9 +45,9 @@ def show_results(path: Path, output: str, out: Path | None) -> None:
             print_results(results)
         else:
             print(_as_text(results, output), end="")
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if out is None and output != "reference":
+            raise
         raise RunFolderError(
             f"the results cannot be written to {out or path / 'reference'}",
             expected="a place where you may write, in a folder that is there",
@@ -96,7 +96,13 @@ def print_results(results: Results, *, to: Console = console) -> None:
         "it is scored on, so optimistic.",
         style="dim",
     )
+    if any(arm.last_dice and arm.last_dice.sd is not None for arm in results.arms):
+        to.print(
+            "±: over seeds as they are; the sd of the verdict leaves out what all arms of a seed share.", style="dim"
+        )
     trained = [arm for arm in results.arms if arm.record.runs]
+    for note in results.notes:
+        to.print(f"note: {note}", markup=False, soft_wrap=True)
     for trial in results.failed:
         line = f"failed: {trial.arm} seed {trial.seed}: {trial.status.reason or 'no reason recorded'}"
         to.print(line, style="red", markup=False, soft_wrap=True)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from counterpoise.analysis.wording import counted
+
 __all__ = [
     "Column",
     "console",
@@ -37,13 +39,19 @@ _MOST_ALIKE = 3
 """As many notes with the same words are shown one by one; more are grouped."""
 
 
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the command end as one whose reader has gone (``cli/app.py``), not as one that failed."""
+        raise BrokenPipeError
+
+
 def plain_console(*, file: object = None, stderr: bool = False) -> Console:
     """Make a console for a file or a pipe: no colours, wide lines."""
-    return Console(file=file, stderr=stderr, highlight=False, width=_PLAIN_WIDTH)  # type: ignore[arg-type]
+    return _Screen(file=file, stderr=stderr, highlight=False, width=_PLAIN_WIDTH)  # type: ignore[arg-type]
 
 
 def _console(*, stderr: bool) -> Console:
-    found = Console(stderr=stderr, highlight=False)
+    found = _Screen(stderr=stderr, highlight=False)
     return found if found.is_terminal else plain_console(stderr=stderr)
 
 
@@ -96,11 +104,6 @@ def print_table(columns: Sequence[Column], *, title: str = "", to: Console = con
 def number(value: float | None, form: str = ".4f") -> str:
     """Format a number; a missing one is a dash."""
     return "–" if value is None or value != value else format(value, form)  # noqa: PLR0124 - NaN differs from itself
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a number of things, one of them in the singular."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def grouped(notes: Iterable[str]) -> list[str]:

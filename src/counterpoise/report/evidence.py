@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from counterpoise.analysis.wording import counted
 from counterpoise.report.balance import Balance
 from counterpoise.report.forest import Forest, ForestRow, difference_scale
 from counterpoise.report.judgement import ArmJudgement, ClassJudgement, Judgement
-from counterpoise.report.summary import count
 from counterpoise.report.svg import ArmStyle
 from counterpoise.report.trade import Trades, trade_off
 from counterpoise.report.wording import fixed, listed
@@ -27,11 +27,16 @@ class Fact:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Classes in rows, arms in columns: what the small forest plots show; None where the verdict has nothing."""
+    """Classes in rows, arms in columns: what the small forest plots show; None where the verdict has nothing.
+
+    ``is_compared`` is whether any class has a difference to the baseline; ``clusters`` is what its interval rests on.
+    """
 
     arms: tuple[str, ...]
     rows: tuple[tuple[str, tuple[ClassJudgement | None, ...]], ...]
     any_few_crops: bool
+    is_compared: bool
+    clusters: str
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ def _forest(judgement: Judgement, styles: Mapping[str, ArmStyle], *, has_inner: 
         ),
         difference_scale(intervals, judgement.margin, most=6),
         judgement.margin,
+        clusters=judgement.clusters,
     )
 
 
@@ -149,19 +155,15 @@ def _describe_seeds(arms: Sequence[ArmJudgement], planned: int) -> str:
 def _describe_crops(judgement: Judgement) -> list[Fact]:
     effective = judgement.effective_crops
     value = f"{judgement.crops}, worth " + ("unknown" if effective is None else f"{effective:.1f}")
-    if judgement.unit == "data_set":
-        number = Fact("Data sets", value, "validation data sets, and how many equal ones they are worth")
-        new = "new data sets like these"
-    else:
-        sets = count(judgement.data_sets, "data set")
-        number = Fact("Crops", value, f"validation crops of {sets}, and how many equal ones they are worth")
-        new = "new crops like these"
+    units, sets = judgement.clusters, counted(judgement.data_sets, "data set")
+    from_sets = f" of {sets}" if judgement.unit == "crop" else ""
+    number = Fact(units.capitalize(), value, f"validation {units}{from_sets}, and how many equal ones they are worth")
     if judgement.no_verdict:
         return [number]
     if judgement.scope == "new":
-        return [number, Fact("Holds for", new, "this model and training schedule")]
+        return [number, Fact("Holds for", f"new {units} like these", "this model and training schedule")]
     few = "they are worth too few to speak of others; this model and training schedule"
-    return [number, Fact("Holds for", "these validation crops only", few)]
+    return [number, Fact("Holds for", f"these validation {units} only", few)]
 
 
 def _describe_classes(judgement: Judgement) -> str:
@@ -169,7 +171,7 @@ def _describe_classes(judgement: Judgement) -> str:
     if not judgement.unscored:
         return text
     named = ", ".join(f"{c.name} (in {c.positive_crops})" for c in judgement.unscored)
-    return f"{text}; not scored for want of positives in {judgement.min_crops} crops: {named}"
+    return f"{text}; not scored for want of positives in {judgement.min_crops} {judgement.clusters}: {named}"
 
 
 def _describe_claims(judgement: Judgement) -> list[Fact]:
@@ -177,7 +179,7 @@ def _describe_claims(judgement: Judgement) -> list[Fact]:
         return []
     best = [arm.name for arm in judgement.arms if arm.is_in_best_set]
     sure = (
-        f"{len(best)} of {count(len(judgement.arms), 'arm')}; the true best is among them with a probability of "
+        f"{len(best)} of {counted(len(judgement.arms), 'arm')}; the true best is among them with a probability of "
         f"{100 * (1 - judgement.alpha):g} % or more"
     )
     facts = [Fact("Cannot be told apart from the best", listed(best) if best else "none", sure)]
@@ -187,7 +189,8 @@ def _describe_claims(judgement: Judgement) -> list[Fact]:
         meaning = f"per arm, to find a difference of {judgement.margin:g} to {judgement.baseline}"
         facts.append(Fact("Seeds to decide", ", ".join(seeds), meaning))
     if limited := [arm.name for arm in undecided if arm.seeds_to_decide is None]:
-        facts.append(Fact("More seeds do not decide", listed(limited), "the validation crops set the limit"))
+        meaning = f"the validation {judgement.clusters} set the limit"
+        facts.append(Fact("More seeds do not decide", listed(limited), meaning))
     return facts
 
 
@@ -209,7 +212,7 @@ def _class_forests(judgement: Judgement, styles: Mapping[str, ArmStyle]) -> tupl
             ),
             difference_scale((entry.difference for _, entry in entries), judgement.margin, most=4),
             judgement.margin,
-            "these crops only" if any(entry.few_crops for _, entry in entries) else "",
+            f"these {judgement.clusters} only" if any(entry.few_crops for _, entry in entries) else "",
         )
         for name, entries in by_class.items()
         if entries
@@ -225,4 +228,6 @@ def _class_table(judgement: Judgement) -> ClassTable | None:
         tuple(arm.name for arm in arms),
         tuple((name, tuple(entries.get(name) for entries in by_name)) for name in judgement.scored),
         any(entry.few_crops and entry.difference for entries in by_name for entry in entries.values()),
+        any(entry.difference for entries in by_name for entry in entries.values()),
+        judgement.clusters,
     )

@@ -31,7 +31,8 @@ class ForestRow:
     label : str
         The arm.
     interval, inner : Interval or None
-        The wide interval and the one for these crops only, drawn thicker; None where there is nothing to draw.
+        The wide interval and the one for these crops (or data sets) only, drawn thicker; None where there is nothing
+        to draw.
     words : str
         What the interval says.
     notes : tuple of str
@@ -50,13 +51,17 @@ class ForestRow:
 
 @dataclass(frozen=True)
 class Forest:
-    """Rows that share an axis; differences within the margin do not matter to the reader."""
+    """Rows that share an axis; differences within the margin do not matter to the reader.
+
+    ``clusters`` is what the intervals rest on: crops, or data sets.
+    """
 
     title: str
     rows: tuple[ForestRow, ...]
     scale: Scale
     margin: float
     note: str = ""
+    clusters: str = "crops"
 
 
 def difference_scale(intervals: Iterable[Interval | None], margin: float, *, most: int) -> Scale:
@@ -105,7 +110,7 @@ def forest_strip(row: ForestRow, forest: Forest, *, small: bool = False) -> Mark
         marks.append(marker(row.style, percent(scale, row.interval.middle), middle, f"{row.label}: {numbers}"))
     elif row.is_baseline:
         marks.append(marker(row.style, percent(scale, 0.0), middle, f"{row.label}: the baseline"))
-    inner = f"; on these crops only {range_text(row.inner)}" if row.inner and not small else ""
+    inner = f"; on these {forest.clusters} only {range_text(row.inner)}" if row.inner and not small else ""
     title = ", ".join(text for text in (f"{forest.title}, {row.label}: {numbers}".rstrip(": "), row.words) if text)
     css = f"strip {row.style.css}"
     return picture(f"{title}{inner}", "", *marks, class_=css, width="100%", height=height)

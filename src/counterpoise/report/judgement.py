@@ -149,6 +149,11 @@ class Judgement:
     unscored: tuple[UnscoredClass, ...]
     tiles_hash: str | None
 
+    @property
+    def clusters(self) -> str:
+        """Name what the scores rest on."""
+        return "data sets" if self.unit == "data_set" else "crops"
+
 
 def parse_judgement(document: Mapping[str, Any]) -> Judgement:
     """Parse the content of ``verdict.json``.

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from counterpoise.analysis.table import ArmResult, Results, Spread
+from counterpoise.analysis.wording import counted
 from counterpoise.records.schema import EpochRecord
 from counterpoise.report.balance import Balance
 from counterpoise.report.evidence import Evidence, show_judgement
 from counterpoise.report.figures import Bar, BarPanel, Dot, DotRow, Line, LineChart, LinePoint
 from counterpoise.report.judgement import Hypothesis, Judgement
 from counterpoise.report.patches import ExamplePatches
-from counterpoise.report.summary import Summary, count, summarise
+from counterpoise.report.summary import Summary, summarise
 from counterpoise.report.svg import ArmStyle
 
 __all__ = [
@@ -95,6 +96,8 @@ class Page:
     balance: Balance
     patches: ExamplePatches | None
     provenance: Provenance
+    comparability: tuple[str, ...]
+    """What makes trainings less than exactly comparable: a sentence each, without its full stop."""
 
     @property
     def has_scores(self) -> bool:
@@ -145,6 +148,7 @@ def build_page(
         balance=balance,
         patches=patches,
         provenance=Provenance(provenance.environment, provenance.experiment, provenance.command, notes),
+        comparability=results.notes,
     )
 
 
@@ -249,7 +253,7 @@ def _line(arm: ArmResult, style: ArmStyle, pick: Quantity, after: float) -> Line
 def _irregularities(trained: Sequence[ArmResult]) -> list[str]:
     """Name the trials in which steps were lost to a loss that is not a finite number."""
     return [
-        f"{trial.arm}, seed {trial.seed}: the loss was not finite in {count(lost, 'step')}"
+        f"{trial.arm}, seed {trial.seed}: the loss was not finite in {counted(lost, 'step')}"
         for arm in trained
         for trial in (*arm.trials, *arm.unfinished)
         if (lost := sum(epoch.nonfinite_steps for epoch in trial.epochs))

@@ -66,7 +66,10 @@ class Patch:
 
 @dataclass(frozen=True)
 class ExamplePatches:
-    """The patches, the colours of the classes in them, and the arms that have no prediction to show."""
+    """The patches, the colours of the classes in them, and the arms that have no prediction to show.
+
+    ``problems`` name the files that are there and cannot be shown; without ``patches`` they are all there is to say.
+    """
 
     patches: tuple[Patch, ...]
     colours: tuple[ClassColour, ...]
@@ -75,6 +78,17 @@ class ExamplePatches:
     """1 if every pixel is shown, 2 if every second one, ..."""
     bar: ScaleBar | None
     """None if the voxel size is not known."""
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The examples of one arm's first seed that has usable ones (None: no seed has); why others have not."""
+
+    arm: str
+    seed: int
+    examples: Examples | None
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,9 @@ class _Prediction:
 
 
 def load_patches(results: Results, voxel_size_nm: Sequence[float] | None = None) -> ExamplePatches | None:
-    """Read the example patches of every trained arm's first finished seed; None if there are none.
+    """Read the example patches of every trained arm's first finished seed; None if no trial left any.
+
+    A file that is damaged, or of other classes than the run's, is passed over and named.
 
     Parameters
     ----------
@@ -97,17 +113,18 @@ def load_patches(results: Results, voxel_size_nm: Sequence[float] | None = None)
         Edge lengths of the patches' pixels in nm: z, y, x.
     """
     trained = [arm for arm in results.arms if arm.record.runs]
-    first = next((found[1] for arm in trained if (found := _read_first(arm, results))), None)
+    read = [_read_first(arm, results) for arm in trained]
+    problems = tuple(problem for found in read for problem in found.problems)
+    first = next((found.examples for found in read if found.examples), None)
     if first is None:
-        return None
+        return ExamplePatches((), (), (), 1, None, problems) if problems else None
     step = fitting_step(first)
     chosen = choose_patches(first, MOST_PATCHES)
     predictions = []
-    for arm in trained:
-        found = _read_first(arm, results)
-        if found is not None and _same_patches(found[1], first):
-            masks = found[1].prediction[list(chosen), :, ::step, ::step] == 1
-            predictions.append(_Prediction(arm.record.name, found[0], masks))
+    for found in read:
+        if found.examples is not None and _same_patches(found.examples, first):
+            masks = found.examples.prediction[list(chosen), :, ::step, ::step] == 1
+            predictions.append(_Prediction(found.arm, found.seed, masks))
     truth = first.truth[list(chosen), :, ::step, ::step]
     sizes = sum((p.masks.sum(axis=(0, 2, 3)) for p in predictions), start=(truth == 1).sum(axis=(0, 2, 3)))
     colours = class_colours(first.classes, sizes.tolist())
@@ -124,9 +141,10 @@ def load_patches(results: Results, voxel_size_nm: Sequence[float] | None = None)
             for i, index in enumerate(chosen)
         ),
         colours=tuple(sorted(colours, key=lambda c: c.class_index)),
-        missing=tuple(arm.record.name for arm in trained if arm.record.name not in {p.arm for p in predictions}),
+        missing=tuple(found.arm for found in read if found.arm not in {p.arm for p in predictions}),
         every_pixel=step,
         bar=None if voxel_size_nm is None else scale_bar(first.raw.shape[2] / step, voxel_size_nm[2] * step),
+        problems=problems,
     )
 
 
@@ -152,14 +170,28 @@ def scale_bar(columns: float, pixel_nm: float) -> ScaleBar:
     return ScaleBar(length / pixel_nm, label)
 
 
-def _read_first(arm: ArmResult, results: Results) -> tuple[int, Examples] | None:
+def _read_first(arm: ArmResult, results: Results) -> _Found:
+    """Read the examples of the first finished seed that has usable ones, and name the files before that have not."""
+    problems: list[str] = []
     for trial in arm.trials:
         file = results.run.trial(arm.record.name, trial.seed).examples
         try:
-            return trial.seed, Examples.read(file)
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # EOFError: an empty file
+            examples = Examples.read(file)
+            _require_classes(examples, results.classes)
+        except FileNotFoundError:
             continue
-    return None
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:  # EOFError: an empty file
+            reason = f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+            problems.append(f"{arm.record.name}, seed {trial.seed}: {file.name}: {reason}")
+            continue
+        if examples.raw.size:
+            return _Found(arm.record.name, trial.seed, examples, tuple(problems))
+    return _Found(arm.record.name, 0, None, tuple(problems))
+
+
+def _require_classes(examples: Examples, classes: Sequence[str]) -> None:
+    if examples.classes != tuple(classes):
+        raise ValueError(f"of the classes {', '.join(map(str, examples.classes))} instead of {', '.join(classes)}")
 
 
 def _same_patches(examples: Examples, first: Examples) -> bool:

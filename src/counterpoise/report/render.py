@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from counterpoise.errors import RunFolderError
+from counterpoise.errors import DiskFullError, RunFolderError
 from counterpoise.records.atomic import write_atomically
 from counterpoise.records.layout import RunFolder
 from counterpoise.report import compare, figures, forest, svg, trade, wording
@@ -132,6 +132,8 @@ def _source(environment: Environment, name: str) -> str:
 def _write(file: Path, text: str) -> Path:
     try:
         write_atomically(file, lambda stream: stream.write(text.encode("utf-8", "replace")))
+    except DiskFullError:
+        raise
     except OSError as error:
         raise RunFolderError(
             f"the report cannot be written to {file}",

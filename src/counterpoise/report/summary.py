@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterpoise.analysis.table import ArmResult, Results, Spread
+from counterpoise.analysis.wording import counted
 from counterpoise.records.schema import TrialState
 
-__all__ = ["MIN_SEEDS", "IncompleteTrial", "Summary", "count", "pooled_sd", "summarise"]
+__all__ = ["MIN_SEEDS", "IncompleteTrial", "Summary", "pooled_sd", "summarise"]
 
 INVISIBLE = 5e-5
 """Differences of Dice below this do not show in three decimals."""
@@ -83,12 +84,6 @@ def pooled_sd(spreads: Sequence[Spread | None]) -> float | None:
     return math.sqrt(sum(sd * sd * df for sd, df in known) / sum(df for _, df in known))
 
 
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun; the plural takes an s, or es after a hiss."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number} {noun if number == 1 else plural}"
-
-
 def _mean(arm: ArmResult) -> float:
     return arm.last_dice.mean if arm.last_dice else -math.inf
 
@@ -102,8 +97,8 @@ def _describe_training(trained: Sequence[ArmResult], results: Results) -> str:
     copies = len(results.arms) - len(trained)
     seeds, classes = len(results.record.seeds), len(results.classes)
     text = (
-        f"{count(len(trained), 'class weighting')} of one and the same loss, {count(seeds, 'seed')} each, "
-        f"{count(epochs, 'epoch')}, {count(classes, 'class')}"
+        f"{counted(len(trained), 'class weighting')} of one and the same loss, {counted(seeds, 'seed')} each, "
+        f"{counted(epochs, 'epoch')}, {counted(classes, 'class')}"
     )
     return f"{text} ({copies} more not trained: see the table)." if copies else f"{text}."
 
@@ -115,9 +110,8 @@ def _describe_finding(scored: Sequence[ArmResult], results: Results, *, judged: 
     tied = [arm.record.name for arm in scored if _mean(arm) >= _mean(top) - INVISIBLE]
     highest = tied[0] if len(tied) == 1 else f"{', '.join(tied[:-1])} and {tied[-1]}"
     verb = "has" if len(tied) == 1 else "share"
-    text = (
-        f"In the last epoch {highest} {verb} the highest mean Dice, {_mean(top):.3f} over {count(_seeds(top), 'seed')}"
-    )
+    over = counted(_seeds(top), "seed")
+    text = f"In the last epoch {highest} {verb} the highest mean Dice, {_mean(top):.3f} over {over}"
     spread = _describe_spread(scored)
     if len(tied) > 1:
         return f"{text}; {spread}."
@@ -140,7 +134,7 @@ def _gap(scored: Sequence[ArmResult], baseline: str) -> tuple[float, str] | None
     top, rest = scored[0], scored[1:]
     if top.difference is not None:
         shared = top.difference.n
-        suffix = "" if shared == _seeds(top) else f" on the {count(shared, 'seed')} that both finished"
+        suffix = "" if shared == _seeds(top) else f" on the {counted(shared, 'seed')} that both finished"
         return top.difference.mean, f"the baseline {baseline}{suffix}"
     return (_mean(top) - _mean(rest[0]), f"the next, {rest[0].record.name}") if rest else None
 

@@ -117,3 +117,37 @@ def test_before_any_epoch_the_time_left_is_unknown(tmp_path: Path) -> None:
     ArmsRecord(("nuc",), "a", (0,), (ArmRecord("a", "", {"nuc": 1.0}, (), None, runs=True),), ()).write(run.weights)
     progress = read_progress(run, now=NOW)
     assert (progress.left_s, progress.done, progress.has_ended) == (None, 0.0, False)
+
+
+def write_times(run: RunFolder, every: int, count: int) -> None:
+    """Write epochs of 10 s that are validated every so often, for 4 s; and once, another 100 s were lost."""
+    folder = run.trial("a", 0)
+    for number in range(1, count + 1):
+        validation = 4.0 if number % every == 0 else 0.0
+        slow = 100.0 if number == 1 else 0.0
+        record = EpochRecord(number, 0.5, 0.5, 0.5, {}, {}, 1e-4, 0, 0, 10.0 + slow, validation)
+        append_line(folder.metrics, record.__dict__)
+    TrialStatus("running", count, 40, 50, 50, updated=NOW - 5).write(folder.status)
+
+
+@pytest.mark.parametrize(
+    ("every", "count", "epoch_s"),
+    [
+        (1, 3, 14.0),
+        (4, 3, 10.0),  # no validation yet: nobody knows how long one takes
+        (4, 4, 11.0),  # 10 + 4 / 4
+        (4, 5, 11.0),
+        (4, 9, 11.0),
+        (2, 5, 12.0),
+    ],
+)
+def test_an_epoch_has_its_share_of_a_validation_that_comes_every_few_epochs(
+    tmp_path: Path, every: int, count: int, epoch_s: float
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.trial("a", 0).path.mkdir(parents=True)
+    ArmsRecord(("nuc",), "a", (0,), (ArmRecord("a", "", {"nuc": 1.0}, (), None, runs=True),), ()).write(run.weights)
+    write_times(run, every, count)
+    (trial,) = read_progress(run, now=NOW).trials
+    assert trial.epoch_s == epoch_s
+    assert trial.left_s == pytest.approx((40 - count) * epoch_s)

@@ -105,3 +105,11 @@ def test_a_damaged_record_of_thresholds_matters_only_to_who_asks_for_tuning(tmp_
     run.trial("weight_inv_freq", 1).thresholds.write_bytes(b"PK torn")
     with pytest.raises(RunFolderError, match=r"weight_inv_freq.*thresholds.npz does not say"):
         read_question(run)
+
+
+def test_in_units_of_data_sets_tuning_is_shown_for_the_classes_that_these_can_score(tmp_path: Path) -> None:
+    # The other half has six crops with positives, but only two data sets.
+    assert len(read_question(write_run(tmp_path, VerdictConfig(unit="crop"))).tuned) == 3
+    other = tmp_path / "other"
+    other.mkdir()
+    assert read_question(write_run(other, VerdictConfig(unit="data_set"))).tuned == ()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoise.analysis.tables import ResultTables, ScoreRow
-from counterpoise.analysis.typeset import as_latex, as_markdown
+from counterpoise.analysis.typeset import as_latex, as_markdown, divide_name
 
 NAN = math.nan
 LABEL = "better, by at least the margin"
@@ -111,7 +111,14 @@ def test_many_classes_are_divided_over_pages() -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.parametrize(("arm", "fits"), [("weight_effective_num", True), ("\\{}$%&#_^~|<>[x]*--`\"'ü中\n?", False)])
+@pytest.mark.parametrize(
+    ("arm", "fits"),
+    [
+        ("weight_effective_num", True),
+        ("a_long_name_of_an_arm_with_many_joints_in_it", True),
+        ("\\{}$%&#_^~|<>[x]*--`\"'ü中\n?", False),
+    ],
+)
 def test_latex_compiles_in_a_plain_article(arm: str, fits: bool, tmp_path: Path) -> None:
     head, tail = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n", "\\end{document}\n"
     (tmp_path / "paper.tex").write_text(head + as_latex(make_tables(arm, arm)) + tail, encoding="utf-8")
@@ -119,3 +126,19 @@ def test_latex_compiles_in_a_plain_article(arm: str, fits: bool, tmp_path: Path)
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout
     assert not fits or "Overfull" not in done.stdout
+
+
+def test_long_names_stand_in_several_lines_divided_at_their_joints() -> None:
+    rows = as_latex(make_tables("my_very_long_strategy_name", "x" * 45)).splitlines()
+    stacked = r"\begin{tabular}[t]{@{}l@{}}"
+    (arm,) = [row.strip() for row in rows if row.strip().startswith(stacked + "my")]
+    assert arm.startswith(stacked + r"my\_very\_long\_ \\ strategy\_name\end{tabular} & 5 &")
+    (named,) = [row.strip() for row in rows if row.strip().startswith(stacked + "xx")]
+    assert named.startswith(f"{stacked}{'x' * 20} \\\\ {'x' * 20} \\\\ {'x' * 5}\\end{{tabular}} & ")
+
+
+@given(name=st.text(min_size=1))
+def test_no_line_of_a_name_is_long_and_none_of_it_is_lost(name: str) -> None:
+    lines = divide_name(name)
+    assert max(map(len, lines)) <= 20
+    assert "".join(lines) == " ".join(name.split())

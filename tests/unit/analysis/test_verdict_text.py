@@ -11,7 +11,7 @@ import pytest
 from counterpoise.analysis.counts import CountTable, RunCell, RunState
 from counterpoise.analysis.verdict import judge
 from counterpoise.analysis.verdict_text import verdict_as_json, verdict_lines, verdict_sentence
-from counterpoise.analysis.verdict_types import Settings
+from counterpoise.analysis.verdict_types import HypothesisVerdict, Settings, TunedArm
 
 
 def make_table(
@@ -66,7 +66,7 @@ def test_every_part_of_the_science_note_is_printed() -> None:
         "Question   which weighting gives the best Dice?  baseline: weight_uniform",
         "margin that matters to you: 0.010",
         "12 validation crops (effective 12.0), 3 data sets, fixed list 3fa9",
-        "1 classes scored, 1 not scorable: golgi_mem (positives in 2)",
+        "1 class scored, 1 not scorable: golgi_mem (positives in 2)",
         "3 arms x 4 seeds = 12 trainings, 12 finished",
         "moves the score by ±0.00",
         f"Differences below {verdict.visible_difference:.3f} cannot be seen",
@@ -130,7 +130,10 @@ def test_fewer_than_three_seeds_show_scores_and_claim_nothing() -> None:
     assert "0.6" in text
     for claim in ("better", "worse", "undecided", "Cannot be told apart", "Holds for", "[+", "[-"):
         assert claim not in text
+    assert "Per class: Dice, mean over the finished runs." in text
+    assert "Exploratory" not in text
     single = printed(make_table(seeds=1))
+    assert "3 arms x 1 seed = 3 trainings, 3 finished" in single
     assert "unknown: it needs two seeds" in single
 
 
@@ -158,6 +161,8 @@ def test_a_verdict_about_data_sets_speaks_of_no_crops(sets: int, scope: str) -> 
     text = "\n".join(verdict_lines(judge(table, Settings(unit="data_set"))))
     assert f"Holds for: {scope}" in text
     assert "a class needs positives in 3 data sets" in text
+    assert "Dice by data set" in text
+    assert "crop" not in text
     assert "crop" not in text.replace("Dice by crop", "")
 
 
@@ -183,3 +188,27 @@ def test_json_holds_the_same_and_no_nan(seeds: int) -> None:
         assert entry["comparison"]["low"] == best.low
     else:
         assert document["visible_difference"] is None
+
+
+def test_the_spread_says_that_it_is_not_the_one_of_the_results() -> None:
+    explained = "sd: over seeds, without what all arms of a seed share; the ± of `counterpoise results` is with it."
+    assert explained in printed(make_table()).splitlines()
+    assert "sd: over seeds" not in printed(make_table(seeds=1))
+
+
+def test_columns_of_thresholds_say_what_they_are() -> None:
+    tuned = TunedArm("weight_uniform", 0.5, 0.625, (("nuc", 0.25), ("golgi_mem", 0.75)))
+    lines = verdict_lines(replace(judge(make_table()), tuned=(tuned,)))
+    start = next(n for n, line in enumerate(lines) if line.startswith("Thresholds tuned on one half of the crops"))
+    assert lines[start + 1 : start + 4] == (
+        "arm             Dice at 1/2  Dice tuned  nuc above  golgi_mem above",
+        "weight_uniform  0.500        0.625       0.25       0.75",
+        "The last columns: the probability above which a voxel counts as the class, mean over runs.",
+    )
+    by_set = verdict_lines(replace(judge(make_table(), Settings(unit="data_set")), tuned=(tuned,)))
+    assert any(line.startswith("Thresholds tuned on one half of the data sets, scored on the other") for line in by_set)
+
+
+def test_hypotheses_that_were_not_tested_have_no_chance_to_be_wrong() -> None:
+    entry = HypothesisVerdict("a > b", "", "not tested", "no arm a in this run", np.nan, np.nan, np.nan)
+    assert "Hypotheses, 0 of 1 tested." in verdict_lines(replace(judge(make_table()), hypotheses=(entry,)))

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 
 from counterpoise.analysis.counts import CountTable, RunCell
-from counterpoise.analysis.precision import PlannedNoise, plan_precision, seeds_to_show
+from counterpoise.analysis.precision import PlannedNoise, measure_noise, plan_precision, seeds_to_show
+from counterpoise.analysis.thresholds import TunedCounts
 from counterpoise.cli.plan import show_plan
 from counterpoise.errors import ConfigError, RunFolderError
 from counterpoise.scheduling.estimate import Cost
@@ -169,3 +171,74 @@ def test_the_page_ends_with_the_cost(plan: Plan, monkeypatch: pytest.MonkeyPatch
 def test_torch_is_not_imported_by_the_planning_process() -> None:
     check = "import sys, counterpoise.cli.plan; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+CLAIMS = """
+[[hypothesis]]
+claim = "weight_inv_freq > weight_uniform"
+[[hypothesis]]
+claim = "weight_manual > weight_uniform"
+[[hypothesis]]
+claim = "weight_effective_num > weight_uniform"
+"""
+
+
+def test_hypotheses_that_this_design_cannot_test_are_named(plan: Plan) -> None:
+    arms = 'strategies = ["weight_uniform", "weight_effective_num", "weight_inv_freq"]\nseeds = 3'
+    said = plan(arms, CLAIMS)
+    assert said["untestable"] == [
+        {"claim": "weight_manual > weight_uniform", "reason": "no arm weight_manual in this run"},
+        {
+            "claim": "weight_effective_num > weight_uniform",
+            "reason": "weight_effective_num has the weights of weight_uniform: nothing to test",
+        },
+    ]
+    text = plan(arms, CLAIMS, as_json=False)["text"]
+    assert "Hypotheses that this design cannot test (2 of the experiment's 3):" in text
+    assert "  weight_manual > weight_uniform: no arm weight_manual in this run\n" in text
+    assert "Hypotheses that" not in plan(arms, CLAIMS[: CLAIMS.index("[[", 5)], as_json=False)["text"]
+
+
+def test_with_too_few_seeds_no_hypothesis_can_be_tested(plan: Plan) -> None:
+    said = plan("seeds = 2", CLAIMS)
+    assert {entry["reason"] for entry in said["untestable"]} == {"no verdict: it needs 3 seeds, and the plan has 2"}
+    assert len(said["untestable"]) == 3
+    assert "Without a verdict no hypothesis can be tested.\n" in plan("seeds = 2", CLAIMS, as_json=False)["text"]
+
+
+def test_in_units_of_data_sets_no_sentence_speaks_of_crops(plan: Plan) -> None:
+    text = plan("seeds = 3", "[verdict]\nunit = 'data_set'", as_json=False)["text"]
+    noise = text[text.index("Noise") : text.index("Machine")]
+    assert "data set" in noise
+    assert "crop" not in noise.replace("--crop-sd", "")
+    tuned = plan("seeds = 3", "[verdict]\nunit = 'data_set'\nthresholds = 'tuned'")
+    assert tuned["no_verdict"] == "no class has positives in 3 scored validation data sets"
+
+
+def test_with_tuned_thresholds_it_says_at_which_threshold_the_noise_was_measured(
+    plan: Plan, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = "[verdict]\nthresholds = 'tuned'"
+    at_half = "this is the noise of scores at threshold 1/2; what tuned thresholds add to it is not known"
+    assert at_half in " ".join(plan("seeds = 3", tuned, as_json=False)["text"].split())
+    assert "threshold 1/2" not in plan("seeds = 3", as_json=False)["text"]
+    assert "threshold 1/2" not in plan("seeds = 3", tuned, run_sd=0.01, as_json=False)["text"], "nobody said of which"
+    (project / "run").mkdir()
+    (project / "run" / "weights.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=6))
+    said = plan("seeds = 3", tuned)
+    assert said["noise"]["is_measured"]
+    assert said["noise"]["threshold"] == "half", "the run keeps no probabilities"
+    whole = said["noise"]["run_sd"]
+    table = made_table(seeds=6)
+    half = replace(table, crops=table.crops[:4], counts=table.counts[:, :, :4])
+    counts = TunedCounts(half, half, np.full((4, 6, 1), 0.3), table.crops[4:])
+    monkeypatch.setattr("counterpoise.cli.plan.read_tuned", lambda *_, **__: counts)
+    said = plan("seeds = 3", tuned)["noise"]
+    assert said["threshold"] == "tuned"
+    expected = measure_noise(half)
+    assert expected is not None
+    assert said["run_sd"] == expected.run_sd
+    text = " ".join(plan("seeds = 3", tuned, as_json=False)["text"].split())
+    assert "this is the noise of scores at tuned thresholds, on the half that was not tuned on" in text
+    assert plan("seeds = 3")["noise"]["run_sd"] == whole

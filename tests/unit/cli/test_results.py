@@ -55,3 +55,24 @@ def test_the_table_goes_to_a_file_and_a_missing_folder_is_named(
     with pytest.raises(RunFolderError, match="cannot be written to") as caught:
         show_results(tmp_path, "table", tmp_path / "none" / "table.txt")
     assert caught.value.found == "No such file or directory"
+
+
+def test_the_spread_of_the_table_is_told_from_that_of_the_verdict() -> None:
+    results = unfinished_run()
+    page = io.StringIO()
+    print_results(results, to=plain_console(file=page))
+    assert "±: over seeds" not in page.getvalue(), "one seed has no spread"
+    arm, copy = results.arms
+    two = replace(results, arms=(replace(arm, last_dice=Spread(0.5, 0.01, 2)), copy))
+    print_results(two, to=plain_console(file=page))
+    explained = "±: over seeds as they are; the sd of the verdict leaves out what all arms of a seed share."
+    assert explained in page.getvalue().splitlines()
+
+
+def test_a_training_that_is_not_exactly_comparable_is_named_below_the_table() -> None:
+    results = unfinished_run()
+    arm, copy = results.arms
+    trial = replace(arm.trials[0], parts="memory allowed 4 patches at a time (batch of 8) from epoch 5 on")
+    page = io.StringIO()
+    print_results(replace(results, arms=(replace(arm, trials=(trial,)), copy)), to=plain_console(file=page))
+    assert "note: every training: memory allowed 4 patches at a time (batch of 8) from epoch 5 on\n" in page.getvalue()

@@ -81,6 +81,23 @@ def test_few_crops_and_data_sets_change_what_it_holds_for(document: Document) ->
     assert "Crops" not in by_set
 
 
+def test_where_data_sets_are_the_unit_no_fact_figure_or_table_speaks_of_crops(document: Document) -> None:
+    document["settings"]["unit"] = "data_set"
+    document["arms"][2]["seeds_to_decide"] = None
+    for scope in ("new", "this"):
+        evidence = evidence_of({**document, "scope": scope})
+        facts = {fact.name: f"{fact.value}; {fact.meaning}" for fact in evidence.facts}
+        assert not [text for text in facts.values() if "crop" in text]
+        assert facts["Data sets"] == "12, worth 9.2; validation data sets, and how many equal ones they are worth"
+        assert facts["More seeds do not decide"] == "inverse; the validation data sets set the limit"
+        assert "positives in 3 data sets: rare" in facts["Classes"]
+    assert facts["Holds for"].startswith("these validation data sets only")
+    assert evidence.class_forests[1].note == "these data sets only"
+    assert evidence.forest is not None
+    assert evidence.class_table is not None
+    assert evidence.forest.clusters == evidence.class_table.clusters == "data sets"
+
+
 def test_without_a_verdict_nothing_is_claimed(document: Document) -> None:
     for arm in document["arms"]:
         arm.update(comparison=None, on_these_crops=None)
@@ -91,6 +108,8 @@ def test_without_a_verdict_nothing_is_claimed(document: Document) -> None:
     assert (evidence.forest, evidence.class_forests, evidence.trades) == (None, (), None)
     assert [fact.name for fact in evidence.facts] == ["Noise", "Margin", "Seeds", "Crops", "Classes"]
     assert evidence.facts[0].value == "unknown"
+    assert evidence.class_table is not None
+    assert not evidence.class_table.is_compared
 
 
 def test_every_scored_class_has_a_forest_without_the_baseline(document: Document) -> None:
@@ -111,6 +130,7 @@ def test_the_class_table_holds_every_arm(document: Document) -> None:
         ("pm", [0.452, 0.4, 0.394]),
     ]
     assert table.any_few_crops
+    assert table.is_compared
 
 
 def test_a_verdict_about_other_arms_or_classes_is_refused(document: Document) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from counterpoise.analysis.table import load_results
 from counterpoise.records.layout import RunFolder
+from counterpoise.report import write_report
 from counterpoise.report.patches import ScaleBar, load_patches, scale_bar
 
 
@@ -49,3 +53,70 @@ def test_an_arm_whose_file_is_damaged_shows_its_next_seed(make: Callable[..., Ru
     seeds = {prediction.arm: prediction.seed for prediction in shown.patches[0].predictions}
     assert seeds.pop("weight_manual") == 2
     assert set(seeds.values()) == {1}
+    (problem,) = shown.problems
+    assert problem.startswith("weight_manual, seed 1: examples.npz: ")
+
+
+Arrays = dict[str, np.ndarray]
+
+
+def change_examples(run: RunFolder, arm: str, seed: int, change: Callable[[Arrays], object]) -> None:
+    file = run.trial(arm, seed).examples
+    with np.load(file) as content:
+        arrays = {name: content[name] for name in content}
+    change(arrays)
+    np.savez(file, **arrays)
+
+
+ODD = {
+    "fewer rows": (lambda a: a.update(raw=a["raw"][:, :10]), r"truth is uint8 of shape \(5, 5, 64, 64\), where"),
+    "no image": (lambda a: a.update(raw=np.array(3)), "raw is int64 of shape"),
+    "other classes": (
+        lambda a: a.update(classes=np.array(list("abcde"))),
+        "of the classes a, b, c, d, e instead of nuc, mito_mem, er_mem, pm, golgi_mem",
+    ),
+    "a class too few": (
+        lambda a: a.update(truth=a["truth"][:, 1:], prediction=a["prediction"][:, 1:], classes=a["classes"][1:]),
+        "of the classes mito_mem, er_mem, pm, golgi_mem instead of nuc,",
+    ),
+    "fractions": (lambda a: a.update(prediction=a["prediction"] / 2), "prediction is float64 of shape"),
+    "fewer names": (lambda a: a.update(crops=a["crops"][:2]), r"raw is uint8 of shape \(5, 64, 64\)"),
+    "an array too few": (lambda a: a.pop("truth"), ": it has no truth"),
+}
+
+
+@pytest.mark.parametrize("fault", ODD)
+def test_odd_examples_are_named_and_the_page_goes_on(make: Callable[..., RunFolder], fault: str) -> None:
+    change, said = ODD[fault]
+    run = make(seeds=(1,), failed=())
+    change_examples(run, "weight_manual", 1, change)
+    shown = load_patches(load_results(run))
+    assert shown is not None
+    assert shown.missing == ("weight_manual",)
+    assert len(shown.patches) == 4
+    (problem,) = shown.problems
+    assert re.search(said, problem), problem
+    assert str(escape(problem)) in write_report(run).read_text(encoding="utf-8")
+
+
+def test_where_no_example_can_be_shown_the_page_says_why(make: Callable[..., RunFolder]) -> None:
+    run = make(arms=("a", "b"), same_as={}, seeds=(1,), failed=())
+    for arm in ("a", "b"):
+        run.trial(arm, 1).examples.write_bytes(b"torn")
+    shown = load_patches(load_results(run))
+    assert shown is not None
+    assert (shown.patches, len(shown.problems)) == ((), 2)
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "Example patches that cannot be shown" in page
+    assert "Validation patches, chosen because" not in page
+
+
+def test_a_run_that_was_asked_for_no_examples_has_no_problem(make: Callable[..., RunFolder]) -> None:
+    run = make(arms=("a",), same_as={}, seeds=(1,), failed=())
+
+    def empty(arrays: Arrays) -> None:
+        for name in ("crops", "raw", "truth", "prediction"):
+            arrays[name] = arrays[name][:0]
+
+    change_examples(run, "a", 1, empty)
+    assert load_patches(load_results(run)) is None

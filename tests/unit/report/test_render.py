@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import subprocess
 import sys
@@ -448,3 +449,46 @@ def test_torch_and_training_are_not_imported() -> None:
     forbidden = ["torch", *(f"counterpoise.{name}" for name in walls)]
     code = f"import sys, counterpoise.report; sys.exit([m for m in {forbidden} if m in sys.modules] or 0)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_a_verdict_the_table_of_classes_has_a_heading_and_claims_no_intervals(
+    judged_run: RunFolder, document: dict[str, Any]
+) -> None:
+    assert "The scored classes in numbers" not in page_of(judged_run)
+    for arm in document["arms"]:
+        arm.update(comparison=None, on_these_crops=None)
+        for entry in arm["classes"]:
+            entry.update(difference=None, low=None, high=None)
+    document.update(no_verdict="needs 3 seeds", noise=None, visible_difference=None)
+    write_json(judged_run.verdict, document)
+    classes = section_of(page_of(judged_run), "classes")
+    below = classes[classes.index("<h3>The scored classes in numbers</h3>") :]
+    assert "there are no differences and no intervals" in below
+    assert "exploratory" not in below
+
+
+def test_where_data_sets_are_the_unit_no_figure_speaks_of_crops(
+    judged_run: RunFolder, document: dict[str, Any]
+) -> None:
+    document["settings"]["unit"] = "data_set"
+    write_json(judged_run.verdict, document)
+    page = page_of(judged_run)
+    for name in ("verdict", "classes"):
+        assert "crops" not in section_of(page, name)
+    assert "what other data sets would change and holds for these data sets only" in section_of(page, "verdict")
+    assert "its interval holds for these data sets only" in section_of(page, "classes")
+    assert "on these data sets only [+0.012, +0.028]" in section_of(page, "verdict")
+
+
+def test_trainings_whose_batches_came_in_parts_are_named_beside_the_results(make: Make) -> None:
+    run = make(seeds=(1, 2), failed=())
+    assert "Batches in parts" not in page_of(run)
+    for arm in ("weight_uniform", "weight_manual"):
+        file = run.trial(arm, 2).metrics
+        size = {"micro_batch": 4 if arm == "weight_manual" else 8}
+        epochs = [json.loads(line) | size for line in file.read_text(encoding="utf-8").splitlines()]
+        file.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs), encoding="utf-8")
+        run.trial(arm, 2).config.write_text("[training]\nbatch_size = 8\n", encoding="utf-8")
+    said = "weight_manual, seed 2: memory allowed 4 patches at a time (batch of 8) from epoch 1 on"
+    assert said in section_of(page_of(run), "results")
+    assert "weight_uniform, seed 2: memory" not in page_of(run)

@@ -8,7 +8,7 @@ import pytest
 
 from counterpoise.analysis.table import Spread, load_results
 from counterpoise.records.layout import RunFolder
-from counterpoise.report.summary import count, pooled_sd, summarise
+from counterpoise.report.summary import pooled_sd, summarise
 
 Make = Callable[..., RunFolder]
 
@@ -99,7 +99,3 @@ def test_spreads_are_pooled_by_degrees_of_freedom() -> None:
     spreads = [Spread(0.5, 0.01, 2), Spread(0.5, 0.02, 4), Spread(0.5, None, 1), None]
     assert pooled_sd(spreads) == pytest.approx(((0.01**2 + 3 * 0.02**2) / 4) ** 0.5)
     assert pooled_sd([None, Spread(0.5, None, 1)]) is None
-
-
-def test_nouns_agree_with_their_number() -> None:
-    assert [count(1, "class"), count(2, "class"), count(0, "seed")] == ["1 class", "2 classes", "0 seeds"]
