@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
-from counterpoise.losses.words import tversky_loss_of_words
+from counterpoise.losses.words import sum_words, tversky_loss_of_sums, tversky_loss_of_words
 
 __all__ = ["TverskyLoss", "tversky_index"]
 
@@ -182,3 +182,28 @@ class TverskyLoss(nn.Module):
         return tversky_loss_of_words(
             logits, present, known, self.class_weights, alpha=self.alpha, beta=self.beta, smooth=self.smooth
         )
+
+    @staticmethod
+    def sum_words(
+        logits: Float[Tensor, "batch class_ *space"],
+        present: Integer[Tensor, " batch *space"],
+        known: Integer[Tensor, " batch *space"],
+    ) -> Float[Tensor, "3 class_"]:
+        """Sum up what :meth:`of_words` is made of; see :func:`~counterpoise.losses.words.sum_words`."""
+        return sum_words(logits, present, known)
+
+    def of_sums(self, sums: Float[Tensor, "3 class_"]) -> Float[Tensor, ""]:
+        """Compute the loss of a batch whose parts were summed up one after the other.
+
+        Parameters
+        ----------
+        sums : float tensor, shape (3, classes)
+            What :meth:`sum_words` gave for the parts, added up.
+
+        Returns
+        -------
+        float32 scalar
+            As :meth:`of_words` of the whole batch; no gradient flows.
+        """
+        loss = tversky_loss_of_sums(sums, self.class_weights, alpha=self.alpha, beta=self.beta, smooth=self.smooth)
+        return loss.float()

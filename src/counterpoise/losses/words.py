@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from counterpoise.losses.words_cpu import LogitLayout, gradient_of_words, sums_of_words
 
-__all__ = ["tversky_loss_of_words"]
+__all__ = ["sum_words", "tversky_loss_of_sums", "tversky_loss_of_words"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,22 +77,97 @@ def tversky_loss_of_words(
     ValueError
         If shapes do not fit or the words have fewer bits than there are classes.
     """
-    batch, classes, *space = logits_BCX.shape
-    if len(class_weights) != classes or not present_BX.shape == known_BX.shape == (batch, *space):
-        raise ValueError(
-            f"logits {tuple(logits_BCX.shape)} need words of shape {(batch, *space)} and {classes} weights, found "
-            f"present {tuple(present_BX.shape)}, known {tuple(known_BX.shape)} and {len(class_weights)} weights"
-        )
-    if min(present_BX.dtype.itemsize, known_BX.dtype.itemsize) * 8 < classes:
-        raise ValueError(f"{classes} classes do not fit into words of {present_BX.dtype} and {known_BX.dtype}")
-    if not (logits_BCX.is_contiguous() or _is_channels_last(logits_BCX)):
-        logits_BCX = logits_BCX.contiguous()
-    present_BX, known_BX = (words.view(_SIGNED.get(words.dtype, words.dtype)) for words in (present_BX, known_BX))
+    if len(class_weights) != logits_BCX.shape[1]:
+        raise ValueError(f"{logits_BCX.shape[1]} classes need as many weights, found {len(class_weights)} weights")
+    logits_BCX, present_BX, known_BX = _fitting(logits_BCX, present_BX, known_BX)
     with torch.autocast(device_type=logits_BCX.device.type, enabled=False):
         loss: Tensor = _TverskyOfWords.apply(  # type: ignore[no-untyped-call]
             logits_BCX, present_BX, known_BX, class_weights, alpha, beta, smooth
         )
     return loss
+
+
+def sum_words(
+    logits_BCX: Float[Tensor, "batch class_ *space"],
+    present_BX: Integer[Tensor, " batch *space"],
+    known_BX: Integer[Tensor, " batch *space"],
+) -> Float[Tensor, "3 class_"]:
+    """Sum up what the loss of a batch is made of; the sums of parts of a batch add up to those of the whole.
+
+    Parameters
+    ----------
+    logits_BCX, present_BX, known_BX
+        As for :func:`tversky_loss_of_words`.
+
+    Returns
+    -------
+    float64 tensor, shape (3, classes), on the device of the logits (float32 where that has no float64)
+        True positive, false positive, false negative: p where present, p where absent, 1 - p where present. No
+        gradient flows through them.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or the words have fewer bits than there are classes.
+    """
+    logits_BCX, present_BX, known_BX = _fitting(logits_BCX, present_BX, known_BX)
+    with torch.no_grad(), torch.autocast(device_type=logits_BCX.device.type, enabled=False):
+        return _sums(logits_BCX, present_BX, known_BX)
+
+
+def tversky_loss_of_sums(
+    sums: Float[Tensor, "3 class_"],
+    class_weights: Float[Tensor, " class_"],
+    *,
+    alpha: float,
+    beta: float,
+    smooth: float,
+) -> Float[Tensor, ""]:
+    """Compute the loss from :func:`sum_words`: what :func:`tversky_loss_of_words` returns, before it is rounded."""
+    return _Index.of(sums, class_weights, alpha, beta, smooth).loss()
+
+
+def _fitting(logits: Tensor, present: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Check that the words fit the logits, and return all three in a layout that the loops read."""
+    batch, classes, *space = logits.shape
+    if not present.shape == known.shape == (batch, *space):
+        raise ValueError(
+            f"logits {tuple(logits.shape)} need words of shape {(batch, *space)}, found "
+            f"present {tuple(present.shape)} and known {tuple(known.shape)}"
+        )
+    if min(present.dtype.itemsize, known.dtype.itemsize) * 8 < classes:
+        raise ValueError(f"{classes} classes do not fit into words of {present.dtype} and {known.dtype}")
+    if not (logits.is_contiguous() or _is_channels_last(logits)):
+        logits = logits.contiguous()
+    present, known = (words.view(_SIGNED.get(words.dtype, words.dtype)) for words in (present, known))
+    return logits, present, known
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Numerator and denominator of every class's Tversky index, and of 1 minus it, without cancellation."""
+
+    weights: Tensor
+    top: Tensor
+    errors: Tensor
+    bottom: Tensor
+
+    @classmethod
+    def of(cls, sums: Tensor, class_weights: Tensor, alpha: float, beta: float, smooth: float) -> _Index:
+        true_pos, false_pos, false_neg = sums
+        errors = alpha * false_pos + beta * false_neg
+        weights = class_weights.to(sums.dtype) / len(class_weights)
+        return cls(weights, true_pos + smooth, errors, true_pos + errors + smooth)
+
+    def loss(self) -> Tensor:
+        total: Tensor = (self.weights * self.errors / self.bottom).sum()
+        return total
+
+    def slopes(self, alpha: float, beta: float) -> Tensor:
+        """Differentiate the loss by a probability where the class is absent, where it is present: (2, classes)."""
+        by_absent = self.weights * alpha * self.top / self.bottom / self.bottom
+        by_present = -self.weights * (self.errors + beta * self.top) / self.bottom / self.bottom
+        return torch.stack([by_absent, by_present])
 
 
 class _TverskyOfWords(torch.autograd.Function):
@@ -106,15 +182,9 @@ class _TverskyOfWords(torch.autograd.Function):
         beta: float,
         smooth: float,
     ) -> Tensor:
-        true_pos, false_pos, false_neg = _sums(logits, present, known)
-        weights = class_weights.to(true_pos.dtype) / len(class_weights)
-        errors = alpha * false_pos + beta * false_neg
-        top, bottom = true_pos + smooth, true_pos + errors + smooth
-        by_absent = weights * alpha * top / bottom / bottom
-        by_present = -weights * (errors + beta * top) / bottom / bottom
-        ctx.save_for_backward(logits, present, known, torch.stack([by_absent, by_present]))
-        loss: Tensor = (weights * errors / bottom).sum().to(torch.promote_types(logits.dtype, torch.float32))
-        return loss
+        index = _Index.of(_sums(logits, present, known), class_weights, alpha, beta, smooth)
+        ctx.save_for_backward(logits, present, known, index.slopes(alpha, beta))
+        return index.loss().to(torch.promote_types(logits.dtype, torch.float32))
 
     @staticmethod
     @once_differentiable
@@ -128,7 +198,7 @@ class _TverskyOfWords(torch.autograd.Function):
 def _sums(logits: Tensor, present: Tensor, known: Tensor) -> Tensor:
     """Sum true positives, false positives, false negatives: shape (3, classes), float64 where the device has it."""
     if not _has_kernel(logits):
-        return _sums_in_torch(logits, present, known)
+        return _sums_in_torch(logits.detach(), present, known)  # else compiled again where no gradient is wanted
     values = logits.detach().float()
     sums = sums_of_words(
         _flat(values), _pixels(present), _pixels(known), _layout(values), threads=torch.get_num_threads()
@@ -139,7 +209,7 @@ def _sums(logits: Tensor, present: Tensor, known: Tensor) -> Tensor:
 def _gradient(logits: Tensor, present: Tensor, known: Tensor, slopes: Tensor) -> Tensor:
     """Differentiate by the logits; ``slopes`` (2, classes): by a probability where absent, where present."""
     if not _has_kernel(logits):
-        return _gradient_in_torch(logits, present, known, slopes)
+        return _gradient_in_torch(logits.detach(), present, known, slopes)
     values = logits.detach().float()
     gradient = torch.empty_like(values)
     by_absent, by_present = slopes.numpy()
@@ -214,8 +284,9 @@ def _gradient_in_planes(logits: Tensor, present: Tensor, known: Tensor, slopes: 
 class _CompiledOnCuda:
     """A function that is compiled for CUDA at its first call there, and runs as it is where that does not work.
 
-    Shapes are fixed while compiling: a kernel for any shape would take the place of the one that earlier steps used,
-    with other rounding, and a resumed trial would not repeat the same bits.
+    A resumed trial repeats the same bits, so its kernels must be the same ones. Shapes are fixed while compiling: a
+    kernel for any shape would take the place of the one that earlier steps used, with other rounding. And no kernel is
+    chosen by timing several, where torch can do without, because another process could choose another.
     """
 
     def __init__(self, plain: Callable[..., Tensor], *, device_type: str = "cuda") -> None:
@@ -228,7 +299,7 @@ class _CompiledOnCuda:
             return self._plain(logits, *others)
         try:
             if self._compiled is None:
-                self._compiled = torch.compile(self._plain, dynamic=False)
+                self._compiled = torch.compile(self._plain, dynamic=False, options=_repeatable())
             return self._compiled(logits, *others)
         except torch.OutOfMemoryError:
             raise
@@ -236,6 +307,13 @@ class _CompiledOnCuda:
             self._failed = True
             _LOG.warning("torch.compile of the loss failed, continuing without it: %s", _first_line(error))
             return self._plain(logits, *others)
+
+
+def _repeatable() -> dict[str, str | int | bool | Callable[..., Any]]:
+    """Return the compiler's option that forbids choices by timing which move numbers, if this torch knows it."""
+    from torch._inductor import config
+
+    return {"deterministic": True} if hasattr(config, "deterministic") else {}
 
 
 def _first_line(error: Exception) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
+
+from counterpoise.compiled import compiled
 
 __all__ = ["LogitLayout", "gradient_of_words", "sums_of_words"]
 
@@ -32,14 +33,10 @@ _CHUNK = 1024
 _WORTH_A_THREAD = 1 << 18
 """Logits below which handing work to threads costs more than it saves."""
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _compiled(*, reorder: bool = False) -> Callable[[_Function], _Function]:
-    """Compile with fused multiply-adds; ``reorder`` lets a sum be split over vector lanes. NaN and infinity stay."""
-    flags = {"contract", "nsz", "reassoc"} if reorder else {"contract", "nsz"}
-    # numpy's error model: no test for a division by zero, which would keep loops from being vectorised.
-    return cast("Callable[[_Function], _Function]", njit(nogil=True, cache=True, fastmath=flags, error_model="numpy"))
+# With fused multiply-adds; the second lets a sum be split over vector lanes. NaN and infinity stay.
+# numpy's error model: no test for a division by zero, which would keep loops from being vectorised.
+_compiled = compiled(fastmath={"contract", "nsz"}, error_model="numpy")
+_compiled_reordered = compiled(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="loss")
 
 
-@_compiled()
+@_compiled
 def _sum_blocks(
     logits: Array, present: Array, known: Array, steps: tuple[int, int, int], first: int, last: int, out: Array
 ) -> None:
@@ -171,7 +168,7 @@ def _sum_blocks(
                     out[block, c, 2] += false_neg
 
 
-@_compiled()
+@_compiled
 def _differentiate_blocks(
     logits: Array,
     present: Array,
@@ -205,7 +202,7 @@ def _differentiate_blocks(
                         out[origin + i * steps[2]] = x[i]
 
 
-@_compiled()
+@_compiled
 def _load_words(
     present: Array,
     known: Array,
@@ -223,7 +220,7 @@ def _load_words(
         present_bits[i] = np.int32((known_word & present_word) >> base)
 
 
-@_compiled(reorder=True)
+@_compiled_reordered
 def _sum_chunk(
     x: Array, absent_bits: Array, present_bits: Array, bit: Scalar, count: int
 ) -> tuple[Scalar, Scalar, Scalar]:
@@ -243,7 +240,7 @@ def _sum_chunk(
     return true_pos, false_pos, false_neg
 
 
-@_compiled()
+@_compiled
 def _differentiate_chunk(
     x: Array, absent_bits: Array, present_bits: Array, bit: Scalar, count: int, by_absent: Scalar, by_present: Scalar
 ) -> None:
@@ -256,7 +253,7 @@ def _differentiate_chunk(
         x[i] = (by_absent * absent + by_present * present) * (e / ((one + e) * (one + e)))
 
 
-@_compiled()
+@_compiled
 def _exp_of_minus_abs(x: Scalar) -> Scalar:
     """Compute exp(-|x|) in float32 to 1e-7 of its value, without a branch or a call; 0 below exp(-87.7).
 

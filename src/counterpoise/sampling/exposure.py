@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import torch
 from jaxtyping import Int, Integer
-from numba import njit
 from torch import Tensor
 
+from counterpoise.compiled import compiled
 from counterpoise.frequencies.exposure import ClassExposure, Exposure
 
 __all__ = ["ExposureLedger", "count_pixels"]
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-_compiled = cast("Callable[[_Function], _Function]", njit(nogil=True, cache=True))
 
 
 class ExposureLedger:
@@ -81,7 +75,7 @@ def _count_with_torch(present: Tensor, known: Tensor, classes: int) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-@_compiled
+@compiled()
 def _count_words(present: np.ndarray, known: np.ndarray, pixels: np.ndarray) -> None:
     """Count bit by bit: the inner loop has no branch, so that it runs over many words at once."""
     for b in range(present.shape[0]):

@@ -12,13 +12,12 @@ in a loop of their own, because a loop either computes (and is vectorised) or lo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 
+from counterpoise.compiled import compiled
 from counterpoise.sampling.crop_table import EDGE, NEAREST, CropTable, PatchArrays, PatchGeometry
 from counterpoise.sampling.patches import Patches
 from counterpoise.store import VoxelStore
@@ -37,8 +36,7 @@ _LEAST_STEP = 1e-12
 _HALF = 0.5
 _TO_UNIT = np.float32(1.0 / 255.0)
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-_compiled = cast("Callable[[_Function], _Function]", njit(nogil=True, cache=True, error_model="numpy"))
+_compiled = compiled(error_model="numpy")  # a division by zero gives infinity, with no test for it in the loops
 
 
 def gather_patches(

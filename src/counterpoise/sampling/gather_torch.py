@@ -1,7 +1,8 @@
 """Cut patches out of a split that lies in device memory: the gather of `gather_cpu`, in torch, so that no voxel moves.
 
-Positions are float64, computed in the order of the compiled loops, and every operation is a kernel of its own: nothing
-is contracted, and labels are the same words bit for bit. Images differ by rounding of float32 only.
+The batch is that of the compiled loops bit for bit, so that it makes no difference to a trial where its voxels lie: the
+same operations in the same order, positions in float64 and blending in float32, each operation a kernel of its own,
+in which no multiplication is fused with an addition (and the compiled loops ask for no such thing either).
 """
 
 from __future__ import annotations
@@ -81,22 +82,33 @@ def split_bytes(crops: tuple[StoredCrop, ...], store: VoxelStore) -> int:
 
 
 @dataclass(frozen=True)
-class _Chunk:
-    """The samples of some patches in one grid: positions along y and x, shape (patches, rows, columns)."""
+class _Lines:
+    """The rows of some patches in one grid, along y or x: where each begins, and how far each of its pixels is on.
 
-    y: Tensor
-    x: Tensor
+    Parameters
+    ----------
+    begin : float64 tensor, shape (patches, rows, 1)
+    offset : float64 tensor, shape (patches, 1, columns)
+    """
+
+    begin: Tensor
+    offset: Tensor
 
     @classmethod
-    def of(cls, index: IndexMap, part: slice, shape: tuple[int, int], shift: float, device: torch.device) -> _Chunk:
+    def of(cls, index: IndexMap, shape: tuple[int, int], device: torch.device) -> tuple[_Lines, _Lines]:
+        """Lay the rows along y and along x."""
         rows = torch.arange(shape[0], dtype=torch.float64, device=device).view(1, -1, 1)
         columns = torch.arange(shape[1], dtype=torch.float64, device=device).view(1, 1, -1)
         start, by_row, by_column = (
-            torch.from_numpy(array[part]).to(device).view(-1, 2, 1, 1)
+            torch.from_numpy(array).to(device).view(-1, 2, 1, 1)
             for array in (index.start, index.by_row, index.by_column)
         )
-        y, x = (start[:, k] + rows * by_row[:, k] + shift + columns * by_column[:, k] for k in (0, 1))
-        return cls(y, x)
+        y, x = (cls(start[:, k] + rows * by_row[:, k], columns * by_column[:, k]) for k in (0, 1))
+        return y, x
+
+    def at(self, shift: float = 0.0) -> Tensor:
+        """Return the positions of all pixels; a row is shifted before its pixels are counted, as in the loops."""
+        return (self.begin + shift) + self.offset
 
 
 @dataclass(frozen=True)
@@ -173,16 +185,18 @@ class DeviceStore:
         """Interpolate: linear in the plane, and along z where a section lies between two."""
         device, (slices, rows, columns) = self.raw.device, out.shape[1:]
         shape = self.table.raw_shape[crop]
-        at = _Chunk.of(geometry.raw, part, (rows, columns), 0.0, device)
+        below, weight = geometry.sections.below[part], geometry.sections.part[part]
+        is_copied = geometry.raw.on_grid[part] & ~(weight > 0.0).any(axis=1)
+        along_y, along_x = _Lines.of(_rounded(geometry.raw, part, is_copied), (rows, columns), device)
         height, width = (_column(shape[:, k], device) for k in (1, 2))
         # A whole number less a fraction would be float32 in torch, which has no room for a tie of 1e-6.
         last_row, last_column = height.double() - 1.0, width.double() - 1.0
-        inside = _is_inside(at.y + EDGE, last_row + 2.0 * EDGE) & _is_inside(at.x + EDGE, last_column + 2.0 * EDGE)
-        y, row, down = _between(at.y, height)
-        x, column, right = _between(at.x, width)
+        inside = _is_inside(along_y.at(EDGE), last_row + 2.0 * EDGE)
+        inside &= _is_inside(along_x.at(EDGE), last_column + 2.0 * EDGE)
+        y, row, down = _between(along_y.at(), height)
+        x, column, right = _between(along_x.at(), width)
         share_y, share_x = (y - row).float(), (x - column).float()
         place = row * width + column
-        below, weight = geometry.sections.below[part], geometry.sections.part[part]
         for s in range(slices):
             section = _column(
                 self.table.raw_offset[crop] + np.maximum(below[:, s], 0) * shape[:, 1] * shape[:, 2], device
@@ -207,17 +221,28 @@ class DeviceStore:
         """Take the nearest words; outside the crop nothing is present and nothing known."""
         device, crop = self.raw.device, patches.crop[part]
         shape = self.table.label_shape[crop]
-        at = _Chunk.of(index, part, (present.shape[1], present.shape[2]), NEAREST, device)
+        is_copied = index.on_grid[part]
+        along = _Lines.of(_rounded(index, part, is_copied), (present.shape[1], present.shape[2]), device)
+        y, x = (lines.at(NEAREST) for lines in along)
         height, width = (_column(shape[:, k], device) for k in (1, 2))
-        inside = _is_inside(at.y, height) & _is_inside(at.x, width)
+        inside = _is_inside(y, height) & _is_inside(x, width)
         begin = _column(self.table.label_offset[crop] + patches.section[part] * shape[:, 1] * shape[:, 2], device)
-        place = begin + torch.where(inside, at.y.long() * width + at.x.long(), 0)
+        place = begin + torch.where(inside, y.long() * width + x.long(), 0)
         present.copy_(torch.where(inside, self.present[place], 0))
         word = _column(signed_words(self.table.known_word[crop]), device)
         if self.table.has_unknown[crop].any():
             hidden = self.unknown[place].masked_fill_(~_column(self.table.has_unknown[crop], device), 0)
             word = word & ~hidden
         known.copy_(torch.where(inside, word, 0))
+
+
+def _rounded(index: IndexMap, part: slice, is_copied: np.ndarray) -> IndexMap:
+    """Move those patches of a part that the compiled loops copy onto the voxel centres, from which they copy."""
+    start, by_row, by_column = (
+        np.where(is_copied[:, None], np.rint(numbers[part]), numbers[part])
+        for numbers in (index.start, index.by_row, index.by_column)
+    )
+    return IndexMap(start, by_row, by_column, index.on_grid[part])
 
 
 def _offsets(voxels: list[int]) -> np.ndarray:

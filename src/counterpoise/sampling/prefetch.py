@@ -52,6 +52,11 @@ class Prefetch(Generic[Result]):
         if self._thread is not None:
             self._next = (key, self._thread.submit(make))
 
+    def settle(self) -> None:
+        """Wait for what is under way; it can be taken as before."""
+        if self._next is not None:
+            wait([self._next[1]])
+
     def close(self) -> None:
         """Wait for what is under way, and end the thread; results are made when they are taken from now on."""
         if self._thread is not None:

@@ -15,7 +15,7 @@ from counterpoise.errors import DatasplitError
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches
 from counterpoise.sampling.prefetch import Prefetch
-from counterpoise.sampling.source import Gathered, open_source
+from counterpoise.sampling.source import DeviceSource, Gathered, HostSource, Source, open_source
 from counterpoise.store import VoxelStore
 
 __all__ = ["Batch", "Sampler", "unpack_words"]
@@ -80,7 +80,8 @@ class Sampler:
     Notes
     -----
     The next batch is prepared in a thread while the caller works with the last one: on a CUDA device, and on the CPU
-    with two threads or more. With one thread there is no core to prepare it on.
+    with two threads or more. With one thread there is no core to prepare it on. A device whose memory is not enough for
+    it beside the caller's work makes it when it is asked for.
 
     The host arrays behind a batch are reused: a batch on the CPU is valid until the next one is asked for.
     """
@@ -99,10 +100,11 @@ class Sampler:
         self.store = store
         self.plan = PatchPlan.of(store, split, config)
         ahead = threads > 1 or device.type == "cuda"
+        buffers = 2 if ahead else 1
         self._prefetch: Prefetch[tuple[Patches, Gathered]] = Prefetch(enabled=ahead)
-        self._source, self.placement = open_source(
-            store, crops, config, device, threads=threads, buffers=2 if ahead else 1
-        )
+        self._source: Source
+        self._source, self.placement = open_source(store, crops, config, device, threads=threads, buffers=buffers)
+        self._open_host = partial(HostSource, store, crops, config, device, threads=threads, buffers=buffers)
 
     @property
     def waited_s(self) -> float:
@@ -134,13 +136,37 @@ class Sampler:
         """Cut the given patches out of the store."""
         return self._take(object(), partial(_given, patches))
 
+    def leave_device(self) -> bool:
+        """Make room on the device: voxels that lie there are read in host memory from now on, for the same batches.
+
+        Returns
+        -------
+        bool
+            Whether there were any.
+        """
+        if not isinstance(self._source, DeviceSource):
+            return False
+        self._prefetch.settle()
+        self._source.close()
+        self._source = self._open_host()
+        torch.cuda.empty_cache()
+        return True
+
     def close(self) -> None:
         """End all threads. Batches can still be asked for; they are gathered at once, by one thread."""
         self._prefetch.close()
         self._source.close()
 
     def _take(self, key: Hashable, draw: Callable[[], Patches]) -> Batch:
-        patches, gathered = self._prefetch.take(key, partial(self._make, draw))
+        make = partial(self._make, draw)
+        try:
+            made = self._prefetch.take(key, make)
+        except torch.OutOfMemoryError:
+            made = None
+        if made is None:  # outside of the handler, where the error no longer holds on to what was allocated
+            torch.cuda.empty_cache()
+            made = self._prefetch.take(key, make)
+        patches, gathered = made
         images, present, known = gathered.ready()
         return Batch(images, present, known, torch.from_numpy(patches.crop))
 

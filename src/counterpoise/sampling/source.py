@@ -1,5 +1,7 @@
 """Where a batch's voxels come from: the mapped store in host memory, or a copy of the split in device memory.
 
+Both give the same batch, bit for bit: which of them a trial has may differ from one start to the next.
+
 On a CUDA device both work on a stream of their own, so that the next batch is made beside the network's kernels;
 :meth:`Gathered.ready` lets the caller's stream wait for it.
 """
@@ -165,7 +167,9 @@ class DeviceSource:
         """Do nothing: every batch has memory of its own."""
 
     def close(self) -> None:
-        """Do nothing: there are no threads here."""
+        """Wait until no kernel reads the voxels any more: their memory may be given to another stream."""
+        if self._stream is not None:
+            self._stream.synchronize()
 
 
 Source = HostSource | DeviceSource
@@ -189,12 +193,10 @@ def open_source(
     reason : str
         What was decided and by which numbers; empty where there was nothing to decide.
     """
-    host = HostSource(store, crops, config, device, threads=threads, buffers=buffers)
-    if device.type != "cuda":
-        return host, ""
-    room = Room.on(device, crops, store)
-    if not room.is_enough:
-        return host, str(room)
+    room = Room.on(device, crops, store) if device.type == "cuda" else None
+    if room is None or not room.is_enough:
+        source = HostSource(store, crops, config, device, threads=threads, buffers=buffers)
+        return source, "" if room is None else str(room)
     voxels = DeviceStore.load(store, crops, device)
     torch.cuda.synchronize(device)  # the source gathers on another stream than the one that copied
     return DeviceSource(voxels, store, config), str(room)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Int
 
@@ -14,6 +16,8 @@ from counterpoise.store import VoxelStore
 __all__ = ["count_tile_positives"]
 
 _TILES_AT_ONCE = 32
+_VALUES_AT_ONCE = 2**25
+"""Fewer tiles at once where they are large: a value takes six bytes and more."""
 
 
 def count_tile_positives(
@@ -38,9 +42,12 @@ def count_tile_positives(
     classes = np.arange(len(store.classes), dtype=store.present.dtype)
     table = CropTable.of(store.of("validate"), store)
     counts = np.zeros((len(tiles.crops), len(classes)), dtype=np.int64)
-    for start in range(0, len(tiles.patches), _TILES_AT_ONCE):
-        patches = tiles.patches[start : start + _TILES_AT_ONCE]
-        out = PatchArrays.empty(len(patches), sampling.slices, sampling.patch_shape, store.present.dtype)
+    values = math.prod(sampling.patch_shape) * sampling.slices
+    at_once = min(_TILES_AT_ONCE, max(_VALUES_AT_ONCE // values, 1))
+    for start in range(0, len(tiles.patches), at_once):
+        patches = tiles.patches[start : start + at_once]
+        # No section of raw is asked for: only labels are looked up.
+        out = PatchArrays.empty(len(patches), 0, sampling.patch_shape, store.present.dtype)
         gather_patches(store, table, patches, store.voxel_size_nm, out)
         words = out.present & out.known
         for c in classes:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,10 @@ class TileList:
 
     def hash(self) -> str:
         """Hash crops, positions and size of the tiles (SHA-256, first 16 digits); equal lists have equal hashes."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> str:
         content = [
             list(self.crops),
             list(self.patch_nm),

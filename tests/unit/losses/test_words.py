@@ -348,9 +348,14 @@ def test_compiled_path_agrees_with_the_plain_loss(compiled_on_cpu: list[words._C
 def test_a_compiler_that_fails_is_reported_once_and_replaced(
     compiled_on_cpu: list[words._CompiledOnCuda], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked: list[str] = []
+    from torch._inductor import config
 
-    def compile_nothing(function: Callable[..., Tensor], **_: object) -> Callable[..., Tensor]:
+    asked: list[str] = []
+    repeatable = {"deterministic": True} if hasattr(config, "deterministic") else {}  # torch 2.6 has no such option
+
+    def compile_nothing(function: Callable[..., Tensor], **how: object) -> Callable[..., Tensor]:
+        assert how == {"dynamic": False, "options": repeatable}
+
         def fail(*_: Tensor) -> Tensor:
             asked.append(function.__name__)
             raise RuntimeError("no triton\nand a long traceback")
@@ -367,6 +372,27 @@ def test_a_compiler_that_fails_is_reported_once_and_replaced(
     ] * 2
 
 
+def test_training_and_scoring_ask_for_one_compiled_function(
+    compiled_on_cpu: list[words._CompiledOnCuda], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch compiles a function once per kind of argument: with and without a gradient are two."""
+    kinds: list[tuple[str, bool, bool]] = []
+
+    def compile_nothing(function: Callable[..., Tensor], **_: object) -> Callable[..., Tensor]:
+        def note(logits: Tensor, *others: Tensor) -> Tensor:
+            kinds.append((function.__name__, logits.requires_grad, torch.is_grad_enabled()))
+            return function(logits, *others)
+
+        return note
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    agrees_with_the_plain_loss()
+    logits, present, known = random_planes((2, 3, 8, 8), seed=15)
+    TverskyLoss([1.0] * 3).sum_words(logits, make_words(present, torch.uint8), make_words(known, torch.uint8))
+    sums = ("_sums_in_planes", False, False)
+    assert kinds == [sums, ("_gradient_in_planes", False, False), sums]
+
+
 def test_lack_of_memory_is_not_taken_for_a_failed_compiler(
     compiled_on_cpu: list[words._CompiledOnCuda], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,3 +403,31 @@ def test_lack_of_memory_is_not_taken_for_a_failed_compiler(
     with pytest.raises(torch.OutOfMemoryError):
         agrees_with_the_plain_loss()
     assert not compiled_on_cpu[0]._failed
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_sums_of_the_parts_of_a_batch_make_the_loss_of_the_whole(size: int, dtype: torch.dtype) -> None:
+    logits, present, known = random_planes((5, 6, 20, 30), seed=14)
+    logits = logits.to(dtype)
+    loss = TverskyLoss([1.0, 5.0, 0.1, 2.0, 0.0, 3.0], 0.6, 0.4, 1e-6)
+    p, k = make_words(present, torch.uint8), make_words(known, torch.uint8)
+    parts = [slice(first, first + size) for first in range(0, 5, size)]
+    sums = torch.stack([loss.sum_words(logits[part], p[part], k[part]) for part in parts]).sum(0)
+    probability = torch.sigmoid(logits.double())
+    for row, plane in zip(
+        sums,
+        (probability * (present & known), probability * (~present & known), (1 - probability) * (present & known)),
+        strict=True,
+    ):
+        assert row.double() == pytest.approx(plane.sum((0, 2, 3)).numpy(), rel=1e-6, abs=1e-9)
+    expected, _ = plainly(loss, logits, present, known)
+    assert loss.of_sums(sums).item() == pytest.approx(expected, rel=1e-6)
+    assert loss.of_sums(sums).item() == pytest.approx(loss.of_words(logits, p, k).item(), rel=2e-7)
+
+
+def test_sums_are_checked_like_the_loss() -> None:
+    with pytest.raises(ValueError, match=r"9 classes do not fit into words of torch\.uint8"):
+        words.sum_words(
+            torch.zeros(1, 9, 4, 4), torch.zeros(1, 4, 4, dtype=torch.uint8), torch.zeros(1, 4, 4, dtype=torch.uint8)
+        )

@@ -88,6 +88,40 @@ def test_waiting_is_added_up_and_a_result_that_is_ready_costs_none(monkeypatch: 
     prefetch.close()
 
 
+def test_making_a_result_that_nobody_prepared_is_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("counterpoise.sampling.prefetch.time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def make() -> int:
+        now[0] += 3.0
+        return 1
+
+    off: Prefetch[int] = Prefetch(enabled=False)  # as a sampler with one thread has it
+    for step in (0, 1):
+        off.prepare(step, make)
+        assert off.waited_s == 3.0 * step
+        off.take(step, make)
+    assert off.waited_s == 6.0
+
+
+def test_what_is_under_way_can_be_waited_for_and_still_be_taken() -> None:
+    prefetch: Prefetch[int] = Prefetch(enabled=True)
+    prefetch.settle()  # nothing there: nothing to wait for
+    begin, done = threading.Event(), []
+
+    def make() -> int:
+        begin.wait(10.0)
+        done.append(True)
+        return 7
+
+    prefetch.prepare("a", make)
+    threading.Timer(0.05, begin.set).start()
+    prefetch.settle()
+    assert done == [True]
+    assert prefetch.take("a", lambda: 8) == 7
+    prefetch.close()
+
+
 def test_nothing_runs_ahead_when_it_is_off_and_no_thread_is_left_when_it_is_closed() -> None:
     off: Prefetch[int] = Prefetch(enabled=False)
     off.prepare("a", lambda: pytest.fail("prepared"))

@@ -10,9 +10,11 @@ import torch
 from counterpoise.data.geometry import Grid
 from counterpoise.errors import DatasplitError
 from counterpoise.experiment.config import SamplingConfig
-from counterpoise.sampling.patches import draw_patches
+from counterpoise.sampling.gather_torch import DeviceStore
+from counterpoise.sampling.patches import Patches, draw_patches
 from counterpoise.sampling.sampler import Batch, Sampler, unpack_words
-from counterpoise.store import VoxelStore
+from counterpoise.sampling.source import DeviceSource, Gathered, HostSource
+from counterpoise.store import StoredCrop, VoxelStore
 
 CONFIG = SamplingConfig(patch_shape=(8, 12), slices=3)
 
@@ -189,4 +191,61 @@ def test_what_goes_wrong_ahead_is_raised_by_the_batch_it_belongs_to(
     with pytest.raises(OSError, match="the disk went away"):
         sampler.batch(0, 2, 4)
     sampler.batch(0, 3, 4)
+    sampler.close()
+
+
+def test_a_batch_that_did_not_fit_beside_the_callers_work_is_made_when_it_is_asked_for(
+    store: VoxelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler = Sampler(store, "train", CONFIG, threads=2)
+    gather, full, emptied = sampler._source.gather, [False], []
+
+    def gather_if_there_is_room(patches: Patches) -> Gathered:
+        if full[0]:
+            full[0] = False
+            raise torch.OutOfMemoryError("out of memory")
+        return gather(patches)
+
+    monkeypatch.setattr(sampler._source, "gather", gather_if_there_is_room)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+    sampler.batch(0, 0, 4)
+    sampler._prefetch._next[1].result()  # type: ignore[index]
+    full[0] = True
+    sampler.batch(0, 1, 4)  # was made before; the one after it meets the full memory
+    found = copied(sampler.batch(0, 2, 4))
+    assert (full, emptied) == ([False], [True])
+    assert equal(found, copied(Sampler(store, "train", CONFIG).batch(0, 2, 4)))
+    sampler.close()
+
+
+def test_a_batch_for_which_there_is_never_room_fails(store: VoxelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = Sampler(store, "train", CONFIG)
+
+    def gather(_: Patches) -> Gathered:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(sampler._source, "gather", gather)
+    with pytest.raises(torch.OutOfMemoryError):
+        sampler.batch(0, 0, 4)
+
+
+def test_voxels_that_leave_the_device_give_the_same_batches_also_the_one_under_way(
+    store: VoxelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_source(
+        store: VoxelStore, crops: tuple[StoredCrop, ...], config: SamplingConfig, device: torch.device, **_: int
+    ) -> tuple[DeviceSource, str]:
+        return DeviceSource(DeviceStore.load(store, crops, device), store, config), "on the device"
+
+    plain = Sampler(store, "train", CONFIG)
+    expected = [copied(plain.batch(0, step, 4)) for step in range(4)]
+    assert not plain.leave_device()
+    monkeypatch.setattr("counterpoise.sampling.sampler.open_source", open_source)
+    sampler = Sampler(store, "train", CONFIG, threads=2)
+    found = [copied(sampler.batch(0, 0, 4))]
+    assert sampler.leave_device()
+    assert isinstance(sampler._source, HostSource)
+    assert not sampler.leave_device()
+    found += [copied(sampler.batch(0, step, 4)) for step in (1, 2, 3)]
+    assert all(equal(a, b) for a, b in zip(found, expected, strict=True))
     sampler.close()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from counterpoise.data.geometry import Grid
 from counterpoise.experiment.config import SamplingConfig
@@ -15,7 +16,7 @@ SAMPLING = SamplingConfig(patch_shape=(16, 16))
 
 
 def test_all_tiles_together_hold_every_known_positive_voxel_once(
-    make_store: Callable[..., Any], made_crop: Callable[..., Any]
+    make_store: Callable[..., Any], made_crop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator, crops = np.random.default_rng(0), []
     for shape in ((3, 40, 70), (2, 16, 16), (4, 5, 9)):
@@ -27,6 +28,8 @@ def test_all_tiles_together_hold_every_known_positive_voxel_once(
     plan = PatchPlan([c.label_grid for c in store.of("validate")], store.voxel_size_nm, SAMPLING)
     everything = list_tiles(plan, store, cap=10**6)
     expected = [[int(((crop.present & ~crop.unknown) >> c & 1).sum()) for c in range(3)] for crop in crops]
+    assert count_tile_positives(store, everything, SAMPLING).tolist() == expected
+    monkeypatch.setattr("counterpoise.sampling.tile_counts._VALUES_AT_ONCE", 1)  # large tiles go one by one
     assert count_tile_positives(store, everything, SAMPLING).tolist() == expected
     one_each = list_tiles(plan, store, cap=1)
     counted = count_tile_positives(store, one_each, SAMPLING)
