@@ -60,6 +60,11 @@ class TrialFolder:
         return self.path / "log.txt"
 
     @property
+    def orders(self) -> Path:
+        """Whose the trial is, and whether it shall stop: from a cluster's engine to its nodes."""
+        return self.path / ".orders.json"
+
+    @property
     def last_checkpoint(self) -> Path:
         """State after the last finished epoch."""
         return self.path / "last.pt"
@@ -102,6 +107,11 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def check(self) -> Path:
+        """Which network was tried, with what and on what, before the first trial."""
+        return self.path / "check.json"
+
+    @property
     def frequencies(self) -> Path:
         """Exact counts and frequencies, as the reference experiment wrote them."""
         return self.path / "class_frequencies.json"
@@ -127,9 +137,23 @@ class RunFolder:
         return self.path / "verdict.json"
 
     @property
+    def log(self) -> Path:
+        """What a run without a terminal (``run --detach``) printed."""
+        return self.path / "run.log"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"
+
+    @property
+    def engine(self) -> Path:
+        """Scripts and logs of a cluster's jobs."""
+        return self.path / "engine"
+
+    def array_script(self, scheduler: str) -> Path:
+        """Return where the script goes that trains all trials as tasks of an array job."""
+        return self.engine / f"trials.{scheduler}.sh"
 
     def trial(self, arm: str, seed: int) -> TrialFolder:
         """Return the folder of one trial."""

@@ -120,7 +120,8 @@ class EpochRecord:
     ``dice`` is None for a class that has no score; ``dice_mean`` is the mean over the others, None if there are
     none. ``counts`` holds TP, FP, FN per class, summed over the validation tiles. ``exposure`` is what the epoch's
     patches showed, as :meth:`counterpoise.frequencies.exposure.Exposure.to_json` writes it; ``data_wait_s`` is how
-    long the training waited for them. Older runs have neither.
+    long the training waited for them; ``micro_batch`` is how many patches at a time the network saw: fewer than the
+    batch size where the device's memory was not enough. Older runs have none of these.
     """
 
     epoch: int
@@ -136,6 +137,7 @@ class EpochRecord:
     validation_s: float
     exposure: Mapping[str, Any] | None = None
     data_wait_s: float | None = None
+    micro_batch: int | None = None
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> Self:
@@ -194,15 +196,27 @@ class TrialStatus:
 
     @classmethod
     def with_counts(cls, folder: TrialFolder) -> Self:
-        """Read a trial's status as :meth:`of` does, and open its counts too: without them a finished trial is none."""
+        """Read a trial's status as :meth:`of` does, and open its arrays too: without counts a finished trial is none.
+
+        Trials of older versions have no counts by probability; examples may be deleted. If they are there, they are
+        whole, or the trial has to make them again.
+        """
         status = cls.of(folder)
         if status.state != "finished" or not status.epochs:
             return status
-        try:
-            ValidationCounts.read(folder.counts)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            reason = f"{folder.counts.name} cannot be read ({type(error).__name__})"
-            return replace(status, state="failed", reason=reason)
+        arrays = (
+            (folder.counts, ValidationCounts.read),
+            (folder.thresholds, ThresholdCounts.read),
+            (folder.examples, Examples.read),
+        )
+        for file, read in arrays:
+            if file != folder.counts and not file.exists():
+                continue
+            try:
+                read(file)
+            except (OSError, ValueError, KeyError) as error:
+                reason = f"{file.name} cannot be read ({type(error).__name__})"
+                return replace(status, state="failed", reason=reason)
         return status
 
 
@@ -246,9 +260,15 @@ class ValidationCounts:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read ``counts.npz``; nothing in it is unpickled."""
-        with np.load(file, allow_pickle=False) as content:
-            return cls(tuple(content["crops"].tolist()), tuple(content["classes"].tolist()), content["counts"])
+        """Read ``counts.npz``; nothing in it is unpickled.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError
+            If it is not there, damaged, or lacks an array.
+        """
+        content = _read_npz(file)
+        return cls(tuple(content["crops"].tolist()), tuple(content["classes"].tolist()), content["counts"])
 
 
 @dataclass(frozen=True)
@@ -265,6 +285,11 @@ class Examples:
         1 present, 0 absent, 255 unknown.
     prediction : uint8 array, shape (patches, classes, rows, columns)
         1 predicted present, 0 absent.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit each other or the names.
     """
 
     crops: tuple[str, ...]
@@ -272,6 +297,15 @@ class Examples:
     raw: UInt8[np.ndarray, "patch row column"]
     truth: UInt8[np.ndarray, "patch class_ row column"]
     prediction: UInt8[np.ndarray, "patch class_ row column"]
+
+    def __post_init__(self) -> None:
+        rows, columns = self.raw.shape[-2:] if self.raw.ndim > 1 else (0, 0)
+        patches = len(self.crops), rows, columns
+        masks = len(self.crops), len(self.classes), rows, columns
+        for name, shape in (("raw", patches), ("truth", masks), ("prediction", masks)):
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != np.uint8:
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, where uint8 of {shape} was expected")
 
     def write(self, file: Path) -> None:
         """Write ``examples.npz`` atomically."""
@@ -286,15 +320,15 @@ class Examples:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read ``examples.npz``; nothing in it is unpickled."""
-        with np.load(file, allow_pickle=False) as content:
-            return cls(
-                tuple(content["crops"].tolist()),
-                tuple(content["classes"].tolist()),
-                content["raw"],
-                content["truth"],
-                content["prediction"],
-            )
+        """Read ``examples.npz`` as :meth:`ValidationCounts.read` reads ``counts.npz``."""
+        content = _read_npz(file)
+        return cls(
+            tuple(content["crops"].tolist()),
+            tuple(content["classes"].tolist()),
+            content["raw"],
+            content["truth"],
+            content["prediction"],
+        )
 
 
 @dataclass(frozen=True)
@@ -320,12 +354,37 @@ class ThresholdCounts:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read ``thresholds.npz``; nothing in it is unpickled."""
-        with np.load(file, allow_pickle=False) as content:
-            return cls(tuple(content["crops"].tolist()), tuple(content["classes"].tolist()), content["counts"])
+        """Read ``thresholds.npz`` as :meth:`ValidationCounts.read` reads ``counts.npz``."""
+        content = _read_npz(file)
+        return cls(tuple(content["crops"].tolist()), tuple(content["classes"].tolist()), content["counts"])
+
+    @classmethod
+    def is_whole(cls, file: Path) -> bool:
+        """Return whether the file is there and can be read."""
+        try:
+            cls.read(file)
+        except (OSError, ValueError, KeyError):
+            return False
+        return True
 
 
 def _write_npz(file: Path, **arrays: Any) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomically(file, lambda stream: stream.write(buffer.getbuffer()))
+
+
+def _read_npz(file: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of a file; whatever is raised about damaged bytes (zlib has its own) becomes a ValueError."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            changed = archive.testzip()
+        with np.load(file, allow_pickle=False) as content:
+            arrays = dict(content)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    if changed is not None:
+        raise ValueError(f"{file} is damaged: {changed} differs from its checksum")
+    return arrays

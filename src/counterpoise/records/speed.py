@@ -30,6 +30,10 @@ class Speed:
         Most memory the process held, pages of the store it had read included.
     gpu_memory_bytes : int
         Most memory it held on its GPU; 0 on a CPU.
+    micro_batch : int
+        Patches at a time the network saw in the last step; fewer than the batch where memory was not enough.
+    nonfinite_steps : int
+        Steps with a loss or gradient that was not finite, those of the warm-up too.
     """
 
     startup_s: float
@@ -42,3 +46,5 @@ class Speed:
     best_bytes: int
     memory_bytes: int
     gpu_memory_bytes: int
+    micro_batch: int = 0
+    nonfinite_steps: int = 0

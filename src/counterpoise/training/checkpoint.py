@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from counterpoise.records.atomic import write_atomically
+from counterpoise.records.atomic import temporary_name, write_atomically
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -26,6 +25,11 @@ def save_checkpoint(file: Path, content: dict[str, Any], *, previous: Path | Non
         Tensors and plain values.
     previous : Path, optional
         Where the checkpoint that was there stays, should this one be damaged later.
+
+    Raises
+    ------
+    DiskFullError
+        If there is no room; the checkpoint that was there is still there.
     """
     buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
     torch.save(content, buffer)
@@ -36,18 +40,28 @@ def save_checkpoint(file: Path, content: dict[str, Any], *, previous: Path | Non
 
 def _give_second_name(file: Path, name: Path) -> None:
     """Let a file be found under another name as well; the first stays valid throughout."""
-    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(name)
     temporary.unlink(missing_ok=True)
     try:
         temporary.hardlink_to(file)
     except OSError:  # a file system without hard links
-        shutil.copyfile(file, temporary)
+        content = file.read_bytes()
+        write_atomically(name, lambda stream: stream.write(content))
+        return
     temporary.replace(name)
+    temporary.unlink(missing_ok=True)  # renaming one name of a file to another name of it does nothing
 
 
 def load_checkpoint(file: Path) -> dict[str, Any] | None:
-    """Read a checkpoint onto the CPU with ``weights_only=True``; None if it is missing or damaged."""
+    """Read a checkpoint onto the CPU with ``weights_only=True``; None if it is missing or damaged.
+
+    A checkpoint is a zip archive with a CRC-32 per tensor. torch does not look at these when it reads: a flipped bit
+    would become another weight.
+    """
     try:
+        with zipfile.ZipFile(file) as archive:
+            if archive.testzip() is not None:
+                return None
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception:  # noqa: BLE001 - damaged bytes make torch's unpickler raise almost anything (IndexError, ...)
         return None

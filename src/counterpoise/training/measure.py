@@ -2,7 +2,8 @@
 
 ``python -m counterpoise.training.measure TRIAL.toml FOLDER --device cpu --threads 1`` gets ready (network, store, a
 warm-up), writes the line ``ready`` and waits for a line on its standard input, so that the processes of all slots can
-measure at the same time. Then it writes one line of JSON: a :class:`counterpoise.records.speed.Speed`.
+measure at the same time. Then it writes one line of JSON: a :class:`counterpoise.records.speed.Speed`. With ``--brief``
+it times two steps and one batch of tiles: enough to know that a trial can be trained here, and what room it takes.
 """
 
 from __future__ import annotations
@@ -43,7 +44,13 @@ _KIB = 1024
 
 
 def measure(
-    config: TrialConfig, folder: Path, *, device: str, threads: int, wait: Callable[[], object] = lambda: None
+    config: TrialConfig,
+    folder: Path,
+    *,
+    device: str,
+    threads: int,
+    brief: bool = False,
+    wait: Callable[[], object] = lambda: None,
 ) -> Speed:
     """Train a few steps of a trial, score a few batches, save once, and forget all of it.
 
@@ -57,6 +64,8 @@ def measure(
         As for ``counterpoise trial``.
     threads : int
         Threads of this process.
+    brief : bool
+        Whether two steps and one batch of tiles are enough: times are then rough.
     wait : callable
         Called between warm-up and measurement.
 
@@ -85,9 +94,10 @@ def measure(
     batch = min(config.training.batch_size, len(tiles.patches))
     few = replace(tiles, patches=tiles.patches[:batch])
     epochs = itertools.count(1)
+    micro_batches: list[int] = []
 
     def train() -> None:
-        trainer.train_epoch(next(epochs), lambda _step, _loss: None)
+        micro_batches.append(trainer.train_epoch(next(epochs), lambda _step, _loss: None).micro_batch)
 
     def score() -> None:
         validate(trainer.averaged.module, sampler, few, trainer.loss, place, batch_size=batch)
@@ -100,8 +110,8 @@ def measure(
     score()
     startup = time.time() - psutil.Process().create_time()
     wait()
-    block_s = _mean_seconds(train, at_least=3, seconds=2.0)
-    batch_s = _mean_seconds(score, at_least=2, seconds=1.0)
+    block_s = _mean_seconds(train, at_least=1 if brief else 3, seconds=0.0 if brief else 2.0)
+    batch_s = _mean_seconds(score, at_least=1 if brief else 2, seconds=0.0 if brief else 1.0)
     averaged = {"model_state_dict": trainer.averaged.module.state_dict()}
     began = time.perf_counter()
     last = save("last.pt", {**averaged, "trainer": trainer.state()})
@@ -117,6 +127,8 @@ def measure(
         best_bytes=save("best.pt", dict(averaged)),
         memory_bytes=_peak_memory_bytes(),
         gpu_memory_bytes=torch.cuda.max_memory_reserved(place.torch) if place.torch.type == "cuda" else 0,
+        micro_batch=micro_batches[-1],
+        nonfinite_steps=trainer.nonfinite_steps,
     )
 
 
@@ -143,6 +155,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--brief", action="store_true")
     asked = parser.parse_args()
     answers = sys.stdout  # for them alone: what a network of one's own prints goes elsewhere
 
@@ -155,7 +168,9 @@ def main() -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             config = TrialConfig.read(asked.trial)
-            speed = measure(config, asked.folder, device=asked.device, threads=asked.threads, wait=wait)
+            speed = measure(
+                config, asked.folder, device=asked.device, threads=asked.threads, brief=asked.brief, wait=wait
+            )
     except CounterpoiseError as error:
         sys.stderr.write(f"{error.problem}: {error.found}\n")
         return 2

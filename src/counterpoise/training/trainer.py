@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,8 +24,12 @@ from counterpoise.models.registry import build_model
 from counterpoise.sampling.exposure import ExposureLedger
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.training.device import Device
+from counterpoise.training.micro_batches import MicroBatches, is_out_of_memory
+from counterpoise.training.seeding import random_state, restore_random_state
 
 __all__ = ["EpochOutcome", "Trainer"]
+
+_LOG = logging.getLogger(__name__)
 
 _MIN_WARMUP_STEPS = 1.5
 """OneCycleLR divides by (warm-up steps - 1): a very short run gets at least this much warm-up."""
@@ -36,7 +42,8 @@ class EpochOutcome:
     ``loss`` is the mean over steps with a finite loss (None if there were none); ``clipped_steps`` had a gradient
     norm above the limit; ``nonfinite_steps`` had a loss or gradient that was not finite and moved no weight.
     ``exposure`` counts the patches of all steps, also of those; ``data_wait_s`` is
-    how long the steps waited for them, in all.
+    how long the steps waited for them, in all; ``micro_batch`` is how many patches at a time the network saw in the
+    last step.
     """
 
     loss: float | None
@@ -46,6 +53,7 @@ class EpochOutcome:
     seconds: float
     exposure: Exposure
     data_wait_s: float
+    micro_batch: int
 
 
 class Trainer:
@@ -96,6 +104,7 @@ class Trainer:
             anneal_strategy="cos",
         )
         self._scaler = torch.amp.GradScaler(device.torch.type, enabled=device.needs_scaler)
+        self._parts = MicroBatches(training.batch_size)
         self.nonfinite_steps = 0
 
     def train_epoch(self, epoch: int, on_step: Callable[[int, float], object]) -> EpochOutcome:
@@ -140,6 +149,7 @@ class Trainer:
             seconds=time.perf_counter() - started,
             exposure=shown.total(),
             data_wait_s=self._sampler.waited_s - waited,
+            micro_batch=self._parts.size,
         )
 
     def _step(self, step: int, shown: ExposureLedger) -> tuple[float, float]:
@@ -148,15 +158,11 @@ class Trainer:
         batch = self._sampler.batch(config.seed, step, config.training.batch_size)
         present_words, known_words = batch.present.to(device.torch), batch.known.to(device.torch)
         shown.add(present_words, known_words)
-        self._optimizer.zero_grad(set_to_none=True)
         _copy(self._buffers, self._kept)
-        with device.autocast():
-            logits = self.model(device.images(batch.images))
-        loss = self.loss.of_words(logits, present_words, known_words)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        loss = self._backward(batch.images, partial(self.loss.of_words, present=present_words, known=known_words))
         self._scaler.unscale_(self._optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.training.gradient_clip)
-        value, size = float(loss.detach()), float(norm)
+        value, size = float(loss), float(norm)
         if math.isfinite(value) and math.isfinite(size):
             self._scaler.step(self._optimizer)
             self._averaging.update()
@@ -169,6 +175,31 @@ class Trainer:
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             self._schedule.step()
         return value, size
+
+    def _backward(self, images: Tensor, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """Compute loss and gradient of a batch.
+
+        If the device's memory is not enough, voxels that lie there go first, which changes no number; then the batch is
+        computed in smaller parts from now on.
+        """
+        drawn = random_state(self._device.torch)
+        while True:
+            self._optimizer.zero_grad(set_to_none=True)
+            try:
+                return self._parts.backward(
+                    self.model, self._device.images(images), loss_of, self._scaler.scale, self._device
+                )
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error).splitlines()[0]
+            # Outside of the handler, where the error no longer holds on to what the attempt had allocated.
+            if self._sampler.leave_device():
+                _LOG.warning("Out of memory: voxels for training are read in host memory from now on")
+            else:
+                self._parts.make_room(self._device.torch, reason)
+            _copy(self._kept, self._buffers)
+            restore_random_state(drawn, self._device.torch)
 
     def _give_up_if_hopeless(self, epoch: int) -> None:
         allowed = self._config.training.max_nonfinite_steps
@@ -188,7 +219,8 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            "random": random_state(self._device.torch),
+            "micro_batch": self._parts.size,
             "nonfinite_steps": self.nonfinite_steps,
         }
 
@@ -199,7 +231,8 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["torch_rng"])
+        restore_random_state(state["random"], self._device.torch)
+        self._parts = MicroBatches(state["micro_batch"])
         self.nonfinite_steps = state["nonfinite_steps"]
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
-from counterpoise.errors import RunFolderError, StoreError
+from counterpoise.errors import DiskFullError, RunFolderError, StoreError
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.lock import only_one_process
-from counterpoise.metrics.dice import dice_score, mean_score
-from counterpoise.records.atomic import append_line, write_text
+from counterpoise.records.atomic import append_line, remove_leftovers, write_text
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import EpochRecord, ThresholdCounts, TrialStatus, ValidationCounts, read_epochs
 from counterpoise.sampling.sampler import Sampler
@@ -26,13 +24,15 @@ from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.store import VoxelStore, open_store
 from counterpoise.training.checkpoint import load_checkpoint, save_checkpoint
 from counterpoise.training.device import Device, keep_freed_memory, open_device
+from counterpoise.training.epoch import describe_epoch, make_record
+from counterpoise.training.scalars import ScalarWriter
 from counterpoise.training.seeding import prepare_torch
-from counterpoise.training.trainer import EpochOutcome, Trainer
+from counterpoise.training.trainer import Trainer
 from counterpoise.training.validation import ValidationResult, predict_examples, validate
 
 __all__ = ["run_trial"]
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 _STATUS_INTERVAL_S = 1.0
 _PATIENCE_S = 10.0
 """How long to wait for another process in this trial's folder: one whose runner has died ends within seconds."""
@@ -42,7 +42,13 @@ OnStep = Callable[[TrialStatus], object]
 
 
 def run_trial(
-    folder: Path, *, device: str = "cpu", threads: int = 1, say: Say = print, on_step: OnStep = lambda _: None
+    folder: Path,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    say: Say = print,
+    on_step: OnStep = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrialStatus:
     """Train, validate and record one trial; continue after the last finished epoch if there is one.
 
@@ -58,11 +64,13 @@ def run_trial(
         Told one line at a time what happens.
     on_step : callable
         Told the status after every step (for a progress bar).
+    stop : callable
+        Asked after every checkpoint whether to leave it at that.
 
     Returns
     -------
     TrialStatus
-        Finished. A trial that was finished before is left as it is.
+        Finished, or waiting if it was asked to stop. A trial that was finished before is left as it is.
 
     Raises
     ------
@@ -72,22 +80,26 @@ def run_trial(
     files = TrialFolder(folder)
     open_device(device, TrialConfig.read(files.config).training.precision)  # a slip in the command harms no trial
     with only_one_process(folder, "trains", patience_s=_PATIENCE_S):
-        return _run_trial(files, device, threads, say, on_step)
+        return _run_trial(files, device, threads, say, on_step, stop)
 
 
-def _run_trial(files: TrialFolder, device: str, threads: int, say: Say, on_step: OnStep) -> TrialStatus:
+def _run_trial(
+    files: TrialFolder, device: str, threads: int, say: Say, on_step: OnStep, stop: Callable[[], bool]
+) -> TrialStatus:
+    remove_leftovers(files.path)
     before = TrialStatus.with_counts(files)
     if before.state == "finished":
         say(f"{files.path}: finished before, nothing to do")
         return before
     try:
         with closing(_Trial.open(files, device, threads, say)) as trial:
-            return trial.run(on_step)
+            return trial.run(on_step, stop)
     except BaseException as error:
         if not isinstance(error, KeyboardInterrupt | SystemExit) and files.config.exists():
             reason = getattr(error, "problem", None) or f"{type(error).__name__}: {error}"
             status = replace(TrialStatus.read(files.status), state="failed", reason=reason, updated=time.time())
-            status.write(files.status, durable=True)
+            with suppress(OSError):  # where there is no room, the error itself must get through
+                status.write(files.status, durable=True)
         raise
 
 
@@ -118,6 +130,7 @@ class _Trial:
         self._trainer, self._training, self._validation, self._tiles = trainer, training, validation, tiles
         self._device, self._say = device, say
         self._progress = _Progress(0, -1.0, 0)
+        self._records: list[EpochRecord] = []
         self._counts: list[np.ndarray] = []
         self._written = 0.0
         self.status = TrialStatus.read(folder.status)
@@ -146,23 +159,37 @@ class _Trial:
             )
         return cls(folder, config, Trainer(config, training, device), training, validation, tiles, device, say)
 
-    def run(self, on_step: OnStep) -> TrialStatus:
-        """Train the epochs that are left."""
+    def run(self, on_step: OnStep, stop: Callable[[], bool]) -> TrialStatus:
+        """Train the epochs that are left, or those until ``stop`` says so."""
         training = self.config.training
         self._resume()
         started = time.time()
+        told = self._records[-1] if self._records else None
+        dice = [record.dice_mean for record in self._records if record.dice_mean is not None]
         self.update(
             state="running",
             epoch=self._progress.epoch,
             epochs=training.epochs,
-            step=0,
+            step=training.steps_per_epoch if self._progress.epoch else 0,
             steps_per_epoch=training.steps_per_epoch,
+            train_loss=told.train_loss if told else None,
+            dice_mean=dice[-1] if dice else None,
+            **self._best(),
             started=started,
             reason="",
         )
-        with SummaryWriter(str(self.folder.path), purge_step=self._progress.epoch + 1) as writer:
+        with closing(ScalarWriter(self.folder.path, self._say)) as scalars:
+            if told:  # once more: the process may have been killed just before
+                scalars.write(told)
             for epoch in range(self._progress.epoch + 1, training.epochs + 1):
-                self._epoch(epoch, writer, on_step)
+                self._epoch(epoch, scalars, on_step)
+                if epoch < training.epochs and stop():
+                    self.update(state="waiting", reason=f"stopped after epoch {epoch}")
+                    self._say(f"Stopped after epoch {epoch}/{training.epochs}; the same command continues")
+                    return self.status
+        if not ThresholdCounts.is_whole(self.folder.thresholds):
+            self._say("Counting by probability again")
+            self._score(last=True)
         self._say("Predicting the example patches")
         predict_examples(
             self._trainer.averaged.module,
@@ -186,12 +213,20 @@ class _Trial:
         self._validation.close()
 
     def update(self, **changes: Any) -> None:
-        """Write the status now."""
+        """Write the status now; how far a trial is need not be known where there is no room, whether it runs must."""
         self._written = time.time()
         self.status = replace(self.status, updated=self._written, **changes)
-        self.status.write(self.folder.status, durable=changes.get("state") in {"finished", "failed"})
+        try:
+            self.status.write(self.folder.status, durable=changes.get("state") in {"finished", "failed"})
+        except DiskFullError:
+            if "state" in changes:
+                raise
 
-    def _epoch(self, epoch: int, writer: SummaryWriter, on_step: OnStep) -> None:
+    def _best(self) -> dict[str, Any]:
+        progress = self._progress
+        return {"best_dice": progress.best_dice if progress.best_epoch else None, "best_epoch": progress.best_epoch}
+
+    def _epoch(self, epoch: int, scalars: ScalarWriter, on_step: OnStep) -> None:
         config = self.config
         began = time.perf_counter()
 
@@ -210,24 +245,29 @@ class _Trial:
         last = epoch == config.training.epochs
         if last or epoch % config.validation.every_epochs == 0:
             validation_began = time.perf_counter()
-            result = validate(
-                self._trainer.averaged.module,
-                self._validation,
-                self._tiles,
-                self._trainer.loss,
-                self._device,
-                batch_size=config.training.batch_size,
-                by_probability=last,
-            )
-            if result.histogram is not None:
-                ThresholdCounts(self._tiles.crops, config.classes, result.histogram).write(self.folder.thresholds)
-            record = _record(epoch, config.classes, outcome, result, time.perf_counter() - validation_began)
+            result = self._score(last=last)
+            record = make_record(epoch, config.classes, outcome, result, time.perf_counter() - validation_began)
             self._counts.append(result.counts)
         else:
-            record = _record(epoch, config.classes, outcome, None, 0.0)
-        self._keep(record, writer)
+            record = make_record(epoch, config.classes, outcome, None, 0.0)
+        self._keep(record, scalars)
 
-    def _keep(self, record: EpochRecord, writer: SummaryWriter) -> None:
+    def _score(self, *, last: bool) -> ValidationResult:
+        config = self.config
+        result = validate(
+            self._trainer.averaged.module,
+            self._validation,
+            self._tiles,
+            self._trainer.loss,
+            self._device,
+            batch_size=config.training.batch_size,
+            by_probability=last,
+        )
+        if result.histogram is not None:
+            ThresholdCounts(self._tiles.crops, config.classes, result.histogram).write(self.folder.thresholds)
+        return result
+
+    def _keep(self, record: EpochRecord, scalars: ScalarWriter) -> None:
         """Write an epoch's results: scores and counts first, the checkpoint that vouches for them last."""
         config, progress = self.config, self._progress
         progress.epoch = record.epoch
@@ -248,16 +288,15 @@ class _Trial:
             },
             previous=self.folder.previous_checkpoint,
         )
-        _write_scalars(writer, record)
+        scalars.write(record)
         self.update(
             epoch=record.epoch,
             step=config.training.steps_per_epoch,
             train_loss=record.train_loss,
             dice_mean=record.dice_mean if record.dice_mean is not None else self.status.dice_mean,
-            best_dice=progress.best_dice if progress.best_epoch else None,
-            best_epoch=progress.best_epoch,
+            **self._best(),
         )
-        for line in _describe(record, config.training.epochs):
+        for line in describe_epoch(record, config.training.epochs):
             self._say(line)
 
     def _weights(self, record: EpochRecord) -> dict[str, Any]:
@@ -281,8 +320,9 @@ class _Trial:
         there = [f for f in (self.folder.last_checkpoint, self.folder.previous_checkpoint) if f.exists()]
         for file in there:
             content = load_checkpoint(file)
-            if content is None or content.get("fingerprint") != self.config.fingerprint():
-                self._say(f"{file.name} is damaged or of another experiment")
+            ours = (CHECKPOINT_VERSION, self.config.fingerprint())
+            if content is None or (content.get("version"), content.get("fingerprint")) != ours:
+                self._say(f"{file.name} is damaged, or of another experiment or version")
                 continue
             progress = _Progress(**content["progress"])
             records = self._records_until(progress.epoch)
@@ -294,11 +334,26 @@ class _Trial:
             if file != self.folder.last_checkpoint:  # else the next checkpoint would keep the damaged one for a spare
                 self.folder.last_checkpoint.unlink(missing_ok=True)
             self._keep_records(*records)
+            self._mend_best(content)
             self._say(f"Resuming after epoch {progress.epoch}/{self.config.training.epochs}")
             return
         if there:
             self._say("Nothing to continue from: starting from the beginning")
         self._keep_records([], [])
+
+    def _mend_best(self, resumed: dict[str, Any]) -> None:
+        """Make sure that the best epoch's weights are there; they may be those of one of the other checkpoints."""
+        file, best_epoch = self.folder.best_checkpoint, self._progress.best_epoch
+        best = load_checkpoint(file)
+        if not best_epoch or (best is not None and best.get("epoch", 0) >= best_epoch):
+            return
+        for content in (resumed, load_checkpoint(self.folder.previous_checkpoint)):
+            if content is not None and content.get("epoch") == best_epoch:
+                own = {"fingerprint", "progress", "trainer"}
+                save_checkpoint(file, {key: value for key, value in content.items() if key not in own})
+                return
+        file.unlink(missing_ok=True)
+        self._say(f"{file.name} is damaged: the weights of the best epoch, {best_epoch}, are lost")
 
     def _records_until(self, epoch: int) -> tuple[list[EpochRecord], list[np.ndarray]] | None:
         """Read records and counts of epochs 1 to ``epoch``; None unless all of them are there."""
@@ -315,7 +370,7 @@ class _Trial:
         """Drop what no checkpoint vouches for: those epochs are trained again."""
         text = "".join(json.dumps(record.__dict__, allow_nan=False) + "\n" for record in records)
         write_text(self.folder.metrics, text)
-        self._counts = counts
+        self._records, self._counts = records, counts
 
 
 def _open_store(config: TrialConfig) -> VoxelStore:
@@ -329,73 +384,3 @@ def _open_store(config: TrialConfig) -> VoxelStore:
             remedy="run the experiment again: `counterpoise run` plans on the store as it is now",
         )
     return store
-
-
-def _record(
-    epoch: int,
-    classes: tuple[str, ...],
-    outcome: EpochOutcome,
-    result: ValidationResult | None,
-    validation_s: float,
-) -> EpochRecord:
-    dice: dict[str, float | None] = dict.fromkeys(classes)
-    counts: dict[str, list[int]] = {}
-    mean = None
-    if result is not None:
-        pooled = result.counts.sum(axis=0)
-        scores = dice_score(pooled[:, 0], pooled[:, 1], pooled[:, 2])
-        dice = {c: None if np.isnan(s) else float(s) for c, s in zip(classes, scores, strict=True)}
-        counts = {c: [int(n) for n in row] for c, row in zip(classes, pooled, strict=True)}
-        average = mean_score(scores)
-        mean = None if np.isnan(average) else average
-    return EpochRecord(
-        epoch=epoch,
-        train_loss=outcome.loss,
-        val_loss=result.loss if result is not None and np.isfinite(result.loss) else None,
-        dice_mean=mean,
-        dice=dice,
-        counts=counts,
-        learning_rate=outcome.learning_rate,
-        clipped_steps=outcome.clipped_steps,
-        nonfinite_steps=outcome.nonfinite_steps,
-        train_s=outcome.seconds,
-        exposure=outcome.exposure.to_json(),
-        data_wait_s=outcome.data_wait_s,
-        validation_s=validation_s,
-    )
-
-
-def _write_scalars(writer: SummaryWriter, record: EpochRecord) -> None:
-    """Write the TensorBoard scalars under the reference experiment's names."""
-    scalars = {
-        "Loss/train": record.train_loss,
-        "Loss/val": record.val_loss,
-        "Dice/mean": record.dice_mean,
-        **{f"Dice/{name}": score for name, score in record.dice.items()},
-        "LR": record.learning_rate,
-    }
-    for name, value in scalars.items():
-        if value is not None:
-            writer.add_scalar(name, value, record.epoch)
-    writer.flush()
-
-
-def _describe(record: EpochRecord, epochs: int) -> list[str]:
-    """Say an epoch in the reference's words, so that scripts that read its logs read ours."""
-
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4f}"
-
-    lines = [
-        f"Epoch {record.epoch}/{epochs}",
-        (
-            f"  Train Loss: {number(record.train_loss)}  LR: {record.learning_rate:.2e}  "
-            f"({record.train_s:.1f} s + {record.validation_s:.1f} s validation)"
-        ),
-    ]
-    if record.counts:
-        lines.append(f"  Val Loss: {number(record.val_loss)}  Val Dice: {number(record.dice_mean)}")
-        lines += [f"    {name}: {number(score)}" for name, score in record.dice.items()]
-    if record.nonfinite_steps:
-        lines.append(f"  {record.nonfinite_steps} steps with a non-finite loss or gradient moved no weight")
-    return lines

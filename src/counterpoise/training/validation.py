@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.losses.tversky import TverskyLoss
-from counterpoise.metrics.thresholds import BINS, THRESHOLDS
+from counterpoise.metrics.thresholds import BINS
 from counterpoise.records.schema import Examples
+from counterpoise.sampling.exposure import count_pixels
 from counterpoise.sampling.sampler import Batch, Sampler, unpack_words
 from counterpoise.sampling.tiles import TileList
+from counterpoise.training.counting import count_by_probability, count_outcomes
 from counterpoise.training.device import Device
+from counterpoise.training.micro_batches import MicroBatches, is_out_of_memory
 from counterpoise.types import CropCounts
 
 __all__ = ["ValidationResult", "choose_examples", "predict_examples", "validate"]
-
-_LOGITS = np.log(THRESHOLDS / (1.0 - THRESHOLDS))
-"""The thresholds before the sigmoid; that of 1/2 is exactly 0."""
 
 
 @dataclass(frozen=True)
@@ -71,48 +72,67 @@ def validate(
         ``counts``: int64, shape (crops, classes, 3): TP, FP, FN.
     """
     model.eval()
-    classes = len(loss.class_weights)
-    counts = torch.zeros(len(tiles.crops), classes, 3, dtype=torch.int64)
-    histogram = torch.zeros(len(tiles.crops), classes, 2 * BINS, dtype=torch.int64) if by_probability else None
+    shape = (len(tiles.crops), len(loss.class_weights))
+    counts = torch.zeros(*shape, 3, dtype=torch.int64)
+    histogram = torch.zeros(*shape, 2 * BINS, dtype=torch.int64) if by_probability else None
+    score = _Score(model, loss, device, by_probability)
+    parts = MicroBatches(batch_size)
     total, batches = 0.0, 0
     for batch in sampler.batches(tiles.patches, batch_size):
-        images, truth, known = _planes(batch, classes, device)
-        with device.autocast():
-            logits = model(images)
-        total += float(loss.of_words(logits, batch.present.to(device.torch), batch.known.to(device.torch)))
+        found = list(_in_parts(score, batch, parts, sampler))
+        total += float(loss.of_sums(torch.stack([part.sums for part in found]).sum(0)))
         batches += 1
-        counts.index_add_(0, batch.crops, _count(logits > 0, truth, known).cpu())
+        counts.index_add_(0, batch.crops, torch.cat([part.counts for part in found]).cpu())
         if histogram is not None:
-            histogram.index_add_(0, batch.crops, _count_by_probability(logits, truth, known).cpu())
-    result: np.ndarray = counts.numpy()
-    shape = (len(tiles.crops), classes, 2, BINS)
-    return ValidationResult(result, total / batches, None if histogram is None else histogram.view(shape).numpy())
+            histogram.index_add_(0, batch.crops, torch.cat([part.by_probability for part in found]).cpu())
+    by_threshold = None if histogram is None else histogram.view(*shape, 2, BINS).numpy()
+    return ValidationResult(counts.numpy(), total / batches, by_threshold)
 
 
-def _planes(batch: Batch, classes: int, device: Device) -> tuple[Tensor, Tensor, Tensor]:
-    images = device.images(batch.images)
-    truth = unpack_words(batch.present.to(device.torch), classes)
-    known = unpack_words(batch.known.to(device.torch), classes)
-    return images, truth, known
+@dataclass(frozen=True)
+class _Found:
+    """What some patches came out as, patch by patch; ``sums`` over all of them are what their loss is made of."""
+
+    sums: Tensor
+    counts: Tensor
+    by_probability: Tensor
 
 
-def _count(predicted: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """Count TP, FP, FN of every patch and class: int64, shape (batch, classes, 3)."""
-    truth = truth & known
-    predicted = predicted & known
-    true_pos = (predicted & truth).sum((2, 3))
-    return torch.stack([true_pos, predicted.sum((2, 3)) - true_pos, truth.sum((2, 3)) - true_pos], dim=2)
+@dataclass(frozen=True)
+class _Score:
+    """Predict patches and count; ``by_probability`` is empty if it is not wanted."""
+
+    model: nn.Module
+    loss: TverskyLoss
+    device: Device
+    by_probability: bool
+
+    def __call__(self, images: Tensor, present: Tensor, known: Tensor) -> _Found:
+        with self.device.autocast():
+            logits = self.model(self.device.images(images))
+        present, known = present.to(self.device.torch), known.to(self.device.torch)
+        counts = count_outcomes(logits, present, known)
+        by_probability = count_by_probability(logits, present, known) if self.by_probability else counts[:, :, :0]
+        return _Found(self.loss.sum_words(logits, present, known), counts, by_probability)
 
 
-def _count_by_probability(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """Count the known voxels of every patch and class by truth and bin: int64, shape (batch, classes, 2 * bins)."""
-    edges = torch.as_tensor(_LOGITS, dtype=torch.float32, device=logits.device)
-    numbers = torch.nan_to_num(logits.float(), nan=-np.inf, posinf=np.inf, neginf=-np.inf)  # NaN predicts nothing
-    bins = torch.bucketize(numbers.contiguous(), edges) + BINS * truth
-    batch, classes = logits.shape[:2]
-    plane = torch.arange(batch * classes, device=logits.device).view(batch, classes, 1, 1)
-    found = torch.bincount((plane * (2 * BINS) + bins)[known], minlength=batch * classes * 2 * BINS)
-    return found.view(batch, classes, 2 * BINS)
+def _in_parts(score: _Score, batch: Batch, parts: MicroBatches, sampler: Sampler) -> Iterator[_Found]:
+    """Score a batch; if the device's memory is not enough, voxels leave it, then fewer patches are scored at a time."""
+    first = 0
+    while first < len(batch.images):
+        part = slice(first, first + parts.size)
+        try:
+            found = score(batch.images[part], batch.present[part], batch.known[part])
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            found, reason = None, str(error).splitlines()[0]
+        if found is None:  # outside of the handler, where the error no longer holds on to what was allocated
+            if not sampler.leave_device():
+                parts.make_room(score.device.torch, reason)
+            continue
+        yield found
+        first = part.stop
 
 
 def choose_examples(sampler: Sampler, tiles: TileList, classes: int, count: int) -> np.ndarray:
@@ -125,7 +145,7 @@ def choose_examples(sampler: Sampler, tiles: TileList, classes: int, count: int)
     """
     variety = []
     for batch in sampler.batches(tiles.patches, 32):
-        positives = (unpack_words(batch.present, classes) & unpack_words(batch.known, classes)).sum((2, 3))
+        positives = count_pixels(batch.present, batch.known, classes)[:, :, 1]
         variety.append(((positives > 0).sum(1) + positives.sum(1) / (1.0 + positives.sum(1))).cpu().numpy())
     richness = np.concatenate(variety)
     best: dict[int, int] = {}
@@ -150,9 +170,9 @@ def predict_examples(
     for index in choose_examples(sampler, tiles, len(classes), count):
         patch = tiles.patches[slice(int(index), int(index) + 1)]
         batch = sampler.gather(patch)
-        images, present, known = _planes(batch, len(classes), device)
+        present, known = (unpack_words(words, len(classes)) for words in (batch.present, batch.known))
         with device.autocast():
-            predicted = model(images) > 0
+            predicted = model(device.images(batch.images)) > 0
         middle = batch.images.shape[1] // 2
         raw.append((batch.images[0, middle] * 255.0).round().to(torch.uint8).cpu().numpy())
         unknown = torch.full_like(present, 255, dtype=torch.uint8)

@@ -1,13 +1,28 @@
 """Files are whole or as they were before."""
 
+import errno
 import json
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from counterpoise.records.atomic import append_line, read_json, read_lines, write_atomically, write_json, write_text
+from counterpoise.errors import DiskFullError
+from counterpoise.records.atomic import (
+    append_line,
+    is_leftover,
+    read_json,
+    read_lines,
+    remove_leftovers,
+    temporary_name,
+    write_atomically,
+    write_json,
+    write_text,
+)
 
 
 def test_a_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -63,7 +78,7 @@ def test_durable_content_is_on_disk_before_it_gets_its_name(tmp_path: Path, monk
     monkeypatch.setattr(Path, "replace", note_rename)
     write_json(tmp_path / "a.json", {})
     write_json(tmp_path / "b.json", {}, durable=False)
-    assert order == ["sync", "rename", "rename"]
+    assert order == ["sync", "rename", "sync", "rename"]  # of what is durable, the name as well
 
 
 def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -110,3 +125,81 @@ def test_a_torn_line_before_the_last_is_damage_and_raised(content: bytes, tmp_pa
     (tmp_path / "metrics.jsonl").write_bytes(content)
     with pytest.raises(ValueError, match="delimiter"):
         list(read_lines(tmp_path / "metrics.jsonl"))
+
+
+full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+
+
+def fill_disk_of(file: Path) -> None:
+    """Let what is written to a file meet a full disk: the system says so, not a stand-in."""
+    file.symlink_to("/dev/full")
+
+
+@full
+def test_a_full_disk_is_told_with_what_is_needed_and_what_is_free_and_the_file_stays(tmp_path: Path) -> None:
+    file = tmp_path / "last.pt"
+    write_text(file, "old")
+    fill_disk_of(temporary_name(file))
+    with pytest.raises(DiskFullError) as told:
+        write_atomically(file, lambda stream: stream.write(bytes(12_340_001)))
+    assert told.value.expected == f"12.4 MB free for {file}"  # rounded up: 12.3 would not do
+    assert re.fullmatch(r"\d+\.\d MB free", told.value.found)
+    mount = next(path for path in file.parents if os.path.ismount(path))
+    assert f"the disk at {mount} has " in told.value.problem
+    assert (told.value.errno, isinstance(told.value, OSError)) == (errno.ENOSPC, True)
+    assert file.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@full
+def test_a_line_that_finds_no_room_is_told_too(tmp_path: Path) -> None:
+    fill_disk_of(tmp_path / "metrics.jsonl")
+    with pytest.raises(DiskFullError, match=r"no room for metrics\.jsonl: it needs 0\.1 MB"):
+        append_line(tmp_path / "metrics.jsonl", {"epoch": 1})
+
+
+def test_of_a_line_that_was_half_written_when_the_disk_was_full_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "metrics.jsonl"
+    append_line(file, {"epoch": 1})
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DiskFullError):
+        append_line(file, {"epoch": 2})
+    monkeypatch.undo()
+    append_line(file, {"epoch": 3})
+    assert file.read_bytes() == b'{"epoch": 1}\n{"epoch": 3}\n'
+
+
+def test_another_error_of_the_system_is_no_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_text(tmp_path / "missing" / "x.json", "")
+    with pytest.raises(FileNotFoundError):
+        append_line(tmp_path / "missing" / "x.jsonl", {})
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    dead.wait()
+    zombie = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has asked how
+    names = {
+        f".last.pt.{dead.pid}.tmp": False,
+        f".last.pt.{zombie.pid}.tmp": False,
+        f".best.pt.{os.getpid()}.tmp": False,  # of an earlier process with our number
+        f".status.json.{os.getppid()}.tmp": True,
+        "last.pt": True,
+        "notes.tmp": True,
+        ".hidden.tmp": True,
+        ".lock": True,
+    }
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    remove_leftovers(tmp_path)
+    zombie.wait()
+    assert {f.name for f in tmp_path.iterdir()} == {name for name, stays in names.items() if stays}
+    assert [is_leftover(name) for name in names] == [True] * 4 + [False] * 4

@@ -141,3 +141,21 @@ def test_arms_that_cannot_be_are_refused(tmp_path: Path, key: str, value: object
     file.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ValueError, match=said):
         ArmsRecord.read(file)
+
+
+def test_examples_whose_arrays_do_not_fit_each_other_are_refused() -> None:
+    raw, masks = np.zeros((2, 4, 5), np.uint8), np.zeros((2, 3, 4, 5), np.uint8)
+    names, classes = ("x", "y"), ("a", "b", "c")
+    Examples(names, classes, raw, masks, masks)
+    for wrong in (
+        (names, classes, raw[:1], masks, masks),
+        (names[:1], classes, raw, masks, masks),
+        (names, classes[:2], raw, masks, masks),
+        (names, classes, raw[:, :3], masks, masks),
+        (names, classes, raw, masks[..., :3], masks),
+        (names, classes, raw, masks, masks[:, :2]),
+        (names, classes, raw, masks, masks.astype(bool)),
+        (names, classes, raw[0, 0, 0], masks, masks),
+    ):
+        with pytest.raises(ValueError, match="was expected"):
+            Examples(*wrong)

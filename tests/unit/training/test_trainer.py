@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoise.errors import TrialError
+from counterpoise.experiment.config import SamplingConfig
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.losses.tversky import TverskyLoss
+from counterpoise.sampling.gather_torch import DeviceStore
 from counterpoise.sampling.sampler import Batch, Sampler, unpack_words
-from counterpoise.store import VoxelStore
+from counterpoise.sampling.source import DeviceSource, HostSource
+from counterpoise.store import StoredCrop, VoxelStore
 from counterpoise.training.device import open_device
 from counterpoise.training.seeding import prepare_torch
 from counterpoise.training.trainer import Trainer
@@ -228,3 +231,73 @@ def test_every_step_of_every_epoch_has_patches_of_its_own(
     for epoch in (1, 2, 3):
         trainer.train_epoch(epoch, lambda *_: None)
     assert asked == [(5, step, 4) for step in range(9)]
+
+
+@pytest.fixture
+def on_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let samplers gather as on a CUDA device with room for the voxels, with the CPU in its place."""
+
+    def open_source(
+        store: VoxelStore, crops: tuple[StoredCrop, ...], config: SamplingConfig, device: torch.device, **_: int
+    ) -> tuple[DeviceSource, str]:
+        return DeviceSource(DeviceStore.load(store, crops, device), store, config), "on the device"
+
+    monkeypatch.setattr("counterpoise.sampling.sampler.open_source", open_source)
+
+
+class Roomy(nn.Module):
+    """Stands for a device with room for some patches: above that, it runs out of memory in the middle of a pass."""
+
+    def __init__(self, inner: nn.Module, room: int) -> None:
+        super().__init__()
+        self.inner, self.room = inner, room
+        self.seen: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.inner(images)  # moves the running statistics before it fails
+        if self.training and len(images) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        self.seen.append(len(images))
+        return logits
+
+
+def test_out_of_memory_halves_the_patches_at_a_time_and_keeps_the_batch(make_trainer: MakeTrainer) -> None:
+    small, whole = make_trainer(batch_size=4), make_trainer(batch_size=4)
+    small.model = roomy = Roomy(small.model, room=2)
+    outcome, undisturbed = small.train_epoch(1, lambda *_: None), whole.train_epoch(1, lambda *_: None)
+    assert roomy.seen == [2, 2, 2, 2] * 3  # per step two parts, predicted twice
+    assert (outcome.micro_batch, undisturbed.micro_batch) == (2, 4)
+    assert outcome.exposure == undisturbed.exposure
+    assert outcome.loss == pytest.approx(undisturbed.loss, rel=0.05)  # batch normalisation sees the parts
+    assert small.state()["micro_batch"] == 2
+    again = make_trainer(batch_size=4)
+    again.restore(whole.state() | {"micro_batch": 2})
+    assert again.train_epoch(2, lambda *_: None).micro_batch == 2  # a resumed trial goes on as it was
+
+
+def test_voxels_leave_a_device_before_the_batch_is_cut_up_and_change_nothing(
+    make_trainer: MakeTrainer, on_device: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FullUntilTheyLeave(Roomy):
+        def forward(self, images: Tensor) -> Tensor:
+            self.room = 4 if isinstance(trainer._sampler._source, HostSource) else 0
+            return super().forward(images)
+
+    trainer, undisturbed = make_trainer(batch_size=4), make_trainer(batch_size=4)
+    assert isinstance(trainer._sampler._source, DeviceSource)
+    trainer.model = FullUntilTheyLeave(trainer.model, room=0)
+    outcome, expected = trainer.train_epoch(1, lambda *_: None), undisturbed.train_epoch(1, lambda *_: None)
+    assert isinstance(undisturbed._sampler._source, DeviceSource)
+    assert (outcome.micro_batch, outcome.loss) == (4, expected.loss)
+    assert equal(averaged(trainer), averaged(undisturbed))
+    assert [record.getMessage() for record in caplog.records] == [
+        "Out of memory: voxels for training are read in host memory from now on"
+    ]
+
+
+def test_a_patch_that_does_not_fit_alone_ends_the_trial_with_advice(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(batch_size=4)
+    trainer.model = Roomy(trainer.model, room=0)
+    with pytest.raises(TrialError, match="a single patch does not fit") as caught:
+        trainer.train_epoch(1, lambda *_: None)
+    assert "2.00 GiB" in caught.value.found

@@ -171,6 +171,20 @@ def test_an_interrupted_trial_resumes_to_the_same_bits(epoch: int, write_trial: 
     assert best[0] == best[1]
 
 
+def test_a_trial_that_is_asked_to_stop_does_so_after_its_checkpoint_and_continues_to_the_same_bits(
+    write_trial: WriteTrial,
+) -> None:
+    undisturbed, stopped = write_trial("seed-0"), write_trial("seed-00")
+    quietly(undisturbed)
+    status = quietly(stopped, stop=lambda: True)
+    assert (status.state, status.epoch, status.reason) == ("waiting", 1, "stopped after epoch 1")
+    assert TrialStatus.read(stopped / "status.json") == status
+    assert quietly(stopped, stop=lambda: True).epoch == 2
+    assert quietly(stopped, stop=lambda: True).state == "finished"  # nothing is left to stop before
+    assert same_weights(undisturbed, stopped)
+    assert scores(undisturbed) == scores(stopped)
+
+
 def test_records_of_an_epoch_whose_checkpoint_was_not_written_are_made_again(
     write_trial: WriteTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +249,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
             assert load_checkpoint(folder / "previous.pt") is not None
 
     run_trial(folder, say=said.append, on_step=look)
-    assert said[0] == "last.pt is damaged or of another experiment"
+    assert said[0] == "last.pt is damaged, or of another experiment or version"
     assert sorted(set(steps)) == ([1, 2, 3] if also_previous else [2, 3])
     assert ("Nothing to continue from: starting from the beginning" in said) == also_previous
     assert same_weights(undisturbed, folder)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.data.datasplit import Split
+from counterpoise.errors import TrialError
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.losses.tversky import TverskyLoss
 from counterpoise.metrics.thresholds import BINS, HALF, counts_by_threshold
@@ -198,3 +199,57 @@ def test_a_network_that_says_nan_predicts_nothing(sampler: Sampler, tiles: TileL
     assert result.histogram is not None
     assert not result.histogram[..., 1:].any()
     assert np.array_equal(counts_by_threshold(result.histogram)[HALF], result.counts)
+
+
+class SmallMemory(nn.Module):
+    """A network that predicts at most so many tiles at a time, and remembers how many it was asked for."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.network, self.room = Threshold(), room
+        self.asked: list[int] = []
+
+    def forward(self, image: Tensor) -> Tensor:
+        self.asked.append(len(image))
+        if len(image) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nand advice")
+        out: Tensor = self.network(image)
+        return out
+
+
+def test_fewer_tiles_at_a_time_where_memory_is_short_give_the_same_result(
+    sampler: Sampler, tiles: TileList, caplog: pytest.LogCaptureFixture
+) -> None:
+    loss = TverskyLoss([1.0, 2.0, 3.0, 4.0, 5.0])
+    whole = validate(Threshold(), sampler, tiles, loss, CPU, batch_size=9, by_probability=True)
+    small = SmallMemory(2)
+    parts = validate(small, sampler, tiles, loss, CPU, batch_size=9, by_probability=True)
+    assert len(tiles.patches) % 9 > 2
+    assert small.asked[:4] == [9, 5, 3, 2]
+    assert set(small.asked[3:]) <= {1, 2}  # what did not fit once is not tried again
+    assert sum(small.asked[3:]) == len(tiles.patches)
+    assert np.array_equal(parts.counts, whole.counts)
+    assert np.array_equal(parts.histogram, whole.histogram)  # type: ignore[arg-type]
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-7)  # of whole batches, as before
+    smaller = validate(Threshold(), sampler, tiles, loss, CPU, batch_size=2)
+    assert abs(smaller.loss - whole.loss) > 1e-4, "batches of another size have another loss"
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        "Out of memory: 5 patches at a time instead of 9",
+        "Out of memory: 3 patches at a time instead of 5",
+        "Out of memory: 2 patches at a time instead of 3",
+    ]
+
+
+def test_a_single_tile_that_does_not_fit_is_an_error_with_a_way_out(sampler: Sampler, tiles: TileList) -> None:
+    with pytest.raises(TrialError, match="a single patch does not fit into the memory of cpu") as caught:
+        validate(SmallMemory(0), sampler, tiles, TverskyLoss([1.0] * 5), CPU, batch_size=4)
+    assert caught.value.found == "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+
+def test_an_error_that_is_not_about_memory_is_not_hidden(sampler: Sampler, tiles: TileList) -> None:
+    class Broken(nn.Module):
+        def forward(self, _: Tensor) -> Tensor:
+            raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        validate(Broken(), sampler, tiles, TverskyLoss([1.0] * 5), CPU, batch_size=4)
