@@ -6,19 +6,35 @@ decoder's time on a small chunk; here a chunk costs a file, a call of the codec 
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numcodecs
 import numpy as np
 
 __all__ = ["ChunkDecoder"]
 
+_Decode = Callable[..., Any]
+"""Takes a chunk's bytes and, where it is given, the memory for its voxels; returns that or new bytes."""
+
+_PLAIN = frozenset({"zstd", "blosc", "lz4"})
+"""Codecs whose module has the function that decodes, ``decompress``. The codec's own ``decode`` calls it after looking
+at its arguments in Python, as the function does again itself, while other threads wait for the interpreter's lock."""
+
 _UNLIKELY = 0xA7
 """A last byte that few chunks have; one that has it is decoded twice."""
+
+
+def _decode_of(description: Mapping[str, Any]) -> _Decode:
+    """Find what decodes a chunk of the compressor that ``.zarray`` describes."""
+    codec = numcodecs.get_codec(dict(description))
+    if codec.codec_id not in _PLAIN:
+        return cast("_Decode", codec.decode)
+    return cast("_Decode", importlib.import_module(type(codec).__module__).decompress)
 
 
 def _read(file: str) -> bytes:
@@ -44,13 +60,13 @@ class ChunkDecoder:
         Voxels of a stored chunk; those at the end of the array are stored whole.
     dtype : dtype
         As stored, byte order included.
-    compressor : codec or None
+    decode : callable or None
         None where bytes are stored as they are.
     """
 
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
-    compressor: Any
+    decode: _Decode | None
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Self | None:
@@ -64,7 +80,7 @@ class ChunkDecoder:
         if metadata.get("filters") or metadata.get("order", "C") != "C" or metadata.get("zarr_format") != 2:  # noqa: PLR2004
             return None
         description = metadata.get("compressor")
-        return cls(shape, dtype, numcodecs.get_codec(dict(description)) if description else None)
+        return cls(shape, dtype, _decode_of(description) if description else None)
 
     def memory(self) -> np.ndarray:
         """Make memory for the bytes of one chunk."""
@@ -95,13 +111,13 @@ class ChunkDecoder:
             content: Any = _read(file)
         except FileNotFoundError:
             return None
-        if self.compressor is not None:
+        if self.decode is not None:
             # A codec does not tell when its content ends early, but then the last byte stays as it was.
             memory[-1] = _UNLIKELY
-            self.compressor.decode(content, memory)
+            self.decode(content, memory)
             if memory[-1] != _UNLIKELY:
                 return memory.view(self.dtype).reshape(self.shape)
-            content = self.compressor.decode(content)
+            content = self.decode(content)
         voxels = np.frombuffer(content, dtype=np.uint8)
         if voxels.size != memory.size:
             raise ValueError(f"{voxels.size} bytes in a chunk of {self.shape} voxels of {self.dtype}")

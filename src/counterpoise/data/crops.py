@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,15 +17,11 @@ from counterpoise.data.datasplit import CropRow, Split, read_datasplit
 from counterpoise.data.geometry import Box, Grid, IndexBox, LevelChoice, choose_level, voxel_volume_nm3
 from counterpoise.data.omezarr import Level, Multiscale, open_multiscale
 from counterpoise.data.placement import PatchReach
-from counterpoise.errors import ClassNameError, LayoutError, VoxelSizeError, suggest
+from counterpoise.data.waiting import map_waiting
+from counterpoise.errors import ClassNameError, CounterpoiseError, DataError, LayoutError, VoxelSizeError, suggest
 from counterpoise.types import Vector3
 
 __all__ = ["Crop", "CropSet", "FittedCrop", "LabelLevel", "fit_crop", "load_crops"]
-
-
-_TRIED, _WAITING = 16, 5.0
-"""Crops opened before it is decided whether to open the rest side by side, and how many times longer than computing
-they must take for that: reading over a network takes ten times as long, a busy machine twice."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +34,11 @@ class LabelLevel:
     def count(self) -> ClassCount:
         """Count the whole array exactly, chunk by chunk."""
         present = unknown = voxels = 0
-        for box, stored in self.level.decoded_chunks(self.level.whole()):
-            count = self.count_missing(box.voxels) if stored is None else count_voxels(stored, self.unknown_code)
+        for box, stored in self.level.decoded_chunks(self.level.whole(), as_stored=True):
+            if stored is None:
+                count = self.count_missing(box.voxels)
+            else:
+                count = count_voxels(stored, self.unknown_code, box.shape)
             present += count.present
             unknown += count.unknown
             voxels += box.voxels
@@ -55,23 +54,31 @@ class LabelLevel:
 class Crop:
     """An annotated block: where it is, what it annotates, and the raw volume around it.
 
-    ``labels`` holds the requested classes that are annotated here, each with all its levels (finest first).
+    ``labels`` holds the requested classes that are annotated here, each with all its levels (finest first);
+    ``looked_for`` are the files and folders that were looked for to learn all this, there or not.
     """
 
     crop_id: str
     split: Split
     raw: Multiscale
     labels: Mapping[str, tuple[LabelLevel, ...]]
+    looked_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CropSet:
-    """The crops of a datasplit, the classes asked for, and what a reader should know about them."""
+    """The crops of a datasplit, the classes asked for, and what a reader should know about them.
+
+    ``looked_for`` are the files and folders that all this depends on, there or not, also those of crops that are left
+    out; ``opened_ns`` is when the first of them was about to be read (of the system's clock, since 1970).
+    """
 
     source: Path
     classes: tuple[str, ...]
     crops: tuple[Crop, ...]
     notes: tuple[str, ...]
+    looked_for: tuple[str, ...]
+    opened_ns: int
 
     def of(self, split: Split) -> tuple[Crop, ...]:
         """Return the crops of one split, in the order of the file."""
@@ -96,6 +103,8 @@ class FittedCrop:
         Class name to its chosen level.
     notes : tuple of str
         What is unusual about this crop and was dealt with.
+    looked_for : tuple of str
+        Chunks of raw that were looked for, there or not, to learn which levels were fetched.
     """
 
     crop: Crop
@@ -104,9 +113,16 @@ class FittedCrop:
     grid: Grid
     labels: Mapping[str, LabelLevel]
     notes: tuple[str, ...]
+    looked_for: tuple[str, ...]
 
 
-def load_crops(datasplit: Path, classes: Sequence[str]) -> CropSet:
+def load_crops(
+    datasplit: Path,
+    classes: Sequence[str],
+    *,
+    allow_overlap: bool = False,
+    on_fault: Callable[[CounterpoiseError], object] | None = None,
+) -> CropSet:
     """Open every crop of a datasplit that annotates at least one of the classes.
 
     Parameters
@@ -115,6 +131,11 @@ def load_crops(datasplit: Path, classes: Sequence[str]) -> CropSet:
         The csv file.
     classes : sequence of str
         Class names, in the order in which everything downstream keeps them.
+    allow_overlap : bool
+        Whether a crop may be in both splits.
+    on_fault : callable, optional
+        Told of each line, crop and class that cannot be used, which is then left out; without it the first one is
+        raised. While lines are left out, nobody knows which classes they annotate, and none is complained about.
 
     Returns
     -------
@@ -128,22 +149,49 @@ def load_crops(datasplit: Path, classes: Sequence[str]) -> CropSet:
     ClassNameError
         If a class is asked for twice, or is annotated in no crop of the list.
     """
-    rows = read_datasplit(datasplit)
-    _check_class_names(classes, rows, datasplit)
-    names = _crop_ids(rows)
-    opened = _open_crops(rows, names, tuple(classes))
+    opened_ns = time.time_ns()
+    faults: list[CounterpoiseError] = []
+
+    def tell(error: CounterpoiseError) -> None:
+        if on_fault is None:
+            raise error
+        faults.append(error)
+        on_fault(error)
+
+    rows = read_datasplit(datasplit, allow_overlap=allow_overlap, on_fault=tell if on_fault else None)
+    usable = tuple(dict.fromkeys(classes))
+    if not faults:
+        for error in _class_name_faults(classes, rows, datasplit):
+            tell(error)
+        known = {name for row in rows for name in row.classes}
+        usable = tuple(name for name in usable if name in known)
+    opened = []
+    for crop, notes, fault in map_waiting(partial(_try_open, classes=usable), _named(rows)):
+        if fault is not None:
+            tell(fault)
+        elif crop is not None:
+            opened.append((crop, notes))
     crops = tuple(crop for crop, _ in opened if crop.labels)
-    notes = [note for _, some in opened for note in some]
-    annotated = {name for crop in crops for name in crop.labels}
-    for name in classes:
-        if name not in annotated:
-            raise ClassNameError(
-                f"class {name!r} is annotated nowhere",
-                expected=f"a group {name} in at least one crop of {datasplit}",
-                found="it is listed, but its folder is missing in every crop",
-                remedy="fetch the labels of this class, or leave it out of the classes",
+    if not faults:
+        annotated = {name for crop in crops for name in crop.labels}
+        for name in [name for name in usable if name not in annotated]:
+            tell(
+                ClassNameError(
+                    f"class {name!r} is annotated nowhere",
+                    expected=f"a group {name} in at least one crop of {datasplit}",
+                    found="it is listed, but its folder is missing in every crop",
+                    remedy="fetch the labels of this class, or leave it out of the classes",
+                )
             )
-    return CropSet(datasplit, tuple(classes), crops, tuple(notes))
+    looked_for = dict.fromkeys(
+        [
+            str(datasplit.absolute()),
+            *(str(folder) for row in rows for folder in row.looked_for),
+            *(file for crop, _ in opened for file in crop.looked_for),
+        ]
+    )
+    told = tuple(note for _, notes in opened for note in notes)
+    return CropSet(datasplit, usable, crops, told, tuple(looked_for), opened_ns)
 
 
 def fit_crop(
@@ -190,14 +238,16 @@ def fit_crop(
     if any(other.box != grid.box for other in grids):
         notes.append(f"{crop.crop_id}: its classes cover different blocks; outside its own block a class is unknown")
     margin_nm = reach.margin_nm(grid.box.size_nm) if reach else (0.0, 0.0, 0.0)
-    raw, block, raw_notes = _fit_raw(crop, grid.box, voxel_size_nm, margin_nm, max_upsampling)
-    return FittedCrop(crop, raw, block, grid, labels, (*notes, *raw_notes))
+    fetched, looked_for, raw_notes = _fetched_levels(crop, grid.box)
+    raw = _choose_raw(crop, fetched, voxel_size_nm, max_upsampling, raw_notes)
+    block = raw.grid.covering(grid.box.grow(margin_nm))
+    return FittedCrop(crop, raw, block, grid, labels, (*notes, *raw_notes), tuple(looked_for))
 
 
-def _fit_raw(
-    crop: Crop, box: Box, voxel_size_nm: Vector3, margin_nm: Vector3, max_upsampling: float
-) -> tuple[Level, IndexBox, list[str]]:
+def _fetched_levels(crop: Crop, box: Box) -> tuple[list[Level], list[str], list[str]]:
+    """Find the raw levels of which something is on disk under the crop; say also where was looked, and what is not."""
     notes: list[str] = []
+    looked_for: list[str] = []
     fetched: list[Level] = []
     volume = crop.raw.levels[0].grid
     if volume.covering(box).voxels == 0:
@@ -211,8 +261,12 @@ def _fit_raw(
         block = level.grid.covering(box)
         if block.voxels == 0:  # down-sampling drops an odd last plane: a thin crop may lie in it
             notes.append(f"{crop.crop_id}: raw level {level.name} does not reach the crop")
-        elif any(file.exists() for _, file in level.chunk_files(block)):
-            fetched.append(level)
+            continue
+        for _, file in level.chunk_paths(block):
+            looked_for.append(file)
+            if os.path.exists(file):  # noqa: PTH110 - a level that was not fetched may have very many
+                fetched.append(level)
+                break
         else:
             notes.append(f"{crop.crop_id}: raw level {level.name} has no data under the crop (not fetched)")
     if not fetched:
@@ -222,6 +276,13 @@ def _fit_raw(
             found="metadata of " + ", ".join(level.name for level in crop.raw.levels) + ", no chunk",
             remedy="fetch the raw data of this crop, or leave it out of the datasplit",
         )
+    return fetched, looked_for, notes
+
+
+def _choose_raw(
+    crop: Crop, fetched: Sequence[Level], voxel_size_nm: Vector3, max_upsampling: float, notes: list[str]
+) -> Level:
+    """Choose the raw level to read; add to the notes if it is coarser than requested."""
     sizes = [level.grid.voxel_size_nm for level in fetched]
     choice = _choose(sizes, voxel_size_nm, max_upsampling, f"raw under crop {crop.crop_id}")
     raw = fetched[choice.index]
@@ -236,7 +297,7 @@ def _fit_raw(
         notes.append(
             f"{crop.crop_id}: raw is available at {_size(raw.grid.voxel_size_nm)} nm only, coarser than requested"
         )
-    return raw, raw.grid.covering(box.grow(margin_nm)), notes
+    return raw
 
 
 def _choose(sizes: list[Vector3], requested: Vector3, max_upsampling: float, what: str) -> LevelChoice:
@@ -256,19 +317,19 @@ def _size(size: Vector3) -> str:
     return "(" + ", ".join(f"{s:g}" for s in size) + ")"
 
 
-def _check_class_names(classes: Sequence[str], rows: Sequence[CropRow], datasplit: Path) -> None:
+def _class_name_faults(classes: Sequence[str], rows: Sequence[CropRow], datasplit: Path) -> Iterator[ClassNameError]:
     known = sorted({name for row in rows for name in row.classes})
     twice = [name for name, times in Counter(classes).items() if times > 1]
     if not classes or twice:
-        raise ClassNameError(
+        yield ClassNameError(
             f"class {twice[0]!r} is asked for twice" if twice else "no class is asked for",
             expected="every class once, at least one",
             found=", ".join(classes) or "an empty list",
             remedy="list each class once; " + suggest("", known),
         )
-    for name in classes:
+    for name in dict.fromkeys(classes):
         if name not in known:
-            raise ClassNameError(
+            yield ClassNameError(
                 f"class {name!r} is annotated nowhere",
                 expected=f"a class that {datasplit} lists for at least one crop",
                 found="no line with this class",
@@ -276,7 +337,7 @@ def _check_class_names(classes: Sequence[str], rows: Sequence[CropRow], dataspli
             )
 
 
-def _crop_ids(rows: Sequence[CropRow]) -> list[str]:
+def _named(rows: Sequence[CropRow]) -> list[tuple[CropRow, str]]:
     """Name crops ``dataset/crop1``, with more of the path where that is not unique."""
 
     def dataset(row: CropRow) -> str:
@@ -284,35 +345,36 @@ def _crop_ids(rows: Sequence[CropRow]) -> list[str]:
 
     short = [f"{dataset(row)}/{row.label_path.name}" for row in rows]
     times = Counter(short)
-    return [name if times[name] == 1 else f"{name} (line {row.line})" for name, row in zip(short, rows, strict=True)]
+    return [
+        (row, name if times[name] == 1 else f"{name} (line {row.line})") for name, row in zip(short, rows, strict=True)
+    ]
 
 
-def _open_crops(
-    rows: Sequence[CropRow], names: Sequence[str], classes: tuple[str, ...]
-) -> list[tuple[Crop, list[str]]]:
-    """Open crops one by one, or side by side where the first ones show that most of the time is waiting for files.
+_Opened = tuple[Crop | None, list[str], DataError | None]
+"""A crop and what to know about it, or why it cannot be used."""
 
-    On a disk of this machine threads would only be in each other's way; over a network they wait together.
-    """
-    began, computed = time.perf_counter(), time.thread_time()
-    first = [_open_crop(row, name, classes=classes) for row, name in zip(rows[:_TRIED], names[:_TRIED], strict=True)]
-    computed = time.thread_time() - computed
-    waits = time.perf_counter() - began > _WAITING * computed
-    with ThreadPoolExecutor(max_workers=8 if waits else 1) as pool:
-        return first + list(pool.map(partial(_open_crop, classes=classes), rows[_TRIED:], names[_TRIED:]))
+
+def _try_open(named: tuple[CropRow, str], *, classes: tuple[str, ...]) -> _Opened:
+    try:
+        return *_open_crop(*named, classes=classes), None
+    except DataError as error:
+        return None, [], error
 
 
 def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple[Crop, list[str]]:
     notes: list[str] = []
+    looked_for: list[str] = []
     labels: dict[str, tuple[LabelLevel, ...]] = {}
     for name in classes:
         if name not in row.classes:
             continue
         path = row.class_path(name)
         if not path.is_dir():
+            looked_for.append(str(path))
             notes.append(f"{crop_id}: {name} is listed but has no group on disk; it is not annotated there")
             continue
         group = open_multiscale(path)
+        looked_for += group.metadata_files()
         for level in group.levels:
             if level.dtype.kind not in "ui":
                 raise LayoutError(
@@ -326,4 +388,5 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
         )
     if not labels:
         notes.append(f"{crop_id}: annotates none of the requested classes and is left out")
-    return Crop(crop_id, row.split, open_multiscale(row.raw_path), labels), notes
+    raw = open_multiscale(row.raw_path)
+    return Crop(crop_id, row.split, raw, labels, (*looked_for, *raw.metadata_files())), notes

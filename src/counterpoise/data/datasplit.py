@@ -8,16 +8,19 @@ are understood. Relative paths are tried against the csv's own folder first, the
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from counterpoise.errors import DatasplitError
 
-__all__ = ["CropRow", "Split", "read_datasplit", "write_datasplit"]
+__all__ = ["LEAK", "CropRow", "Split", "read_datasplit", "write_datasplit"]
 
 Split = Literal["train", "validate"]
+
+LEAK = "validation voxels are trained on, as data.allow_overlap says"
+"""How the note of a run begins whose scores are not those of new voxels."""
 
 _FULL_COLUMNS = 5
 _SHORT_COLUMNS = 3
@@ -28,7 +31,8 @@ _HEADER_WORDS = {"usage", "split", "subset", "set", "type"}
 class CropRow:
     """One line of a datasplit: a crop, its raw volume and the classes annotated in it.
 
-    ``suffix`` is what follows the bracket; it is appended to every class's path.
+    ``suffix`` is what follows the bracket; it is appended to every class's path. ``looked_for`` are the folders that
+    were tried for the two paths, there or not.
     """
 
     line: int
@@ -37,19 +41,29 @@ class CropRow:
     label_path: Path
     classes: tuple[str, ...]
     suffix: str = ""
+    looked_for: tuple[Path, ...] = field(default=(), compare=False)
 
     def class_path(self, class_name: str) -> Path:
         """Return the folder of a class's multiscale group."""
         return self.label_path / class_name / self.suffix if self.suffix else self.label_path / class_name
 
 
-def read_datasplit(path: Path) -> tuple[CropRow, ...]:
+def read_datasplit(
+    path: Path,
+    *,
+    allow_overlap: bool = False,
+    on_fault: Callable[[DatasplitError], object] | None = None,
+) -> tuple[CropRow, ...]:
     """Read the list of crops.
 
     Parameters
     ----------
     path : Path
         The csv file.
+    allow_overlap : bool
+        Whether a crop may be in both splits.
+    on_fault : callable, optional
+        Told of each line that cannot be used, which is then left out; without it the first one is raised.
 
     Returns
     -------
@@ -72,7 +86,7 @@ def read_datasplit(path: Path) -> tuple[CropRow, ...]:
             found="no such file",
             remedy="check the path; `counterpoise init --data FOLDER` writes a datasplit for a folder of crops",
         ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:  # also what is no UTF-8, and paths with a null character
         raise DatasplitError(
             f"{path} cannot be read",
             expected="a csv file in UTF-8 with one line per crop",
@@ -81,15 +95,15 @@ def read_datasplit(path: Path) -> tuple[CropRow, ...]:
         ) from error
     if lines and lines[0][1][0].strip().lower() in _HEADER_WORDS:
         lines = lines[1:]
-    rows = tuple(_parse(path, number, cells) for number, cells in lines)
-    if not rows:
+    rows = _parse_lines(path, lines, on_fault)
+    if not lines:
         raise DatasplitError(
             f"{path} lists no crop",
             expected="at least one line 'train' and one line 'validate'",
             found="an empty file, or comments only",
             remedy="add the crops; `counterpoise init --data FOLDER` writes a datasplit for a folder of crops",
         )
-    _refuse_twice(path, rows)
+    _refuse_twice(path, rows, allow_overlap=allow_overlap)
     return rows
 
 
@@ -117,6 +131,20 @@ def _lines(stream: Iterable[str]) -> Iterable[tuple[int, list[str]]]:
             yield number, cells
 
 
+def _parse_lines(
+    file: Path, lines: Iterable[tuple[int, list[str]]], on_fault: Callable[[DatasplitError], object] | None
+) -> tuple[CropRow, ...]:
+    rows = []
+    for number, cells in lines:
+        try:
+            rows.append(_parse(file, number, cells))
+        except DatasplitError as error:
+            if on_fault is None:
+                raise
+            on_fault(error)
+    return tuple(rows)
+
+
 def _parse(file: Path, line: int, cells: list[str]) -> CropRow:
     cells = [cell.strip() for cell in cells]
     while cells and not cells[-1]:
@@ -134,13 +162,16 @@ def _parse(file: Path, line: int, cells: list[str]) -> CropRow:
     else:
         raw, label = cells[1], cells[2]
     label_path, classes, suffix = _split_classes(file, line, label)
+    split = _split(file, line, cells[0])
+    raw_tried, label_tried = _find(file, line, raw, "raw"), _find(file, line, label_path, "label")
     return CropRow(
         line=line,
-        split=_split(file, line, cells[0]),
-        raw_path=_resolve(file, line, raw, "raw"),
-        label_path=_resolve(file, line, label_path, "label"),
+        split=split,
+        raw_path=raw_tried[-1].resolve(),
+        label_path=label_tried[-1].resolve(),
         classes=classes,
         suffix=suffix,
+        looked_for=(*raw_tried, *label_tried),
     )
 
 
@@ -176,11 +207,12 @@ def _split_classes(file: Path, line: int, label: str) -> tuple[str, tuple[str, .
     return base.rstrip("/"), names, suffix.strip("/")
 
 
-def _resolve(file: Path, line: int, text: str, what: str) -> Path:
-    candidates = [file.resolve().parent / text, Path.cwd() / text]
-    for candidate in candidates:
+def _find(file: Path, line: int, text: str, what: str) -> tuple[Path, ...]:
+    """Return the folders that were tried, the last of which is there."""
+    candidates = (file.resolve().parent / text, Path.cwd() / text)
+    for tried, candidate in enumerate(candidates, start=1):
         if candidate.is_dir():
-            return candidate.resolve()
+            return candidates[:tried]
     raise DatasplitError(
         f"line {line} of {file}: no {what} group at {text}",
         expected=f"a folder at {candidates[0]}",
@@ -189,17 +221,17 @@ def _resolve(file: Path, line: int, text: str, what: str) -> Path:
     )
 
 
-def _refuse_twice(file: Path, rows: Sequence[CropRow]) -> None:
+def _refuse_twice(file: Path, rows: Sequence[CropRow], *, allow_overlap: bool) -> None:
     """Refuse a class of a crop that is listed twice, and a crop in both splits (scored on what it learnt)."""
-    classes: dict[tuple[Path, str], CropRow] = {}
+    classes: dict[tuple[Path, str, str], CropRow] = {}
     crops: dict[Path, CropRow] = {}
     for row in rows:
         for name in row.classes:
-            first = classes.setdefault((row.label_path, name), row)
+            first = classes.setdefault((row.label_path, name, row.split if allow_overlap else ""), row)
             if first is not row:
                 raise _listed_twice(file, first, row, f"{row.label_path.name}/{name}")
         first = crops.setdefault(row.label_path, row)
-        if first.split != row.split:
+        if first.split != row.split and not allow_overlap:
             raise _listed_twice(file, first, row, row.label_path.name)
 
 

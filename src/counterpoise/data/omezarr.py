@@ -7,7 +7,6 @@ are decoded by :mod:`counterpoise.data.chunks`; zarr (2.18 and 3.x) reads those 
 
 from __future__ import annotations
 
-import itertools
 import json
 import lzma
 import math
@@ -59,31 +58,6 @@ class Level:
         Only asked of arrays of whole numbers.
         """
         return int(self.metadata.get("fill_value") or 0)
-
-    def read(self, block: IndexBox) -> np.ndarray:
-        """Decode a block of voxels.
-
-        Parameters
-        ----------
-        block : IndexBox
-            Voxels to read, inside the array.
-
-        Returns
-        -------
-        array, shape ``block.shape``, dtype of the stored array
-            Voxels; a chunk that is not on disk reads as the fill value.
-
-        Raises
-        ------
-        DamagedChunkError
-            If a chunk cannot be decoded; the error names its file.
-        """
-        voxels = np.full(block.shape, self.fill_value, dtype=self.dtype)
-        for box, decoded in self.decoded_chunks(block):
-            if decoded is not None:
-                part = box.common(block)
-                voxels[part.within(block)] = decoded[part.within(box)]
-        return voxels
 
     def decoded_chunks(
         self, block: IndexBox, *, as_stored: bool = False
@@ -142,12 +116,11 @@ class Level:
 
         return read
 
-    def chunk_files(self, block: IndexBox) -> Iterator[tuple[IndexBox, Path]]:
-        """Walk over the chunks that a block touches: the voxels of each (cut to the array), and its file."""
-        return ((box, Path(file)) for box, file in self.chunk_paths(block))
-
     def chunk_paths(self, block: IndexBox) -> Iterator[tuple[IndexBox, str]]:
-        """Walk as :meth:`chunk_files` does, with plain strings: a store of a thousand crops has 100 000 chunks."""
+        """Walk over the chunks that a block touches: the voxels of each (cut to the array), and its file.
+
+        Files are plain strings: a store of a thousand crops has 100 000 chunks.
+        """
         if not block.voxels:
             return
         z, y, x = (
@@ -165,29 +138,11 @@ class Level:
         """Return the block of all voxels."""
         return IndexBox((0, 0, 0), self.grid.shape)
 
-    def blocks(self, max_voxels: int = 1 << 25) -> Iterator[IndexBox]:
-        """Walk over the whole array in blocks of whole chunks, so that memory is bounded and no chunk is read twice.
-
-        Parameters
-        ----------
-        max_voxels : int
-            Largest block; a single chunk may be larger.
-        """
-        step = list(self.chunks)
-        for axis in (2, 1, 0):
-            others = math.prod(step) // step[axis]
-            fitting = max_voxels // (others * self.chunks[axis]) * self.chunks[axis]
-            step[axis] = min(max(fitting, self.chunks[axis]), self.grid.shape[axis])
-        starts = [range(0, n, s) for n, s in zip(self.grid.shape, step, strict=True)]
-        for z, y, x in itertools.product(*starts):
-            stop = [min(a + s, n) for a, s, n in zip((z, y, x), step, self.grid.shape, strict=True)]
-            yield IndexBox((z, y, x), (stop[0], stop[1], stop[2]))
-
     def _damage(self, file: Path, error: Exception) -> DamagedChunkError:
         return DamagedChunkError(
             f"chunk {file.relative_to(self.path)} of {self.path} cannot be decoded",
             expected=f"{math.prod(self.chunks)} voxels of {self.dtype} in a compressed chunk",
-            found=f"{file.stat().st_size} bytes; the decoder says: {error or type(error).__name__}",
+            found=f"{_size_in_words(file)}; the decoder says: {error or type(error).__name__}",
             remedy="fetch the file again, or leave this crop out of the datasplit",
         )
 
@@ -212,6 +167,11 @@ class Multiscale:
     def voxel_sizes_nm(self) -> list[Vector3]:
         """Return the voxel size of every level."""
         return [level.grid.voxel_size_nm for level in self.levels]
+
+    def metadata_files(self) -> list[str]:
+        """Name the files that :func:`open_multiscale` looked for, there or not."""
+        names = [f"{level.path}/{name}" for level in self.levels for name in (".zarray", ".zattrs")]
+        return [f"{self.path}/.zattrs", *names]
 
 
 def open_multiscale(path: Path) -> Multiscale:
@@ -243,6 +203,13 @@ def open_multiscale(path: Path) -> Multiscale:
         centre = round_nm([a + b for a, b in zip(shift, shift0, strict=True)])
         levels.append(_open_level(path / dataset["path"], dataset["path"], size, centre))
     return Multiscale(path, tuple(levels), attributes)
+
+
+def _size_in_words(file: Path) -> str:
+    try:
+        return f"{file.stat().st_size} bytes"
+    except OSError as error:  # gone meanwhile, or a disk that fails
+        return f"a file whose size cannot be asked for ({error.strerror})"
 
 
 def _image(attributes: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

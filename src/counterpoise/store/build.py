@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +30,15 @@ from counterpoise.store.store import (
     StoredCrop,
     VoxelStore,
     from_index,
-    index_checksum,
     open_store,
     to_index,
     word_dtype,
+    write_index,
 )
 from counterpoise.store.verification import find_damage, was_verified
 from counterpoise.types import Vector3
 
-__all__ = ["BUILDING", "StoreRequest", "build_store", "open_or_build", "voxels_to_decode"]
+__all__ = ["BUILDING", "StoreRequest", "build_store", "open_if_same", "open_or_build", "voxels_to_decode"]
 
 BUILDING = ".building"
 """Ending of the folder in which a store is built."""
@@ -63,7 +66,11 @@ class StoreRequest:
     max_upsampling: float
 
     def fit(self) -> tuple[FittedCrop, ...]:
-        """Choose every crop's levels."""
+        """Choose every crop's levels; done once."""
+        return self._fitted
+
+    @cached_property
+    def _fitted(self) -> tuple[FittedCrop, ...]:
         return tuple(
             fit_crop(crop, self.voxel_size_nm, self.reach, self.max_upsampling) for crop in self.crop_set.crops
         )
@@ -94,21 +101,31 @@ def open_or_build(
     fitted = request.fit()
     fingerprint = fingerprint_of(request.crop_set.classes, request.voxel_size_nm, fitted)
     path = folder / fingerprint[:16]
+    store = open_if_same(path, fingerprint)
+    if store is not None and was_verified(store):
+        return store
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-    # Two experiments may share a store: the second waits until the first has built it, and finds it there.
-    with only_one_process(folder, "builds a voxel store", patience_s=math.inf):
-        if path.exists():
-            try:
-                store = open_store(path)
-            except StoreError:
-                store = None
-            same = store is not None and store.fingerprint == fingerprint
-            if store is not None and same and (was_verified(store) or not find_damage(store, workers=workers)):
-                return store
-            with writing(path):
+    # Two experiments may share a store: the second waits until the first has built it, and finds it there. Where
+    # nothing can be written, nobody builds.
+    can_write = os.access(folder, os.W_OK)
+    with only_one_process(folder, "builds a voxel store", patience_s=math.inf) if can_write else nullcontext():
+        store = open_if_same(path, fingerprint)
+        if store is not None and (was_verified(store) or not find_damage(store, workers=workers)):
+            return store
+        with writing(path):
+            if path.exists():
                 shutil.rmtree(path)
         return build_store(request, fitted, path, fingerprint=fingerprint, workers=workers, on_voxels=on_voxels)
+
+
+def open_if_same(path: Path, fingerprint: str) -> VoxelStore | None:
+    """Open the store at a path; None if there is none that can be opened, or one with another fingerprint."""
+    try:
+        store = open_store(path)
+    except StoreError:
+        return None
+    return store if store.fingerprint == fingerprint else None
 
 
 def voxels_to_decode(request: StoreRequest) -> int:
@@ -144,9 +161,9 @@ def build_store(
         "present": sum(_size(f.grid) for f in fitted),
         "unknown": sum(_size(f.grid) for f in fitted),
     }
-    with writing(path):
+    word = word_dtype(len(classes))
+    with writing(path, sum(size * (1 if name == "raw" else word.itemsize) for name, size in sizes.items())):
         (building / "crops").mkdir(parents=True, exist_ok=True)
-        word = word_dtype(len(classes))
         arrays = {
             name: open_array(building / f"{name}.npy", sizes[name], np.dtype("uint8") if name == "raw" else word)
             for name in ARRAYS
@@ -172,8 +189,7 @@ def build_store(
             "notes": [*request.crop_set.notes, *(note for _, notes in results for note in notes)],
             "crops": [to_index(crop) for crop in crops],
         }
-        index["checksum"] = index_checksum(index)
-        (building / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        (building / "index.json").write_text(write_index(index), encoding="utf-8")
         sync(building / "index.json")
         shutil.rmtree(building / "crops")
         building.rename(path)

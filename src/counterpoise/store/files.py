@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -16,10 +16,13 @@ import numpy as np
 
 from counterpoise.data.geometry import IndexBox, Shape3
 from counterpoise.errors import StoreError
+from counterpoise.room import describe_lack, is_lack_of_room
 
 __all__ = ["ArrayFile", "BlockFile", "file_checksum", "open_array", "sync", "writing"]
 
 _PIECE_BYTES = 1 << 22
+_NOTES_BYTES = 100_000
+"""What a store takes beside its arrays, about."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,22 @@ class ArrayFile:
         return BlockFile(self, self.first_byte + start * self.dtype.itemsize, shape)
 
 
+@dataclass
+class _Written:
+    """The CRC-32 of what was written to a block so far, as long as each part went where the one before it ended."""
+
+    crc: int = 0
+    size: int = 0
+
+    def add(self, first: int, content: memoryview) -> None:
+        """Follow what is written; the first part that goes elsewhere ends this for good."""
+        if first == self.size:
+            self.crc = zlib.crc32(content, self.crc)
+            self.size += content.nbytes
+        else:
+            self.size = -1
+
+
 @dataclass(frozen=True)
 class BlockFile:
     """A crop's block (z, y, x) in an array file; only written, never mapped: memory stays bounded."""
@@ -55,6 +74,7 @@ class BlockFile:
     array: ArrayFile
     first_byte: int
     shape: Shape3
+    _written: _Written = field(default_factory=_Written, compare=False, repr=False)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -79,15 +99,19 @@ class BlockFile:
         is_whole_layers = bar.shape[1] == height
         with self.array.path.open("r+b", buffering=0) as stream:
             for depth, run in enumerate([elements] if is_whole_layers else elements):
-                first = ((bar.start[0] + depth) * height + bar.start[1]) * width
-                stream.seek(self.first_byte + first * self.dtype.itemsize)
+                first = ((bar.start[0] + depth) * height + bar.start[1]) * width * self.dtype.itemsize
+                stream.seek(self.first_byte + first)
                 left = memoryview(run).cast("B")
+                self._written.add(first, left)
                 while left:
                     left = left[stream.write(left) :]
 
     def checksum(self) -> int:
-        """Compute the CRC-32 of the block, read through the file."""
-        return file_checksum(self.array.path, self.first_byte, math.prod(self.shape) * self.dtype.itemsize)
+        """Return the CRC-32 of the block: of what was written if that came in order, else of what is in the file."""
+        size = math.prod(self.shape) * self.dtype.itemsize
+        if self._written.size == size:
+            return self._written.crc
+        return file_checksum(self.array.path, self.first_byte, size)
 
 
 def open_array(path: Path, size: int, dtype: np.dtype[Any]) -> ArrayFile:
@@ -98,7 +122,7 @@ def open_array(path: Path, size: int, dtype: np.dtype[Any]) -> ArrayFile:
         np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
     with path.open("r+b") as stream:
         total = os.fstat(stream.fileno()).st_size
-        if is_new and hasattr(os, "posix_fallocate"):
+        if hasattr(os, "posix_fallocate"):  # also of one that was left: it may have been the disk that interrupted
             os.posix_fallocate(stream.fileno(), 0, total)  # a full disk is found before anything is decoded
     return ArrayFile(path, dtype, total - size * dtype.itemsize, is_new)
 
@@ -137,14 +161,39 @@ def sync(file: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the system's errors while a store is written into one that says what to do."""
+def writing(path: Path, size_bytes: int = 0) -> Iterator[None]:
+    """Turn the system's errors while a store is written into one that says what to do.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    size_bytes : int
+        What will be written; a full disk is told with it.
+    """
     try:
         yield
     except OSError as error:
+        if is_lack_of_room(error):
+            raise _full(path, size_bytes, error) from error
         raise StoreError(
             f"the voxel store cannot be written at {path}",
             expected="a folder with room for it, where you may write",
             found=str(error),
             remedy="choose another place with data.store in the experiment's configuration, or make room",
         ) from error
+
+
+def _full(path: Path, size_bytes: int, error: OSError) -> StoreError:
+    """Say how much more room a store needs than the files of its unfinished build take already."""
+    folder = next(parent for parent in path.parents if parent.exists())
+    there = sum(file.stat().st_blocks * 512 for file in folder.glob(f"{path.name}.*/*.npy"))
+    lack = describe_lack(folder, max(size_bytes - there, 0) + _NOTES_BYTES, error)
+    return StoreError(
+        f"no room for the voxel store at {path}: it needs {lack.needed} more, the disk at {lack.disk} has "
+        f"{lack.free} left",
+        expected=f"{lack.needed} free at {folder}",
+        found=lack.found,
+        remedy="make room and give the same command again (decoded crops are kept), or choose another place with "
+        "data.store in the experiment's configuration",
+    )

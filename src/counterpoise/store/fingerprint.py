@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from counterpoise.data.crops import FittedCrop
+from counterpoise.data.crops import CropSet, FittedCrop
 from counterpoise.data.geometry import IndexBox
 from counterpoise.data.omezarr import Level
 from counterpoise.store.store import STORE_VERSION
 from counterpoise.types import Vector3
 
-__all__ = ["fingerprint_of"]
+__all__ = ["fingerprint_of", "sources_of"]
 
 
 def fingerprint_of(classes: Sequence[str], voxel_size_nm: Vector3, fitted: Sequence[FittedCrop]) -> str:
@@ -35,9 +35,26 @@ def fingerprint_of(classes: Sequence[str], voxel_size_nm: Vector3, fitted: Seque
         for name, label in item.labels.items():
             first = item.crop.labels[name][0]
             digest.update(f"{name}\0{label.unknown_code}\0{first.unknown_code}".encode())
-            for level in {label.level.path: label.level, first.level.path: first.level}.values():
+            for level in _levels_read(item, name):
                 _add_level(digest, level, level.whole())
     return digest.hexdigest()
+
+
+def sources_of(crop_set: CropSet, fitted: Sequence[FittedCrop]) -> tuple[str, ...]:
+    """List every file and folder whose state decides a store's fingerprint, there or not, once each."""
+    files = dict.fromkeys(crop_set.looked_for)
+    for item in fitted:
+        files |= dict.fromkeys(item.looked_for)
+        files |= dict.fromkeys(file for _, file in item.raw.chunk_paths(item.raw_block))
+        for level in (level for name in item.labels for level in _levels_read(item, name)):
+            files |= dict.fromkeys(file for _, file in level.chunk_paths(level.whole()))
+    return tuple(files)
+
+
+def _levels_read(item: FittedCrop, class_name: str) -> Iterable[Level]:
+    """Return the level of a class that is stored, and the finest one, which is counted, if that is another."""
+    stored, finest = item.labels[class_name].level, item.crop.labels[class_name][0].level
+    return {stored.path: stored, finest.path: finest}.values()
 
 
 def _add_level(digest: hashlib._Hash, level: Level, block: IndexBox) -> None:

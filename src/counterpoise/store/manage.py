@@ -14,6 +14,7 @@ from counterpoise.errors import StoreError
 from counterpoise.lock import LOCK_NAME, only_one_process
 from counterpoise.store.build import BUILDING
 from counterpoise.store.files import writing
+from counterpoise.store.known import forget
 from counterpoise.store.store import ARRAYS, VoxelStore
 from counterpoise.store.verification import STAMP, was_verified
 
@@ -167,6 +168,7 @@ def _delete(store: StoreFolder) -> int:
     freed = store.size_bytes()
     with writing(store.path):
         shutil.rmtree(store.path)
+        forget(store.path)
     return freed
 
 

@@ -21,6 +21,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -40,9 +41,9 @@ __all__ = [
     "STORE_VERSION",
     "StoredCrop",
     "VoxelStore",
-    "index_checksum",
     "open_store",
     "word_dtype",
+    "write_index",
 ]
 
 STORE_VERSION = 2
@@ -133,8 +134,20 @@ class VoxelStore:
 
         Moving the data or copying it keeps this hash; the store's name (its fingerprint) changes with both.
         """
+        return self._content_hash
+
+    @cached_property
+    def _content_hash(self) -> str:
         crops = [
-            {key: value for key, value in to_index(crop).items() if key not in ("raw_offset", "label_offset", "counts")}
+            {
+                "crop_id": crop.crop_id,
+                "split": crop.split,
+                "raw_grid": _plain(crop.raw_grid),
+                "label_grid": _plain(crop.label_grid),
+                "known_word": crop.known_word,
+                "has_unknown": crop.has_unknown,
+                "checksums": dict(crop.checksums),
+            }
             for crop in self.crops
         ]
         content = json.dumps([STORE_VERSION, self.classes, self.voxel_size_nm, crops], sort_keys=True)
@@ -180,9 +193,24 @@ def word_dtype(classes: int) -> np.dtype[Any]:
     )
 
 
-def index_checksum(index: Mapping[str, Any]) -> int:
-    """Compute the CRC-32 of the index: a changed count or bit in it is as bad as a changed voxel."""
-    return zlib.crc32(json.dumps({key: value for key, value in index.items() if key != "checksum"}).encode())
+_CHECKSUM = ', "checksum": '
+
+
+def write_index(index: Mapping[str, Any]) -> str:
+    """Write the text of ``index.json``, with its CRC-32 as the last entry: in it, too, a changed bit is damage."""
+    text = json.dumps(index)
+    return f"{text[:-1]}{_CHECKSUM}{zlib.crc32(text.encode())}}}"
+
+
+def _read_index(text: str) -> dict[str, Any]:
+    """Read the text of ``index.json``; raises a ValueError (or what JSON raises) if it is not what was written."""
+    index: dict[str, Any] = json.loads(text)
+    if index["version"] != STORE_VERSION:
+        raise ValueError("a store of another version")
+    without_checksum = text.rpartition(_CHECKSUM)[0] + "}"
+    if index["checksum"] != zlib.crc32(without_checksum.encode()):
+        raise ValueError("a damaged index")
+    return index
 
 
 def open_store(path: Path) -> VoxelStore:
@@ -205,9 +233,7 @@ def open_store(path: Path) -> VoxelStore:
         If a file is missing, unreadable, of the wrong size or type, or the index has changed since it was written.
     """
     try:
-        index = json.loads((path / "index.json").read_text(encoding="utf-8"))
-        if index["version"] != STORE_VERSION or index["checksum"] != index_checksum(index):
-            raise ValueError("a store of another version" if index["version"] != STORE_VERSION else "a damaged index")
+        index = _read_index((path / "index.json").read_text(encoding="utf-8"))
         arrays = {
             name: np.load(path / f"{name}.npy", mmap_mode="r")
             for name in ARRAYS

@@ -16,10 +16,10 @@ from pathlib import Path
 from counterpoise.store.files import sync, writing
 from counterpoise.store.store import VoxelStore
 
-__all__ = ["STAMP", "find_damage", "was_verified"]
+__all__ = ["SETTLED_NS", "STAMP", "find_damage", "was_verified"]
 
 STAMP = "verified.json"
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 """A file written to within this time before the stamp could have been written again in the same tick of its clock."""
 
 
@@ -71,7 +71,7 @@ def was_verified(store: VoxelStore) -> bool:
     except (OSError, ValueError):  # none, or torn: read the store again
         return False
     state = _state(store.path)
-    settled = all(stamped_at - entry["changed_ns"] > _SETTLED_NS for entry in state.values())
+    settled = all(stamped_at - entry["changed_ns"] > SETTLED_NS for entry in state.values())
     return settled and stamped == state
 
 

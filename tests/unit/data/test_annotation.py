@@ -120,3 +120,14 @@ def test_counts_are_what_a_loop_finds_and_do_not_depend_on_cutting(
     assert int(is_present(stored, code).sum()) == expected.present
     assert int(is_known(stored, code).sum()) == expected.known
     assert not (is_present(stored, code) & ~is_known(stored, code)).any()
+
+
+@given(arrays, st.sampled_from([None, 0, 2, 127, 255]), st.tuples(*[st.integers(0, 6)] * 3))
+def test_only_what_is_inside_is_counted_whatever_lies_beyond(
+    stored: np.ndarray, code: int | None, sides: tuple[int, int, int]
+) -> None:
+    inside = tuple(min(a, b) for a, b in zip(sides, stored.shape, strict=True))
+    values = [int(stored[place]) for place in np.ndindex(*inside)]
+    unknown = sum(v == code for v in values)
+    absent = sum(v == 0 != code for v in values)
+    assert count_voxels(stored, code, inside) == VoxelCount(len(values) - unknown - absent, absent, unknown)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -318,6 +321,36 @@ def test_progress_counts_a_class_on_another_grid_as_often_as_it_is_read(tmp_path
     assert sum(seen) == voxels_to_decode(wanted) == 8**3 + 8**3 + 2 * COARSE.size
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+@pytest.mark.parametrize("beyond", [0, 1, 255])
+def test_what_lies_beyond_an_array_in_its_last_chunks_changes_nothing(
+    tmp_path: Path, add_crop: AddCrop, dtype: type, beyond: int
+) -> None:
+    rng = np.random.default_rng(beyond)
+    values = rng.choice(np.array([0, 1, 7, 255], dtype), (11, 18, 13), p=[0.5, 0.2, 0.2, 0.1])
+    values[8:, :8, :8] = 0  # a chunk with nothing inside
+    table = add_crop(tmp_path, "crop1", {"a": values, "b": values // 255})
+    codec = numcodecs.get_codec({"id": "zstd", "level": 1})
+    for name in "ab":
+        for file in (tmp_path / "d.zarr/recon-1/labels/groundtruth/crop1" / name / "s0").rglob("[0-9]"):
+            if file.is_file():
+                key = [int(part) for part in file.parts[-3:]]
+                chunk: np.ndarray = np.frombuffer(codec.decode(file.read_bytes()), dtype).reshape(8, 8, 8)
+                inside = tuple(slice(0, n - 8 * k) for n, k in zip(values.shape, key, strict=True))
+                padded = np.full_like(chunk, beyond)
+                padded[inside] = chunk[inside]
+                file.write_bytes(codec.encode(padded))
+    store = build(table, tmp_path / "s", ("a", "b"))
+    (crop,) = store.crops
+    assert_bits(store, crop, "a", values, 255)
+    assert_bits(store, crop, "b", values // 255, 255)
+    found = values.ravel().tolist()
+    present, unknown = found.count(1) + found.count(7), found.count(255)
+    assert tuple(crop.counts["a"].voxels) == (present, len(found) - present - unknown, unknown)
+    assert tuple(crop.counts["b"].voxels) == (unknown, len(found) - unknown, 0)
+    assert store.frequencies() == count_crops(load_crops(table, ("a", "b")), workers=1)
+
+
 @pytest.mark.parametrize(("count", "bits"), [(1, 8), (8, 8), (9, 16), (17, 32), (33, 64), (64, 64)])
 def test_words_are_as_wide_as_the_classes_need(tmp_path: Path, add_crop: AddCrop, count: int, bits: int) -> None:
     names = tuple(f"c{i}" for i in range(count))
@@ -433,6 +466,37 @@ def test_another_question_is_another_store(tmp_path: Path, add_crop: AddCrop) ->
         build(table, tmp_path / "s", ("a", "b"), reach=WIDE),
     ]
     assert len({store.fingerprint for store in stores}) == len(stores)
+
+
+def code_is_zero(group: Path) -> None:
+    rewrite(
+        group / ".zattrs",
+        '"multiscales"',
+        '"cellmap": {"annotation": {"annotation_type": {"type": "semantic_segmentation", "encoding": {"unknown": 0}}}},'
+        ' "multiscales"',
+    )
+
+
+def test_a_missing_chunk_is_unknown_where_zero_means_unknown(tmp_path: Path, add_crop: AddCrop) -> None:
+    ones = np.ones((8, 8, 16), np.uint8)
+    ones[..., 8:] = 0  # such a chunk is not written
+    table = add_crop(tmp_path, "crop1", {"a": ones, "b": np.ones((8, 8, 16), np.uint8), "c": ones})
+    labels = tmp_path / "d.zarr/recon-1/labels/groundtruth/crop1"
+    assert [chunk.name for chunk in (labels / "a/s0/0/0").iterdir()] == ["0"]
+    code_is_zero(labels / "a")
+    store = build(table, tmp_path / "s", ("a", "b", "c"))
+    (crop,) = store.crops
+    half = 8 * 8 * 8
+    assert {name: tuple(count.voxels) for name, count in crop.counts.items()} == {
+        "a": (half, 0, half),
+        "b": (2 * half, 0, 0),
+        "c": (half, half, 0),
+    }
+    assert crop.has_unknown
+    assert np.unique(store.known_of(crop)[..., :8]).tolist() == [0b111]
+    assert np.unique(store.known_of(crop)[..., 8:]).tolist() == [0b110]
+    assert np.unique(store.present_of(crop)[..., 8:]).tolist() == [0b010]
+    assert store.frequencies() == count_crops(load_crops(table, ("a", "b", "c")), workers=1)
 
 
 # --- interrupted and failed builds -----------------------------------------------------------------------------------
@@ -617,3 +681,81 @@ def test_a_store_of_another_version_is_made_again(tmp_path: Path, small: tuple[P
     index = json.loads((store.path / "index.json").read_text())
     (store.path / "index.json").write_text(json.dumps(index | {"version": 0, "notes": ["old"]}))
     assert contents(build(table, tmp_path / "s", ("a", "b"))) == expected
+
+
+# --- shared, and read-only -------------------------------------------------------------------------------------------
+
+
+def test_experiments_that_ask_at_the_same_time_build_once(
+    tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        table = add_crop(tmp_path, f"crop{number}", {"a": FINE, "b": FINE})
+    decoded, starts = Decoded(monkeypatch), list[str]()
+    spy = Level.decoded_chunks
+
+    def count(level: Level, block: Any, **options: Any) -> Any:
+        if "/em/" in str(level.path):
+            starts.append(level.path.parent.name)
+        return spy(level, block, **options)
+
+    monkeypatch.setattr(Level, "decoded_chunks", count)
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: build(table, tmp_path / "s", ("a", "b"), workers=1), range(4)))
+    assert sorted(starts) == ["crop1", "crop2"]
+    assert decoded.crops == {"crop1", "crop2"}
+    assert all(contents(store) == contents(stores[0]) for store in stores)
+
+
+def test_two_experiments_share_a_folder_of_stores(tmp_path: Path, add_crop: AddCrop) -> None:
+    table = add_crop(tmp_path, "crop1", {"a": FINE, "b": np.ones((8, 8, 8), np.uint8)})
+    both, one = build(table, tmp_path / "s", ("a", "b")), build(table, tmp_path / "s", ("b",))
+    assert both.path.parent == one.path.parent
+    assert both.path != one.path
+    again = [build(table, tmp_path / "s", classes) for classes in (("a", "b"), ("b",))]
+    assert [store.path for store in again] == [both.path, one.path]
+    assert contents(again[0]) == contents(both)
+    assert (again[1].present_of(again[1].crops[0]) == 1).all()
+
+
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse to write, as a read-only file system does (a test that runs as root may write everywhere)."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("counterpoise.store.build.os.access", lambda *_: False)
+    monkeypatch.setattr("counterpoise.store.build.only_one_process", refuse)
+    monkeypatch.setattr("counterpoise.store.build.shutil.rmtree", refuse)
+
+
+def test_a_store_that_may_only_be_read_is_read_in_full_and_used(
+    tmp_path: Path, small: tuple[Path, VoxelStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, store = small
+    expected, files = contents(store), sorted((tmp_path / "s").rglob("*"))
+    read: list[str] = []
+    is_damaged = VoxelStore.is_damaged
+
+    def spy(store: VoxelStore, crop: StoredCrop) -> bool:
+        read.append(crop.crop_id)
+        return is_damaged(store, crop)
+
+    monkeypatch.setattr(VoxelStore, "is_damaged", spy)
+    read_only(monkeypatch)
+    assert contents(build(table, tmp_path / "s", ("a", "b"))) == expected
+    assert sorted(read) == ["d/crop1", "d/crop2"]
+    assert sorted((tmp_path / "s").rglob("*")) == files
+
+
+def test_a_damaged_store_that_may_only_be_read_is_an_error(
+    tmp_path: Path, small: tuple[Path, VoxelStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, store = small
+    content = bytearray((store.path / "raw.npy").read_bytes())
+    content[-1] ^= 1
+    (store.path / "raw.npy").write_bytes(bytes(content))
+    read_only(monkeypatch)
+    with pytest.raises(StoreError, match="cannot be written at") as caught:
+        build(table, tmp_path / "s", ("a", "b"))
+    assert "Read-only" in caught.value.found

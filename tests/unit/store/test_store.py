@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoise.data.crops import load_crops
+from counterpoise.data.geometry import IndexBox
 from counterpoise.data.placement import PatchReach
 from counterpoise.errors import StoreError
 from counterpoise.store import StoreRequest, VoxelStore, open_or_build, open_store
-from counterpoise.store.files import file_checksum
+from counterpoise.store.files import file_checksum, open_array
 from counterpoise.store.store import from_index, to_index, word_dtype
 
 AddCrop = Callable[..., Path]
@@ -179,3 +180,37 @@ def test_the_checksum_of_a_large_block_does_not_depend_on_its_pieces(tmp_path: P
     content = np.random.default_rng(0).bytes(10_000_001)  # three pieces
     (tmp_path / "f").write_bytes(content)
     assert file_checksum(tmp_path / "f", 7, len(content) - 9) == zlib.crc32(content[7:-2])
+
+
+WHOLE = IndexBox((0, 0, 0), (4, 5, 3))
+LOWER, UPPER = IndexBox((0, 0, 0), (3, 5, 3)), IndexBox((3, 0, 0), (4, 5, 3))
+FRONT, BACK = IndexBox((0, 0, 0), (4, 2, 3)), IndexBox((0, 2, 0), (4, 5, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32])
+@pytest.mark.parametrize(
+    "bars",
+    [[WHOLE], [LOWER, UPPER], [UPPER, LOWER], [FRONT, BACK], [BACK, FRONT], [LOWER], [FRONT], [LOWER, WHOLE, UPPER]],
+    ids=["whole", "in order", "turned round", "rows", "rows turned round", "the beginning", "the first rows", "twice"],
+)
+def test_the_checksum_of_a_block_is_that_of_the_file_in_whatever_order_it_was_written(
+    tmp_path: Path, bars: list[IndexBox], dtype: type
+) -> None:
+    rng = np.random.default_rng(0)
+    elements: np.ndarray = rng.integers(1, 200, (4, 5, 3)).astype(dtype)
+    array = open_array(tmp_path / "a.npy", 100, np.dtype(dtype))
+    block = array.block(7, (4, 5, 3))
+    expected: np.ndarray = np.zeros((4, 5, 3), dtype)
+    for number, bar in enumerate(bars):
+        part = np.ascontiguousarray(elements[bar.slices]) + dtype(number)
+        block.write(bar, part)
+        expected[bar.slices] = part
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy")[7:67].reshape(4, 5, 3), expected)
+    assert block.checksum() == array.block(7, (4, 5, 3)).checksum() == zlib.crc32(expected.tobytes())
+
+
+def test_zeros_that_a_new_file_holds_already_count_in_the_checksum(tmp_path: Path) -> None:
+    block = open_array(tmp_path / "a.npy", 100, np.dtype(np.uint8)).block(7, (4, 5, 3))
+    block.write(LOWER, None)
+    block.write(UPPER, np.full(UPPER.shape, 3, np.uint8))
+    assert block.checksum() == zlib.crc32(bytes(45) + b"\3" * 15)

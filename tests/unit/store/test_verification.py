@@ -36,7 +36,7 @@ def store(tmp_path: Path, table: Path) -> VoxelStore:
 
 def settle(store: VoxelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify a store as if its files had been written long ago: their change times cannot be set back."""
-    monkeypatch.setattr(module, "_SETTLED_NS", AGES_NS)
+    monkeypatch.setattr(module, "SETTLED_NS", AGES_NS)
     assert find_damage(store) == []
     assert was_verified(store)
 
