@@ -67,8 +67,8 @@ def warm_up(arrays: Iterable[StoredArray]) -> int:
 
 def _stored(level: Level, block: IndexBox | None) -> StoredArray:
     description = json.loads((level.path / ".zarray").read_text(encoding="utf-8"))
-    chunks = level.chunk_files(block or level.whole())
-    return StoredArray(description["compressor"], tuple(file for _, file in chunks if file.exists()))
+    chunks = (Path(file) for _, file in level.chunk_paths(block or level.whole()))
+    return StoredArray(description["compressor"], tuple(file for file in chunks if file.exists()))
 
 
 __all__ = ["CLASSES", "StoredArray", "decode_alone", "label_arrays", "request_for", "store_arrays", "warm_up"]

@@ -38,8 +38,8 @@ def measure(store: VoxelStore, name: str, *, width: int, side: int, steps: int, 
     trainer = Trainer(config, sampler, open_device("cpu", "float32"))
     trainer.train_epoch(1, lambda *_: None)  # compile, and touch the files
     outcomes = []
-    for _ in range(repeats):
-        outcome = trainer_epoch(trainer)
+    for number in range(2, repeats + 2):
+        outcome = trainer_epoch(trainer, number)
         outcomes.append(outcome)
         print(f"  {name}, {threads} threads: {outcome[0]:.2f} s, waited {outcome[1]:.4f} s", file=sys.stderr)
     sampler.close()
@@ -56,10 +56,10 @@ def measure(store: VoxelStore, name: str, *, width: int, side: int, steps: int, 
     )
 
 
-def trainer_epoch(trainer: Trainer) -> tuple[float, float]:
-    """Train an epoch again; the schedule of learning rates begins anew."""
+def trainer_epoch(trainer: Trainer, number: int) -> tuple[float, float]:
+    """Train the next epoch, whose first batch was prepared in the last one; the learning rates begin anew."""
     trainer._schedule.last_epoch = 0  # noqa: SLF001 - more epochs than were configured
-    outcome = trainer.train_epoch(1, lambda *_: None)
+    outcome = trainer.train_epoch(number, lambda *_: None)
     return outcome.seconds, outcome.data_wait_s
 
 

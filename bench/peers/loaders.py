@@ -195,7 +195,8 @@ def main() -> None:
             cpu += time.process_time() - used
             patches += count
             labelled += known()
-        print(json.dumps({"wall": wall, "cpu": cpu, "patches": patches, "labelled": labelled}), flush=True)
+        turn = {"wall": wall, "cpu": cpu, "patches": patches, "pixels": patches * SIDE**2, "labelled": labelled}
+        print(json.dumps(turn), flush=True)
 
 
 if __name__ == "__main__":

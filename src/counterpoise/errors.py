@@ -12,7 +12,9 @@
     ├── ClassNameError       a class nobody annotates, or one without a positive voxel
     ├── StoreError           the voxel store is damaged or cannot be written
     ├── RunFolderError       the run folder cannot be used, or holds another experiment
-    └── TrialError           training of one arm with one seed went wrong
+    │   └── DiskFullError    no room for a file (also an OSError)
+    ├── TrialError           training of one arm with one seed went wrong
+    └── ProblemsError        several of these at once, each with its four parts
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ __all__ = [
     "DamagedChunkError",
     "DataError",
     "DatasplitError",
+    "DiskFullError",
     "LayoutError",
+    "ProblemsError",
     "RunFolderError",
     "StoreError",
     "TrialError",
@@ -109,8 +113,53 @@ class RunFolderError(CounterpoiseError):
     """The run folder cannot be used."""
 
 
+class DiskFullError(RunFolderError, OSError):
+    """A disk has no room for a file; an ``OSError`` as well, for whoever can do without that file."""
+
+
 class TrialError(CounterpoiseError):
     """Training of one arm with one seed went wrong."""
+
+
+MOST_ALIKE = 5
+"""Problems of one kind that are written out; the others are counted."""
+
+
+class ProblemsError(CounterpoiseError):
+    """Several things are wrong, and all of them are said at once.
+
+    Parameters
+    ----------
+    problems : sequence of CounterpoiseError
+        Two or more, in the order in which to mend them.
+    """
+
+    def __init__(self, problems: Sequence[CounterpoiseError]) -> None:
+        super().__init__(
+            "; ".join(error.problem for error in problems),
+            expected="; ".join(error.expected for error in problems),
+            found="; ".join(error.found for error in problems),
+            remedy="; ".join(error.remedy for error in problems),
+        )
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        """Write the first of every kind out in full, and count the others: a wrong path makes every line wrong."""
+        texts: list[str] = []
+        kinds: dict[type[CounterpoiseError], int] = {}
+        for error in self.problems:
+            kinds[type(error)] = kinds.get(type(error), 0) + 1
+            if kinds[type(error)] <= MOST_ALIKE:
+                texts.append(str(error))
+        texts += [
+            f"... and {count - MOST_ALIKE} more of the kind {kind.__name__}"
+            for kind, count in kinds.items()
+            if count > MOST_ALIKE
+        ]
+        return "\n".join(texts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (ProblemsError, (self.problems,))
 
 
 def suggest(name: str, known: Sequence[str]) -> str:

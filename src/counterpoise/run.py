@@ -11,15 +11,24 @@ from counterpoise.analysis.formats import write_csv
 from counterpoise.analysis.table import Results, load_results
 from counterpoise.analysis.verdict_text import judge_run
 from counterpoise.analysis.verdict_types import Verdict
-from counterpoise.experiment.config import load_experiment
-from counterpoise.lock import only_one_process
+from counterpoise.experiment.config import Experiment, load_experiment
+from counterpoise.lock import only_one_process, refuse_if_held
+from counterpoise.records.atomic import remove_leftovers
+from counterpoise.records.layout import RunFolder
 from counterpoise.report import write_report
+from counterpoise.scheduling.cluster import run_trials_on_cluster
+from counterpoise.scheduling.design import Design
 from counterpoise.scheduling.hardware import find_hardware
-from counterpoise.scheduling.local import Outcome, run_trials
+from counterpoise.scheduling.local import run_trials
 from counterpoise.scheduling.prepare import PreparedRun, prepare_run
+from counterpoise.scheduling.queue import Outcome
+from counterpoise.scheduling.rehearsal import rehearse_once
+from counterpoise.scheduling.survey import require_usable
 from counterpoise.store import StoreRequest
 
 __all__ = ["FinishedRun", "Observer", "run_experiment"]
+
+_DOING = "runs this experiment"
 
 
 class Observer(Protocol):
@@ -33,6 +42,9 @@ class Observer(Protocol):
 
     def changed(self, run: PreparedRun) -> None:
         """Look at the trials' status files; called several times a second."""
+
+    def told(self, line: str) -> None:
+        """Hear what the user should know before and while trials run."""
 
     def trials_ended(self, run: PreparedRun) -> None:
         """See that no trial is running any more."""
@@ -72,24 +84,57 @@ def run_experiment(source: Path, observer: Observer) -> FinishedRun:
     Raises
     ------
     CounterpoiseError
-        If configuration, data or run folder cannot be used.
+        If configuration, data or run folder cannot be used, or every arm dies at once of the same error.
     StoppedError
         If the run was interrupted.
     """
     experiment = load_experiment(source)
-    prepared = prepare_run(experiment, source, find_hardware(), on_store=observer.building_store)
-    with only_one_process(prepared.run.path, "runs this experiment"):
+    hardware, run = find_hardware(), RunFolder(experiment.run.folder)
+    refuse_if_held(run.path, _DOING)
+
+    def rehearse(design: Design) -> None:
+        if experiment.engine.is_elsewhere:
+            observer.told(f"First steps: not tried, because trials run on {experiment.engine.kind} and not here")
+        else:
+            rehearse_once(design, hardware, run, say=observer.told)
+
+    prepared = prepare_run(
+        experiment,
+        source,
+        hardware,
+        on_store=observer.building_store,
+        crops=require_usable(experiment),
+        on_design=rehearse,
+    )
+    with only_one_process(prepared.run.path, _DOING):
+        remove_leftovers(prepared.run.path)
         observer.prepared(prepared)
         try:
-            outcomes = run_trials(
-                prepared.trials,
-                prepared.design.machine.slots,
-                retries=experiment.run.retries,
-                on_change=lambda: observer.changed(prepared),
-            )
+            outcomes = _run_trials(experiment, prepared, observer)
         finally:
             observer.trials_ended(prepared)
         results = load_results(prepared.run)
         write_csv(results)
         verdict = judge_run(prepared.run)
         return FinishedRun(prepared, outcomes, results, verdict, write_report(prepared.run))
+
+
+def _run_trials(experiment: Experiment, prepared: PreparedRun, observer: Observer) -> tuple[Outcome, ...]:
+    """Have the experiment's engine run the trials; which one it is changes no result."""
+    slots, retries = prepared.design.machine.slots, experiment.run.retries
+
+    def on_change() -> None:
+        observer.changed(prepared)
+
+    if experiment.engine.kind == "local":
+        return run_trials(prepared.trials, slots, retries=retries, on_change=on_change, say=observer.told)
+    return run_trials_on_cluster(
+        prepared.trials,
+        slots,
+        experiment.engine,
+        prepared.run.engine,
+        per_gpu=experiment.run.per_gpu,
+        retries=retries,
+        on_change=on_change,
+        say=observer.told,
+    )

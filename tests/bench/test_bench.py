@@ -62,8 +62,8 @@ def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path: Path) -> None:
     shown = call("gpu.py", "--device", "cpu", "--tiny", "--repeats", "1", "--out", tmp_path / "o.json", cache=tmp_path)
     rows = json.loads((tmp_path / "o.json").read_text())["rows"]
     assert [row["what"].split(",")[0] for row in rows] == [
-        "training", "arithmetic", "loss", "device busy", "6 arms x 60 epochs x 100 steps",
+        "training", "arithmetic", "loss", "loss", "device busy", "sampler alone", "6 arms x 60 epochs x 100 steps",
     ]  # fmt: skip
     assert "patches/s" in rows[0]["measured"]
-    assert rows[3]["met"] is None  # nothing is claimed of a device without kernels
+    assert rows[4]["met"] is None  # nothing is claimed of a device without kernels
     assert "| training, UNet of width 8" in shown

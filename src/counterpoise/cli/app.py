@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -19,10 +20,16 @@ __all__ = ["app", "main"]
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 130
+EXIT_READER_GONE = 141
+"""128 and the number of SIGPIPE: what a shell reports of other tools whose reader has gone."""
 
 
 class _StoppedError(Exception):
     """Ctrl-C was pressed: typer ends without a word at a KeyboardInterrupt, but lets other exceptions through."""
+
+
+class _ReaderGoneError(Exception):
+    """Nobody reads our output any more: typer would end with the exit code of a failure."""
 
 
 class _Commands(TyperGroup):
@@ -31,6 +38,8 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise _StoppedError from None
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
 
 
 app = typer.Typer(
@@ -67,6 +76,13 @@ class ResultsFormat(StrEnum):
     trials = "trials"
     json = "json"
     reference = "reference"
+
+
+class Scheduler(StrEnum):
+    """For whom ``run --print-jobs`` writes a script."""
+
+    slurm = "slurm"
+    lsf = "lsf"
 
 
 @app.callback(invoke_without_command=True)
@@ -130,11 +146,21 @@ def init(
 
 
 @app.command()
-def hardware() -> None:
-    """Show what this machine has, and the plan that follows from it."""
+def hardware(
+    experiment: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Plan for this experiment; for the classic one if left out.",
+            metavar="EXPERIMENT.toml",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Show what this machine has, what limits it, and the plan that follows from it."""
     from counterpoise.cli.hardware import show_hardware
 
-    show_hardware()
+    show_hardware(experiment, as_json=as_json)
 
 
 @app.command()
@@ -212,8 +238,41 @@ def plan(
 
 
 @app.command()
-def run(experiment: ExperimentFile) -> None:
-    """Run an experiment to its results and report, or continue one."""
+def check(
+    experiment: ExperimentFile,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Look for everything that would stop or spoil a run, with a few real steps; exit code 2 if there is something."""
+    from counterpoise.cli.check import show_check
+
+    raise typer.Exit(0 if show_check(experiment, as_json=as_json) else EXIT_BAD_INPUT)
+
+
+@app.command()
+def run(
+    experiment: ExperimentFile,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Go on without this terminal; `attach` and `stop` reach it.")
+    ] = False,
+    print_jobs: Annotated[
+        Scheduler | None,
+        typer.Option(
+            "--print-jobs",
+            help="Train nothing: prepare the run and print an array script of its trials for this scheduler.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run an experiment to its results and report, or continue one. Ctrl-C stops after the next checkpoints."""
+    if print_jobs is not None:
+        from counterpoise.cli.job_scripts import print_jobs as print_script
+
+        print_script(experiment, print_jobs.value)
+        raise typer.Exit
+    if detach:
+        from counterpoise.cli.background import start_detached
+
+        raise typer.Exit(start_detached(experiment))
     from counterpoise.cli.run import run_and_show
 
     raise typer.Exit(run_and_show(experiment))
@@ -228,7 +287,7 @@ def trial(
     """Train one arm with one seed (what every engine runs); continues where it was."""
     from counterpoise.cli.trial import run_one_trial
 
-    run_one_trial(folder, device, threads)
+    raise typer.Exit(run_one_trial(folder, device, threads))
 
 
 @app.command()
@@ -251,6 +310,25 @@ def watch(
     from counterpoise.cli.status import watch_run
 
     watch_run(run, every_s=every)
+
+
+@app.command()
+def attach(run: RunPath) -> None:
+    """Show a run until it has ended, then its results. Ctrl-C ends the showing, not the run."""
+    from counterpoise.cli.background import attach as attach_to
+
+    raise typer.Exit(attach_to(run))
+
+
+@app.command()
+def stop(
+    run: RunPath,
+    now: Annotated[bool, typer.Option("--now", help="Do not wait for the next checkpoints.")] = False,
+) -> None:
+    """Stop a run after the next checkpoint of each of its trials; `counterpoise run` continues it."""
+    from counterpoise.cli.background import stop_run
+
+    stop_run(run, now=now)
 
 
 @app.command()
@@ -380,16 +458,26 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "±" shows another sign for it
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # at the interpreter's end it would be too late to notice that nobody reads it
     except CounterpoiseError as error:
         typer.echo(str(error), err=True)
         sys.exit(EXIT_BAD_INPUT)
-    except BrokenPipeError:  # the reader of our output has seen enough (`| head`)
-        sys.stderr.close()
-        sys.exit(EXIT_FAILED)
+    except (_ReaderGoneError, BrokenPipeError):  # the reader of our output has seen enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        sys.exit(EXIT_READER_GONE)
     except OSError as error:  # the disk is full, a folder vanished: the system's words, without a traceback
         where = f" at {error.filename}" if error.filename else ""
-        typer.echo(f"{type(error).__name__}: {error.strerror or error}{where}", err=True)
+        told = CounterpoiseError(
+            f"{error.strerror or error}{where}",
+            expected="files and folders that the system lets this command use",
+            found=type(error).__name__,
+            remedy="check the path, its permissions and the room on its disk",
+        )
+        typer.echo(str(told), err=True)
         sys.exit(EXIT_BAD_INPUT)
     except (_StoppedError, KeyboardInterrupt):
         typer.echo("stopped", err=True)

@@ -24,7 +24,7 @@ from counterpoise.frequencies.count import count_crops
 from counterpoise.frequencies.table import FrequencyTable
 from counterpoise.records.layout import RunFolder
 from counterpoise.scheduling.design import class_statistics, reference_weights
-from counterpoise.scheduling.hardware import find_hardware
+from counterpoise.scheduling.hardware import find_processors
 from counterpoise.weights import CLASSIC, derive_weights, find_strategy
 
 __all__ = ["print_arms", "print_frequencies", "show_exposure", "show_frequencies", "show_weights"]
@@ -205,4 +205,4 @@ def _count(datasplit: Path, classes: tuple[str, ...]) -> tuple[CropSet, Frequenc
     crop_set = load_crops(datasplit, classes)
     voxels = sum(levels[0].level.whole().voxels for crop in crop_set.crops for levels in crop.labels.values())
     with progress_bar("Counting", voxels) as advance:
-        return crop_set, count_crops(crop_set, workers=find_hardware().cores, on_array=advance)
+        return crop_set, count_crops(crop_set, workers=find_processors().cores, on_array=advance)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from counterpoise.analysis.progress import read_progress
 from counterpoise.cli.frequencies import print_arms, print_frequencies
 from counterpoise.cli.progress import draw_trials, duration
-from counterpoise.cli.screen import console, counted, print_notes
+from counterpoise.cli.screen import console, counted, print_notes, side
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import TrialStatus
 from counterpoise.scheduling.prepare import PreparedRun
@@ -77,6 +77,12 @@ class RunScreen:
         elif time.monotonic() - self._drawn > _REDRAW_S:
             self._drawn = time.monotonic()
             self._live.update(self._table(run), refresh=True)
+
+    def told(self, line: str) -> None:
+        """Print a line, above the table if there is one; decoding is over when there is something to tell."""
+        if self._bar is not None:
+            self.close()
+        (self._live.console if self._live is not None else side).print(line, style="bold", markup=False)
 
     def trials_ended(self, run: PreparedRun) -> None:
         """Draw the last state and let go of the terminal."""

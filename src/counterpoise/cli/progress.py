@@ -21,7 +21,7 @@ _LINES_AROUND = 4
 
 _RUNNERS = {
     "running": "running here",
-    "gone": "its runner has ended",
+    "gone": "its runner has died",
     "elsewhere": "run on another machine",
     "none": "not running",
 }

@@ -10,7 +10,7 @@ from counterpoise.cli.results import print_results
 from counterpoise.cli.screen import console, counted, side
 from counterpoise.cli.verdict import print_verdict
 from counterpoise.run import run_experiment
-from counterpoise.scheduling.local import StoppedError
+from counterpoise.scheduling.queue import StoppedError
 
 __all__ = ["run_and_show"]
 

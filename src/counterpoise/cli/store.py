@@ -11,7 +11,7 @@ import typer
 
 from counterpoise.cli.screen import console, counted, print_notes, print_table, progress_bar, side
 from counterpoise.errors import StoreError
-from counterpoise.scheduling.hardware import find_hardware
+from counterpoise.scheduling.hardware import find_processors
 from counterpoise.store import open_store
 from counterpoise.store.manage import StoreFolder, clear_store, describe_store, find_stores, require_store
 from counterpoise.store.verification import find_damage
@@ -45,7 +45,7 @@ def verify(path: Path) -> bool:
             whole = False
             continue
         with progress_bar("Verifying", len(store.crops)) as advance:
-            damaged = find_damage(store, workers=find_hardware().cores, on_crops=advance)
+            damaged = find_damage(store, workers=find_processors().cores, on_crops=advance)
         if damaged:
             _say(f"{folder.path}: {len(damaged)} of {counted(len(store.crops), 'crop')} damaged: {', '.join(damaged)}")
             whole = False

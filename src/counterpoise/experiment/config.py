@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,14 +12,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from counterpoise.errors import ConfigError, suggest
-from counterpoise.experiment.explain import broken, explain
+from counterpoise.experiment.engine import EngineConfig, check_engine
+from counterpoise.experiment.explain import broken, explain_all
 from counterpoise.experiment.hypothesis import Hypothesis, check_hypotheses
+from counterpoise.experiment.limits import UsablePath, require_possible_patch
 from counterpoise.experiment.locate import find_line
 from counterpoise.weights import CLASSIC, known_strategies
 
 __all__ = [
     "ArmsConfig",
     "DataConfig",
+    "EngineConfig",
     "Experiment",
     "LossConfig",
     "ModelConfig",
@@ -39,6 +43,10 @@ Count = Annotated[int, Field(ge=1)]
 MOST_SEEDS = 1000
 """More is a slip of the pen; a number like 10^12 would fill the memory before anything could complain."""
 
+MOST_LOOKS = 100
+"""More is a slip of the pen. Every look is paid for with wider intervals: those of 100 looks at six arms of five seeds
+are 1.9 times as wide as those of one (t quantiles with 12 degrees of freedom)."""
+
 _SEEDS_RULE = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers"
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -51,7 +59,7 @@ class _Table(BaseModel):
 class DataConfig(_Table):
     """``[data]``: which crops, which classes, at which voxel size (nm; z, y, x)."""
 
-    datasplit: Path
+    datasplit: UsablePath
     """List of crops, relative to this file."""
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
     """Classes to segment, in the order of the network's outputs."""
@@ -59,7 +67,9 @@ class DataConfig(_Table):
     """Voxel size to train at: z, y, x in nm. Each crop is read at the level that serves it."""
     max_upsampling: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     """How many times coarser than voxel_size_nm a crop may be stored on any axis."""
-    store: Path = Path("counterpoise.store")
+    allow_overlap: bool = False
+    """Whether train and validation crops may share voxels. Scores are too good then, and the report says so."""
+    store: UsablePath = Path("counterpoise.store")
     """Where the decoded voxels are kept, relative to this file; shared by all trials."""
 
 
@@ -85,6 +95,11 @@ class SamplingConfig(_Table):
         if value % 2 == 0:
             raise broken("an odd number: the centre section is the one that is predicted", value)
         return value
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        require_possible_patch(self.patch_shape, self.slices)
+        return self
 
 
 class ModelConfig(_Table):
@@ -221,8 +236,8 @@ class VerdictConfig(_Table):
     """What the answer is to hold for: new crops of the same data sets, or (data_set) new data sets."""
     thresholds: Literal["half", "tuned"] = "half"
     """Present above probability 1/2 (half), or above a threshold tuned on half of the crops (the rest is scored)."""
-    looks: Count = 1
-    """How often you will look at the verdict while you add seeds; every look must be paid for."""
+    looks: Annotated[int, Field(ge=1, le=MOST_LOOKS)] = 1
+    """How often you will look at the verdict while you add seeds, 100 at most; every look must be paid for."""
     allow_unstable: bool = False
     """Whether an arm may be recommended although a training of it diverged."""
 
@@ -230,10 +245,12 @@ class VerdictConfig(_Table):
 class RunConfig(_Table):
     """``[run]``: where results go and how the machine is shared."""
 
-    folder: Path = Path("runs/classic")
+    folder: UsablePath = Path("runs/classic")
     """Where results go, relative to this file."""
     slots: Count | Literal["auto"] = "auto"
-    """Trials at the same time; auto: one per GPU, or one per core."""
+    """Trials at the same time; auto: per_gpu for every GPU, or one per core."""
+    per_gpu: Count = 1
+    """Trials that share a GPU; small networks leave a large one idle half of the time."""
     threads: Count | Literal["auto"] = "auto"
     """Threads per trial; auto: the cores divided by the slots."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
@@ -254,6 +271,7 @@ class Experiment(_Table):
     arms: ArmsConfig = ArmsConfig()
     verdict: VerdictConfig = VerdictConfig()
     run: RunConfig = RunConfig()
+    engine: EngineConfig = EngineConfig()
     hypothesis: tuple[Hypothesis, ...] = ()
 
     @model_validator(mode="after")
@@ -282,6 +300,13 @@ class Experiment(_Table):
         return self
 
     @model_validator(mode="after")
+    def _engine_has_nothing_to_guess(self) -> Self:
+        training = self.training
+        if fault := check_engine(self.engine, self.run.slots, training.batch_size, training.precision):
+            raise fault
+        return self
+
+    @model_validator(mode="after")
     def _hypotheses_are_about_known_arms(self) -> Self:
         own = [name.rpartition(":")[2] for name in self.arms.strategies]  # module:function is the arm function
         known = tuple(dict.fromkeys([*own, *known_strategies()]))
@@ -296,8 +321,15 @@ def known_presets() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
-def load_experiment(file: Path) -> Experiment:
+def load_experiment(file: Path, *, on_fault: Callable[[ConfigError], object] = lambda _: None) -> Experiment:
     """Read and validate an experiment; relative paths are read against the file's folder.
+
+    Parameters
+    ----------
+    file : Path
+        The configuration.
+    on_fault : callable
+        Told of each further fault, before the first one is raised.
 
     Raises
     ------
@@ -320,7 +352,7 @@ def load_experiment(file: Path) -> Experiment:
             found=str(error),
             remedy="check the file and its permissions",
         ) from error
-    experiment = parse_experiment(text, name=str(file))
+    experiment = parse_experiment(text, name=str(file), on_fault=on_fault)
     base = file.resolve().parent
     data = experiment.data.model_copy(
         update={"datasplit": base / experiment.data.datasplit, "store": base / experiment.data.store}
@@ -329,8 +361,10 @@ def load_experiment(file: Path) -> Experiment:
     return experiment.model_copy(update={"data": data, "run": run})
 
 
-def parse_experiment(text: str, *, name: str = "experiment.toml") -> Experiment:
-    """Validate the text of an experiment, over the values of its preset.
+def parse_experiment(
+    text: str, *, name: str = "experiment.toml", on_fault: Callable[[ConfigError], object] = lambda _: None
+) -> Experiment:
+    """Validate the text of an experiment, over the values of its preset; ``on_fault`` as for :func:`load_experiment`.
 
     Raises
     ------
@@ -361,7 +395,10 @@ def parse_experiment(text: str, *, name: str = "experiment.toml") -> Experiment:
         # As JSON, pydantic's strict mode takes lists for tuples and text for paths, but neither "5" nor true for 5.
         return Experiment.model_validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
-        raise explain(error, text, name, Experiment) from None
+        first, *others = explain_all(error, text, name, Experiment)
+        for other in others:
+            on_fault(other)
+        raise first from None
 
 
 def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

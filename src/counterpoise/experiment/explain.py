@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from counterpoise.errors import ConfigError, suggest
 from counterpoise.experiment.locate import find_line
 
-__all__ = ["broken", "explain"]
+__all__ = ["broken", "explain_all"]
 
 _BROKEN_RULE = "broken_rule"
 
@@ -21,8 +21,8 @@ def broken(rule: str, found: object, *, remedy: str = "", key: str = "") -> Pyda
     return PydanticCustomError(_BROKEN_RULE, "{rule}", {"rule": rule, "found": found, "remedy": remedy, "key": key})
 
 
-def explain(error: ValidationError, text: str, name: str, model: type[BaseModel]) -> ConfigError:
-    """Turn the first of pydantic's complaints into the four parts, with key and line.
+def explain_all(error: ValidationError, text: str, name: str, model: type[BaseModel]) -> list[ConfigError]:
+    """Turn pydantic's complaints into errors of four parts, one per key; the first says how many follow it.
 
     Parameters
     ----------
@@ -35,14 +35,25 @@ def explain(error: ValidationError, text: str, name: str, model: type[BaseModel]
     model : type
         The configuration's model, to suggest known keys.
     """
-    # A misspelt key also makes the right one "missing": the misspelling is what to show.
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    # A misspelt key also makes the right one "missing": the misspelling is what to show first.
+    complaints = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    by_key: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    for complaint in complaints:
+        by_key.setdefault(_path_of(complaint), []).append(complaint)
+    more = len(by_key) - 1
+    return [
+        _explain(alike, text, name, model, f" ({more} more after this one)" if more and not number else "")
+        for number, alike in enumerate(by_key.values())
+    ]
+
+
+def _explain(complaints: list[ErrorDetails], text: str, name: str, model: type[BaseModel], also: str) -> ConfigError:
+    """Turn the complaints about one key into an error."""
+    first = complaints[0]
     path = _path_of(first)
     key = ".".join(path) or "the experiment"
     line = find_line(text, path)
     place = f"{name}, line {line}" if line else name
-    more = len({_path_of(e) for e in error.errors()}) - 1
-    also = f" ({more} more after this one)" if more else ""
     kind = first["type"]
     if kind == "extra_forbidden":
         known = _keys_at(model, path[:-1])
@@ -61,7 +72,7 @@ def explain(error: ValidationError, text: str, name: str, model: type[BaseModel]
         )
     return ConfigError(
         f"{place}: {key} cannot be used{also}",
-        expected=_rule_of(first, [e for e in error.errors() if _path_of(e) == path]),
+        expected=_rule_of(first, complaints),
         found=_found_by(first),
         remedy=_context(first, "remedy") or f"correct {key}; docs/configuration.md says what every key means",
     )

@@ -79,6 +79,26 @@ class TrialConfig(BaseModel):
             raise ConfigError(
                 f"{file} does not describe a trial",
                 expected="the trial.toml that `counterpoise run` writes into trials/<arm>/seed-<n>",
-                found=str(error).splitlines()[0],
+                found=_describe_fault(error),
                 remedy="name a trial folder of a run; delete it and run the experiment again if it is damaged",
             ) from error
+
+
+_MOST_NAMED = 3
+
+
+def _describe_fault(error: Exception) -> str:
+    """Say in one line why a file is no trial's."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    faults = [(".".join(map(str, fault["loc"])), fault) for fault in error.errors()]
+    missing = [key for key, fault in faults if fault["type"] == "missing"]
+    required = {name for name, key in TrialConfig.model_fields.items() if key.is_required()}
+    if required <= set(missing):
+        return "a file with nothing of a trial in it"
+    named = [f"no {key}" for key in missing]
+    named += [f"{key}: {fault['msg'].lower()}" for key, fault in faults if fault["type"] != "missing"]
+    more = len(named) - _MOST_NAMED
+    return ", ".join(named[:_MOST_NAMED]) + (f", and {more} more such faults" if more > 0 else "")

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from counterpoise.data.crops import CropSet, load_crops
+from counterpoise.data.overlap import describe_leaks, describe_repeats, find_pairs, leak_errors
 from counterpoise.data.placement import PatchReach
-from counterpoise.errors import ConfigError, DatasplitError
+from counterpoise.errors import ConfigError, CounterpoiseError, DatasplitError, ProblemsError
 from counterpoise.experiment.arms import Arm, find_arms
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
@@ -22,6 +23,7 @@ from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.scheduling.hardware import Hardware
 from counterpoise.scheduling.plan import MachinePlan, plan_machine
 from counterpoise.store import StoreRequest, VoxelStore, open_or_build
+from counterpoise.store.known import KnownStore, Sources, StoreQuestion, find_known, remember
 from counterpoise.weights import ClassStatistics, derive_weights, find_strategy
 
 __all__ = [
@@ -29,7 +31,10 @@ __all__ = [
     "OnVoxels",
     "class_statistics",
     "design_experiment",
+    "missing_splits",
+    "model_source",
     "reference_weights",
+    "store_question",
     "store_request",
 ]
 
@@ -56,7 +61,11 @@ class Design:
 
 
 def design_experiment(
-    experiment: Experiment, hardware: Hardware, *, on_store: Callable[[StoreRequest], OnVoxels]
+    experiment: Experiment,
+    hardware: Hardware,
+    *,
+    on_store: Callable[[StoreRequest], OnVoxels],
+    crops: CropSet | KnownStore | None = None,
 ) -> Design:
     """Work out what would be trained and scored, and how; builds the store if need be, and writes no run folder.
 
@@ -68,16 +77,19 @@ def design_experiment(
         What there is to run on.
     on_store : callable
         Given the request before a store is opened or built; returns what is told the voxels decoded.
+    crops : CropSet or KnownStore, optional
+        The experiment's crops, if they were opened before, or its store, if that is known to be of these crops still.
 
     Raises
     ------
     CounterpoiseError
-        If data, classes, strategies or network cannot be used.
+        If data, classes, strategies or network cannot be used, or validation crops share voxels with train crops
+        and that is not allowed.
     """
-    crop_set = load_crops(experiment.data.datasplit, experiment.data.classes)
-    _require_both_splits(crop_set)
-    request = store_request(experiment, crop_set)
-    store = open_or_build(request, experiment.data.store, workers=hardware.cores, on_voxels=on_store(request))
+    if crops is None:
+        crops = find_known(store_question(experiment), experiment.data.store)
+    known = crops if isinstance(crops, KnownStore) else _open_store(experiment, hardware, on_store, crops)
+    store = known.store
     table = store.frequencies()
     table.require_positives()
     statistics = class_statistics(table, dict(experiment.arms.manual_weights))
@@ -93,6 +105,7 @@ def design_experiment(
     )
     notes = (
         *store.notes,
+        *known.notes,
         *crops_never_drawn(store, experiment.sampling),
         *_unscored_classes(table),
         *left_out,
@@ -101,8 +114,34 @@ def design_experiment(
     return Design(machine, store, table, statistics, arms, tiles, trials, notes)
 
 
+def _open_store(
+    experiment: Experiment, hardware: Hardware, on_store: Callable[[StoreRequest], OnVoxels], crop_set: CropSet | None
+) -> KnownStore:
+    """Open the crops, refuse those that cannot be used, and open or build their store; it is known from then on."""
+    if crop_set is None:
+        crop_set = load_crops(experiment.data.datasplit, experiment.data.classes, allow_overlap=True)
+    faults = missing_splits(crop_set)
+    pairs = find_pairs(crop_set.crops)
+    if not experiment.data.allow_overlap:
+        faults += leak_errors(pairs, crop_set.source)
+    if faults:
+        raise faults[0] if len(faults) == 1 else ProblemsError(faults)
+    request = store_request(experiment, crop_set)
+    sources = Sources.of(request)
+    store = open_or_build(request, experiment.data.store, workers=hardware.cores, on_voxels=on_store(request))
+    notes = (*describe_leaks(pairs), *describe_repeats(pairs))
+    remember(store_question(experiment), sources, store, notes)
+    return KnownStore(store, notes)
+
+
 def store_request(experiment: Experiment, crop_set: CropSet) -> StoreRequest:
     """Say what the store must hold for an experiment."""
+    asked = store_question(experiment)
+    return StoreRequest(crop_set, asked.voxel_size_nm, asked.reach, asked.max_upsampling)
+
+
+def store_question(experiment: Experiment) -> StoreQuestion:
+    """Say what decides which store an experiment gets."""
     data, sampling = experiment.data, experiment.sampling
     _, y, x = data.voxel_size_nm
     reach = PatchReach(
@@ -111,7 +150,9 @@ def store_request(experiment: Experiment, crop_set: CropSet) -> StoreRequest:
         rotation_degrees=sampling.rotation_degrees,
         transpose=sampling.transpose,
     )
-    return StoreRequest(crop_set, data.voxel_size_nm, reach, data.max_upsampling)
+    return StoreQuestion(
+        data.datasplit, data.classes, data.voxel_size_nm, reach, data.max_upsampling, data.allow_overlap
+    )
 
 
 def class_statistics(table: FrequencyTable, manual: dict[str, float]) -> ClassStatistics:
@@ -161,25 +202,28 @@ def _trial_config(
         tiles_hash=tiles.hash(),
         sampling=experiment.sampling,
         model=experiment.model,
-        model_source=_source_hash(experiment.model.name),
+        model_source=model_source(experiment.model.name),
         loss=experiment.loss,
         training=TrialTraining(**training),
         validation=experiment.validation,
     )
 
 
-def _require_both_splits(crop_set: CropSet) -> None:
-    for split in ("train", "validate"):
-        if not any(crop.split == split for crop in crop_set.crops):
-            raise DatasplitError(
-                f"no {split} crop in {crop_set.source}",
-                expected=f"at least one line '{split}' whose crop annotates a requested class",
-                found=f"{len(crop_set.crops)} usable crops, none of them to {split}",
-                remedy=f"mark at least one crop as '{split}'",
-            )
+def missing_splits(crop_set: CropSet) -> tuple[CounterpoiseError, ...]:
+    """Make an error of a split without a crop."""
+    return tuple(
+        DatasplitError(
+            f"no {split} crop in {crop_set.source}",
+            expected=f"at least one line '{split}' whose crop annotates a requested class",
+            found=f"{len(crop_set.crops)} usable crops, none of them to {split}",
+            remedy=f"mark at least one crop as '{split}'",
+        )
+        for split in ("train", "validate")
+        if not any(crop.split == split for crop in crop_set.crops)
+    )
 
 
-def _source_hash(model: str) -> str:
+def model_source(model: str) -> str:
     """Hash the file a network of one's own comes from, so that changed code is another experiment."""
     module, _, name = model.partition(":")
     if not name:

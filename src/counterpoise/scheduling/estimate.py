@@ -146,7 +146,9 @@ def store_bytes(store: VoxelStore) -> int:
 # Measuring ------------------------------------------------------------------------------------------------------
 
 
-def measure_slots(config: TrialConfig, slots: Sequence[Slot], scratch: Path) -> tuple[Speed, ...]:
+def measure_slots(
+    config: TrialConfig, slots: Sequence[Slot], scratch: Path, *, brief: bool = False
+) -> tuple[Speed, ...]:
     """Measure a trial in all slots at once, each in a process like the one that would train it.
 
     Slots of a CPU share its memory and caches: one trial alone would be faster than it is among the others.
@@ -159,6 +161,8 @@ def measure_slots(config: TrialConfig, slots: Sequence[Slot], scratch: Path) -> 
         Where trials will run.
     scratch : Path
         An existing folder on the disk of the run; a temporary folder is made in it and removed.
+    brief : bool
+        Whether to find out only that a trial can be trained here and what room it takes; times are then rough.
 
     Returns
     -------
@@ -173,7 +177,7 @@ def measure_slots(config: TrialConfig, slots: Sequence[Slot], scratch: Path) -> 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".counterpoise-plan-", dir=scratch)))
         (folder / "trial.toml").write_text(config.to_toml(), encoding="utf-8")
-        children = [stack.enter_context(_Child(slot, folder)) for slot in slots]
+        children = [stack.enter_context(_Child(slot, folder, brief=brief)) for slot in slots]
         for child in children:
             child.hear(READY)
         for child in children:
@@ -184,7 +188,7 @@ def measure_slots(config: TrialConfig, slots: Sequence[Slot], scratch: Path) -> 
 class _Child:
     """A measuring process; ended, whatever happens, when its context is left."""
 
-    def __init__(self, slot: Slot, folder: Path) -> None:
+    def __init__(self, slot: Slot, folder: Path, *, brief: bool) -> None:
         self._slot = slot
         own = folder / slot.name.replace("/", "-")
         own.mkdir(exist_ok=True)
@@ -192,7 +196,7 @@ class _Child:
         self._errors: IO[bytes] = tempfile.TemporaryFile(dir=own)  # noqa: SIM115 - closed with the context
         command = [sys.executable, "-m", "counterpoise.training.measure", str(folder / "trial.toml"), str(own)]
         self._process = subprocess.Popen(
-            [*command, "--device", slot.device, "--threads", str(slot.threads)],
+            [*command, "--device", slot.device, "--threads", str(slot.threads), *(["--brief"] if brief else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from counterpoise.scheduling.cgroups import read_group_memory
 from counterpoise.scheduling.hardware import GIB, GpuLoad, read_gpu_load
 
 __all__ = ["Health", "read_health"]
@@ -24,13 +25,14 @@ class Health:
     Parameters
     ----------
     gpus : tuple of GpuLoad
-        Empty without a driver.
+        Empty without a driver; a divided card has an entry for every part.
     load : float
         Processes that want a core, averaged over a minute.
     cores : int
-        Of the machine.
+        Of the machine, as the load is.
     memory_used_bytes, memory_bytes : int
-        Of the machine.
+        Of the machine, or of this process's control group (container, cluster job) where that has less left. Files in
+        memory that can be read again do not count as used.
     disk_free_bytes, disk_bytes : int
         Of the file system the run folder is on.
     """
@@ -54,15 +56,32 @@ class Health:
         return tuple(lines)
 
 
-def read_health(folder: Path) -> Health:
-    """Look at the machine, and at the disk that holds a folder."""
-    memory, disk = psutil.virtual_memory(), shutil.disk_usage(folder)
+def read_health(folder: Path, system: Path = Path("/")) -> Health:
+    """Look at the machine, and at the disk that holds a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        On the disk in question.
+    system : Path
+        The root of the file system: where the kernel shows this process's limits.
+    """
+    disk = shutil.disk_usage(folder)
+    used, memory = _memory(system)
     return Health(
         gpus=read_gpu_load(),
         load=os.getloadavg()[0],
         cores=os.cpu_count() or 1,
-        memory_used_bytes=memory.total - memory.available,
-        memory_bytes=memory.total,
+        memory_used_bytes=used,
+        memory_bytes=memory,
         disk_free_bytes=disk.free,
         disk_bytes=disk.total,
     )
+
+
+def _memory(system: Path) -> tuple[int, int]:
+    """Return memory used and in all, of whatever has least left: the machine or a control group."""
+    machine, group = psutil.virtual_memory(), read_group_memory(system)
+    if group is not None and group.left_bytes < machine.available:
+        return group.used_bytes, group.limit_bytes
+    return machine.total - machine.available, machine.total

@@ -8,16 +8,17 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from types import FrameType
 
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import TrialStatus
+from counterpoise.scheduling.hardware import gpu_answers
 from counterpoise.scheduling.plan import Slot
+from counterpoise.scheduling.queue import Job, Outcome, StoppedError, TrialQueue, write_status
+from counterpoise.scheduling.stopping import stop_requests
 
-__all__ = ["RUNNER_VARIABLE", "Outcome", "StoppedError", "run_trials"]
+__all__ = ["RUNNER_VARIABLE", "run_trials"]
 
 RUNNER_VARIABLE = "COUNTERPOISE_RUNNER"
 """Tells a trial who started it, so that it ends when that process dies: its slot is not its own any more."""
@@ -26,37 +27,9 @@ _POLL_S = 0.2
 _GRACE_S = 10.0
 
 
-class StoppedError(Exception):
-    """The run was interrupted (Ctrl-C or SIGTERM); all trial processes have ended."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one trial ended: its last status, and how often it was started in this run."""
-
-    folder: TrialFolder
-    status: TrialStatus
-    attempts: int
-
-
-@dataclass
-class _Job:
-    """A trial, how often it was started, and why it failed last (kept here too: its disk may be full)."""
-
-    folder: TrialFolder
-    attempts: int = 0
-    failure: str = ""
-
-    def status(self) -> TrialStatus:
-        status = TrialStatus.with_counts(self.folder)
-        if status.state != "finished" and self.failure:
-            return replace(status, state="failed", reason=status.reason or self.failure)
-        return status
-
-
 @dataclass
 class _Running:
-    job: _Job
+    job: Job
     slot: Slot
     process: subprocess.Popen[bytes] = field(repr=False)
 
@@ -67,20 +40,24 @@ def run_trials(
     *,
     retries: int,
     on_change: Callable[[], object] = lambda: None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> tuple[Outcome, ...]:
     """Run trials until each has finished, or failed for good.
 
     Parameters
     ----------
     trials : sequence of TrialFolder
-        In the order of starting. One that is finished already is not run again.
+        Those with the most steps left are started first, else in this order. One that is finished is not run again.
     slots : sequence of Slot
         Each runs one trial at a time, in a process of its own (and a process group of its own, so that everything
         a trial starts ends with it).
     retries : int
-        How often a failed trial is started again.
+        How often a failed trial is started again. An attempt that ended because its GPU was lost does not count:
+        the slots of that GPU are closed, and the others take over its trials.
     on_change : callable
         Called several times a second (for a live table).
+    say : callable
+        Told what the user should know, a line at a time.
 
     Returns
     -------
@@ -90,42 +67,106 @@ def run_trials(
     Raises
     ------
     StoppedError
-        On Ctrl-C or SIGTERM, after the trial processes have ended. A later call continues where they were.
+        On Ctrl-C, after every running trial has reached its next checkpoint; on a second one, SIGTERM or a closed
+        terminal at once. All trial processes have ended then, and a later call continues where they were.
+    TrialError
+        If every arm dies at once of the same error.
     """
-    jobs = [_Job(folder) for folder in trials]
-    waiting = deque(job for job in jobs if job.status().state != "finished")
-    free, running = deque(slots), list[_Running]()
-    with _stop_requested() as stop:
+    engine = _Engine(TrialQueue(trials, retries=retries), deque(slots), say)
+    asked = ""
+    with stop_requests() as stop:
         try:
-            while waiting or running:
-                while waiting and free:
-                    running.append(_start(waiting.popleft(), free.popleft()))
+            while engine.queue or engine.running:
+                if not stop.urgency:
+                    engine.start_waiting()
                 time.sleep(_POLL_S)
-                for item in [r for r in running if r.process.poll() is not None]:
-                    running.remove(item)
-                    free.append(item.slot)
-                    _settle(item.job, item.process.returncode)
-                    if item.job.status().state != "finished" and item.job.attempts <= retries:
-                        waiting.append(item.job)
+                engine.settle_ended()
                 on_change()
-                if stop:
+                if stop.urgency != asked:
+                    asked = stop.urgency
+                    engine.pass_on_request(asked)
+                if asked == "now" or (asked and not engine.running):
                     raise StoppedError
+                if engine.queue and not engine.running and not engine.free:
+                    break  # every GPU is lost
         finally:
-            _end(running)
-    return tuple(Outcome(job.folder, job.status(), job.attempts) for job in jobs)
+            engine.end()
+    return engine.queue.outcomes()
 
 
-def _start(job: _Job, slot: Slot) -> _Running:
-    job.attempts += 1
-    before = TrialStatus.read(job.folder.status)
-    if before.state != "waiting":  # what an earlier attempt left must not pass for what becomes of this one
-        _write_status(job.folder, replace(before, state="waiting", reason=""))
+class _Engine:
+    """The slots of this machine and what runs in them."""
+
+    def __init__(self, queue: TrialQueue, free: deque[Slot], say: Callable[[str], object]) -> None:
+        self.queue, self.free, self._say = queue, free, say
+        self.running: list[_Running] = []
+        self._is_stopping = False
+
+    def start_waiting(self) -> None:
+        """Start a trial in every free slot."""
+        while self.queue and self.free:
+            job, slot = self.queue.take(), self.free.popleft()
+            try:
+                self.running.append(_start(job, slot))
+            except OSError as error:  # its log cannot be written, say; the others go on
+                self.free.append(slot)
+                self.queue.settle(job, f"could not be started ({error})", well=False)
+
+    def settle_ended(self) -> None:
+        """Take note of the trials whose process has ended."""
+        for item in [r for r in self.running if r.process.poll() is not None]:
+            self.running.remove(item)
+            code = item.process.returncode
+            if code and not gpu_answers(item.slot.gpu):
+                self._close_slots(item.slot.gpu)
+                self.queue.put_back(item.job, f"{item.slot.name} was lost")
+                continue
+            self.free.append(item.slot)
+            if self._is_stopping and TrialStatus.read(item.job.folder.status).state == "waiting":
+                continue  # it reached its checkpoint
+            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            self.queue.settle(item.job, how, well=code == 0)
+
+    def pass_on_request(self, urgency: str) -> None:
+        """Tell the trials that they shall stop; :meth:`end` does it where it is urgent."""
+        self._is_stopping = True
+        if urgency == "soon" and self.running:
+            self._say("Stopping: every running trial goes on to its next checkpoint. Ctrl-C again stops them now.")
+            for item in self.running:
+                _signal(item, signal.SIGINT)
+
+    def _close_slots(self, gpu: str) -> None:
+        kept = [slot for slot in self.free if slot.gpu != gpu]
+        self.free.clear()
+        self.free.extend(kept)
+        left = {slot.gpu for slot in kept} | {item.slot.gpu for item in self.running if item.slot.gpu != gpu}
+        self._say(
+            f"GPU {gpu} does not answer any more. "
+            + ("Its trials go to the others." if left else "There is no other: the run cannot go on.")
+        )
+
+    def end(self) -> None:
+        """End process groups: politely first, for good after a grace period."""
+        for item in self.running:
+            _signal(item, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_S
+        for item in self.running:
+            try:
+                item.process.wait(max(deadline - time.monotonic(), 0.01))
+            except subprocess.TimeoutExpired:
+                _signal(item, signal.SIGKILL)
+                item.process.wait()
+            status = TrialStatus.read(item.job.folder.status)
+            if status.state == "running":
+                write_status(item.job.folder, replace(status, state="waiting", reason="stopped"))
+
+
+def _start(job: Job, slot: Slot) -> _Running:
     command = [sys.executable, "-m", "counterpoise", "trial", str(job.folder.path)]
     command += ["--device", slot.device, "--threads", str(slot.threads)]
-    with job.folder.log.open("ab") as log:
+    with job.folder.log.open("ab", buffering=0) as log:
         if job.attempts > 1:
             log.write(f"--- attempt {job.attempts} ---\n".encode())
-            log.flush()
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -137,67 +178,8 @@ def _start(job: _Job, slot: Slot) -> _Running:
     return _Running(job, slot, process)
 
 
-def _settle(job: _Job, code: int) -> None:
-    """Make the status say what became of a process that ended without saying so itself (killed, crashed at import)."""
-    job.failure = ""
-    status = TrialStatus.of(job.folder)
-    if status.state == "finished" and code == 0:
-        return
-    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    job.failure = f"{how}; {job.folder.log.name} says: {_last_words(job.folder)}"
-    if status.state != "failed":
-        _write_status(job.folder, replace(status, state="failed", reason=job.failure, updated=time.time()))
-
-
-def _write_status(folder: TrialFolder, status: TrialStatus) -> None:
-    """Write a trial's status; a full disk must not take the other trials down, and the runner knows it anyway."""
-    with suppress(OSError):
-        status.write(folder.status, durable=True)
-
-
-def _last_words(folder: TrialFolder) -> str:
-    """Find the line of a log that says most: the last that names an error, else the last."""
-    lines = folder.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"]
-    return next((line for line in reversed(lines) if "Error: " in line), lines[-1]).strip()
-
-
-def _end(running: Sequence[_Running]) -> None:
-    """End process groups: politely first, for good after a grace period."""
-    for item in running:
-        _signal(item, signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE_S
-    for item in running:
-        try:
-            item.process.wait(max(deadline - time.monotonic(), 0.01))
-        except subprocess.TimeoutExpired:
-            _signal(item, signal.SIGKILL)
-            item.process.wait()
-        status = TrialStatus.read(item.job.folder.status)
-        if status.state == "running":
-            _write_status(item.job.folder, replace(status, state="waiting", reason="stopped"))
-
-
 def _signal(item: _Running, number: signal.Signals) -> None:
     try:
         os.killpg(item.process.pid, number)
     except ProcessLookupError:
         return
-
-
-@contextmanager
-def _stop_requested() -> Iterator[list[int]]:
-    """Collect Ctrl-C, SIGTERM and a closed terminal instead of dying of them; the list is empty until one comes."""
-    received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
-        signals.append(signal.SIGHUP)
-    before = {number: signal.signal(number, note) for number in signals}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from counterpoise.data.crops import CropSet
 from counterpoise.errors import RunFolderError
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.lock import LOCK_NAME
-from counterpoise.records.atomic import write_json, write_text
+from counterpoise.records.atomic import is_leftover, write_json, write_text
 from counterpoise.records.environment import describe_environment
 from counterpoise.records.layout import RunFolder, TrialFolder
 from counterpoise.records.schema import ArmRecord, ArmsRecord, TrialStatus
 from counterpoise.scheduling.design import Design, OnVoxels, design_experiment, reference_weights
 from counterpoise.scheduling.hardware import Hardware
 from counterpoise.store import StoreRequest
+from counterpoise.store.known import KnownStore
 from counterpoise.weights import find_strategy
 
-__all__ = ["PreparedRun", "prepare_run"]
+__all__ = ["PreparedRun", "prepare_run", "refuse_another_experiment", "require_own_folder", "require_writable"]
 
 CHANGED_QUESTION = "what is asked of the runs was changed after trainings had finished"
 """How the note begins that a margin, say, was chosen when results were there to be seen."""
@@ -46,6 +48,8 @@ def prepare_run(
     hardware: Hardware,
     *,
     on_store: Callable[[StoreRequest], OnVoxels],
+    crops: CropSet | KnownStore | None = None,
+    on_design: Callable[[Design], object] = lambda _: None,
 ) -> PreparedRun:
     """Do everything that comes before the first trial; each step is skipped if its result is there and valid.
 
@@ -59,6 +63,10 @@ def prepare_run(
         What there is to run on.
     on_store : callable
         Given the request before a store is opened or built; returns what is told the voxels decoded.
+    crops : CropSet or KnownStore, optional
+        The experiment's crops, if they were opened before, or its store, if that is known to be of these crops still.
+    on_design : callable
+        Given what would be trained, before anything is written; raises to refuse it.
 
     Returns
     -------
@@ -72,17 +80,18 @@ def prepare_run(
         If data, classes or the run folder cannot be used; nothing is written before all of them are checked.
     """
     run = RunFolder(experiment.run.folder)
-    _require_writable(run.path)
-    _require_own_folder(run)
-    design = design_experiment(experiment, hardware, on_store=on_store)
+    require_writable(run.path)
+    require_own_folder(run)
+    design = design_experiment(experiment, hardware, on_store=on_store, crops=crops)
     configs = {run.trial(config.arm, config.seed): config for config in design.trials}
-    _refuse_another_experiment(run, configs)
+    refuse_another_experiment(run, configs)
+    on_design(design)
     notes = (*design.notes, *_changed_question(run, experiment))
     _write_run(run, experiment, source, design, configs, notes, hardware)
     return PreparedRun(run, design, tuple(configs), notes)
 
 
-def _require_writable(folder: Path) -> None:
+def require_writable(folder: Path) -> None:
     """Check that the run folder could be made, without making it: a run that is refused leaves nothing behind."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
@@ -94,12 +103,13 @@ def _require_writable(folder: Path) -> None:
         )
 
 
-def _require_own_folder(run: RunFolder) -> None:
+def require_own_folder(run: RunFolder) -> None:
     """Refuse a folder that holds something else: results must not be strewn over somebody's files."""
     if not run.path.exists() or run.weights.exists():
         return
-    ours = {"trials", LOCK_NAME}
-    foreign = sorted(path.name for path in run.path.iterdir() if path.name not in ours)
+    ours = {"trials", LOCK_NAME, run.check.name, run.log.name}
+    names = [path.name for path in run.path.iterdir()]
+    foreign = sorted(name for name in names if name not in ours and not is_leftover(name))
     if foreign:
         raise RunFolderError(
             f"{run.path} is in use",
@@ -109,7 +119,7 @@ def _require_own_folder(run: RunFolder) -> None:
         )
 
 
-def _refuse_another_experiment(run: RunFolder, configs: dict[TrialFolder, TrialConfig]) -> None:
+def refuse_another_experiment(run: RunFolder, configs: dict[TrialFolder, TrialConfig]) -> None:
     """Refuse to mix results: a trial that is there must be the one that is planned now."""
     for folder, config in configs.items():
         if not folder.config.exists():
@@ -174,12 +184,7 @@ def _write_run(
     hardware: Hardware,
 ) -> None:
     run.path.mkdir(parents=True, exist_ok=True)
-    write_text(run.config, source.read_text(encoding="utf-8"))
-    if not run.environment.exists():  # what trained the first trials, not who looked last
-        write_json(run.environment, describe_environment(source, gpus=[gpu.name for gpu in hardware.gpus]))
-    weights = reference_weights(experiment.arms.strategies, design.statistics)
-    write_json(run.frequencies, design.frequencies.to_json(weights))
-    write_json(run.tiles, design.tiles.document())
+    text = source.read_text(encoding="utf-8")
     summaries = {find_strategy(name).name: find_strategy(name).summary for name in experiment.arms.strategies}
     ArmsRecord(
         classes=experiment.data.classes,
@@ -199,7 +204,13 @@ def _write_run(
         notes=notes,
         verdict=experiment.verdict,
         hypotheses=experiment.hypothesis,
-    ).write(run.weights)
+    ).write(run.weights)  # the first file: by it a run that was killed here knows its folder again
+    write_text(run.config, text)
+    if not run.environment.exists():  # what trained the first trials, not who looked last
+        write_json(run.environment, describe_environment(source, gpus=[gpu.name for gpu in hardware.gpus]))
+    weights = reference_weights(experiment.arms.strategies, design.statistics)
+    write_json(run.frequencies, design.frequencies.to_json(weights))
+    write_json(run.tiles, design.tiles.document())
     fingerprints = {}
     for folder, config in configs.items():
         folder.path.mkdir(parents=True, exist_ok=True)

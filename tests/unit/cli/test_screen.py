@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 
-from counterpoise.cli.screen import counted, fold, grouped, plain_console, print_table
+from counterpoise.cli.screen import fold, grouped, plain_console, print_table
 
 
 def test_columns_that_do_not_fit_go_below_and_none_is_cut() -> None:
@@ -34,7 +34,3 @@ def test_notes_that_many_crops_share_are_said_once() -> None:
         *few[1:],
         *other,
     ]
-
-
-def test_one_thing_is_singular() -> None:
-    assert [counted(n, "trial") for n in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]

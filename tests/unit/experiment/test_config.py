@@ -253,3 +253,11 @@ def test_the_commented_file_reads_back_to_the_same_experiment(preset: str) -> No
     assert written.startswith("# Two lines\n#\n# of introduction\n")
     for table in ("data", "sampling", "model", "loss", "training", "validation", "arms", "run"):
         assert f"[{table}]" in written
+
+
+def test_looks_have_a_limit() -> None:
+    assert parse_experiment(f"{LEAST}[verdict]\nlooks = 100\n").verdict.looks == 100
+    for looks in (0, 101, 1_000_000):
+        error = error_of(f"{LEAST}[verdict]\nlooks = {looks}\n")
+        assert error.problem == "mine.toml, line 6: verdict.looks cannot be used"
+        assert error.expected == f"{'greater' if looks == 0 else 'less'} than or equal to {1 if looks == 0 else 100}"

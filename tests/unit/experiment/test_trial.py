@@ -80,3 +80,28 @@ def test_what_is_missing_torn_or_something_else_is_refused(content: bytes | None
     with pytest.raises(ConfigError, match="does not describe a trial") as caught:
         TrialConfig.read(tmp_path / "trial.toml")
     assert "\n" not in caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "no such file"),
+        ("", "a file with nothing of a trial in it"),
+        ("# a comment\n", "a file with nothing of a trial in it"),
+        ("[training]\n", "no arm, no seed, no classes, and 10 more such faults"),
+    ],
+)
+def test_a_file_without_a_trial_says_so_in_words(content: str | None, found: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "trial.toml").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.read(tmp_path / "trial.toml")
+    assert caught.value.found == found
+
+
+def test_a_key_that_is_wrong_is_named_with_what_it_should_be(tmp_path: Path) -> None:
+    text = config().to_toml().replace("seed = 3", "seed = -3").replace('arm = "weight_inv_freq"\n', "")
+    (tmp_path / "trial.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.read(tmp_path / "trial.toml")
+    assert caught.value.found == "no arm, seed: input should be greater than or equal to 0"

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from counterpoise.errors import TrialError
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling import local
-from counterpoise.scheduling.local import StoppedError, run_trials
+from counterpoise.scheduling import local, queue
+from counterpoise.scheduling.local import run_trials
 from counterpoise.scheduling.plan import Slot
+from counterpoise.scheduling.queue import StoppedError
 
 # Called as the engine calls a trial: stand-in -m counterpoise trial FOLDER --device D --threads N
 STAND_IN = """#!{python} -S
@@ -43,6 +45,17 @@ elif act == "killed":
     say("running"); os.kill(os.getpid(), signal.SIGKILL)
 elif act == "silent":
     say("running"); sys.exit(0)
+elif act == "epoch":
+    (folder / "metrics.jsonl").write_text("{{}}\\n")
+    say("running"); say("failed", "loss is NaN"); sys.exit(2)
+elif act == "polite":
+    asked = []
+    signal.signal(signal.SIGINT, lambda *_: asked.append(1))
+    say("running")
+    while not asked:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    say("waiting", "stopped after epoch 3"); sys.exit(130)
 elif act in ("hang", "stubborn"):
     if act == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -68,8 +81,8 @@ def _stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def add_trial(tmp_path: Path) -> AddTrial:
     """Return a function that makes a trial folder; one word per attempt says what the stand-in does."""
 
-    def add(seed: int, *plan: str) -> TrialFolder:
-        folder = TrialFolder(tmp_path / "a 'quoted' run" / "trials" / "arm" / f"seed-{seed}")
+    def add(seed: int, *plan: str, arm: str = "arm") -> TrialFolder:
+        folder = TrialFolder(tmp_path / "a 'quoted' run" / "trials" / arm / f"seed-{seed}")
         folder.path.mkdir(parents=True)
         (folder.path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
         return folder
@@ -175,16 +188,17 @@ def test_no_trials_are_no_work() -> None:
     assert run_trials([], slots(1), retries=1) == ()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGINT]])
 def test_a_signal_ends_all_trials_with_their_children_and_a_later_run_continues(
-    number: signal.Signals, add_trial: AddTrial
+    numbers: list[signal.Signals], add_trial: AddTrial
 ) -> None:
     trials = [add_trial(0, "hang", "finish"), add_trial(1, "hang", "finish"), add_trial(2, "finish")]
     before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
 
     def stop_when_both_run() -> None:
         if all(TrialStatus.read(t.status).state == "running" for t in trials[:2]):
-            os.kill(os.getpid(), number)
+            for number in numbers:
+                os.kill(os.getpid(), number)
 
     with pytest.raises(StoppedError):
         run_trials(trials, slots(2), retries=1, on_change=stop_when_both_run)
@@ -199,6 +213,78 @@ def test_a_signal_ends_all_trials_with_their_children_and_a_later_run_continues(
     assert attempts(trials[2]) == []
     outcomes = run_trials(trials, slots(2), retries=0)
     assert [o.status.state for o in outcomes] == ["finished"] * 3
+
+
+def test_one_ctrl_c_waits_for_the_checkpoint_of_every_running_trial_and_starts_no_other(add_trial: AddTrial) -> None:
+    trials = [add_trial(0, "polite", "finish"), add_trial(1, "polite", "finish"), add_trial(2, "finish")]
+    asked, told = list[float](), list[str]()
+
+    def stop_when_both_run() -> None:
+        if not asked and all(TrialStatus.read(t.status).state == "running" for t in trials[:2]):
+            asked.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(StoppedError):
+        run_trials(trials, slots(2), retries=1, on_change=stop_when_both_run, say=told.append)
+    assert time.monotonic() - asked[0] >= 0.3  # they were not hurried
+    assert [TrialStatus.read(t.status).state for t in trials] == ["waiting"] * 3
+    assert TrialStatus.read(trials[0].status).reason == "stopped after epoch 3"
+    assert len(told) == 1
+    assert [len(attempts(t)) for t in trials] == [1, 1, 0]
+    outcomes = run_trials(trials, slots(2), retries=0)
+    assert [(o.status.state, o.attempts) for o in outcomes] == [("finished", 1)] * 3
+
+
+def test_a_trial_that_dies_at_once_in_all_arms_stops_the_run_with_that_error(add_trial: AddTrial) -> None:
+    trials = [add_trial(seed, "crash", arm=arm) for seed in range(3) for arm in ("a", "b")]
+    with pytest.raises(TrialError, match="every arm dies at once") as caught:
+        run_trials(trials, slots(1), retries=1)
+    assert "ImportError: no torch" in caught.value.found
+    assert [len(attempts(t)) for t in trials] == [1, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("other", [("finish",), ("fail",), ("epoch",)])
+def test_the_run_goes_on_if_an_arm_works_dies_of_something_else_or_gets_further(
+    other: tuple[str, ...], add_trial: AddTrial
+) -> None:
+    trials = [add_trial(0, "crash", arm="a"), add_trial(0, *other, arm="b"), add_trial(1, "finish", arm="a")]
+    outcomes = run_trials(trials, slots(1), retries=0)
+    assert [o.attempts for o in outcomes] == [1, 1, 1]
+
+
+def test_the_trial_with_the_most_steps_left_starts_first(add_trial: AddTrial, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [add_trial(seed, "finish") for seed in range(4)]
+    left = dict(zip(trials, (100, 300, 200, 300), strict=True))
+    monkeypatch.setattr(queue, "_steps_left", left.__getitem__)
+    run_trials(trials, slots(1), retries=0)
+    began = {seed: float(str(attempts(trial)[0]["began"])) for seed, trial in enumerate(trials)}
+    assert sorted(began, key=began.__getitem__) == [1, 3, 2, 0]
+
+
+def test_trials_of_a_lost_gpu_go_to_the_others_and_the_attempt_does_not_count(
+    add_trial: AddTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = [add_trial(seed, "crash", "finish") if seed == 1 else add_trial(seed, "finish") for seed in range(4)]
+    monkeypatch.setattr(local, "gpu_answers", lambda address: address != "GPU-b")
+    cards = [Slot(f"gpu-{name}", "cuda:0", 1, (), f"GPU-{name}") for name in "ab"]
+    told = list[str]()
+    outcomes = run_trials(trials, cards, retries=0, say=told.append)
+    assert [(o.status.state, o.attempts) for o in outcomes] == [("finished", 1)] * 4
+    assert told == ["GPU GPU-b does not answer any more. Its trials go to the others."]
+
+
+def test_without_any_gpu_left_the_run_ends_and_its_trials_wait(
+    add_trial: AddTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "gpu_answers", lambda _: False)
+    trials = [add_trial(seed, "crash", "finish") for seed in range(2)]
+    told = list[str]()
+    outcomes = run_trials(trials, [Slot("gpu-0", "cuda:0", 1, (), "GPU-a")], retries=3, say=told.append)
+    assert [(o.status.state, o.status.reason, o.attempts) for o in outcomes] == [
+        ("waiting", "gpu-0 was lost", 0),
+        ("waiting", "", 0),
+    ]
+    assert told == ["GPU GPU-a does not answer any more. There is no other: the run cannot go on."]
 
 
 def test_a_trial_that_does_not_listen_is_killed_after_a_grace_period(
