@@ -84,7 +84,9 @@ def _look_at_scores(design: Design, experiment: Experiment) -> Finding:
         f"(effective {number(support.effective, '.1f')})"
     )
     if not scored:
-        text = f"none can come of this: none of {len(support.classes)} classes can be scored on {support.clusters} {unit}"
+        text = (
+            f"none can come of this: none of {len(support.classes)} classes can be scored on {support.clusters} {unit}"
+        )
     warnings = [
         f"{entry.name} has positives in {entry.positive_crops} of the scored {unit}, and needs {Settings.min_crops} to "
         "be scored"
