@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import sys
 import tempfile
 import tomllib
@@ -386,10 +385,3 @@ def test_options_of_init(option: str, value: str, small_data: Path) -> None:
         assert "Traceback" not in said
         if code == BAD_INPUT:
             assert "to mend:" in said or "Usage:" in said, said
-
-
-def test_nothing_of_this_is_taken_for_a_number() -> None:
-    """What stands for numbers in these experiments is TOML, or else is refused as text; none of it is lost."""
-    assert math.isnan(tomllib.loads("a = nan")["a"])
-    with pytest.raises(tomllib.TOMLDecodeError):
-        tomllib.loads("a = 1e")
