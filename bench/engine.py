@@ -22,11 +22,11 @@ from unittest import mock
 from measuring import Row, machine, median, report
 from runs import write_data, write_run
 
-from counterpoise.experiment.config import load_experiment
+from counterpoise.engines import local
+from counterpoise.experiment.load import load_experiment
+from counterpoise.hardware.machine import find_hardware
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import TrialStatus, read_epochs
-from counterpoise.scheduling import local
-from counterpoise.scheduling.hardware import find_hardware
 from counterpoise.scheduling.prepare import prepare_run
 
 AIM_S = 3.0

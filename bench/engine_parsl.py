@@ -17,11 +17,12 @@ import numpy as np
 from measuring import Row, median, options, report
 
 from counterpoise.data.phantom import write_phantom
-from counterpoise.experiment.config import Experiment, load_experiment
+from counterpoise.engines.cluster import run_trials_on_cluster
+from counterpoise.engines.local import run_trials
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import load_experiment
+from counterpoise.hardware.machine import find_hardware
 from counterpoise.records.schema import ValidationCounts
-from counterpoise.scheduling.cluster import run_trials_on_cluster
-from counterpoise.scheduling.hardware import find_hardware
-from counterpoise.scheduling.local import run_trials
 from counterpoise.scheduling.prepare import PreparedRun, prepare_run
 
 EXPERIMENT = """

@@ -26,7 +26,8 @@ from made_crops import write_crops
 from measuring import CLASSES, Row, median, options, report, scratch, timed
 
 from counterpoise.data.crops import load_crops
-from counterpoise.experiment.config import SamplingConfig, parse_experiment
+from counterpoise.experiment.config import SamplingConfig
+from counterpoise.experiment.load import parse_experiment
 from counterpoise.sampling.patches import Patches, draw_patches
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.scheduling.design import store_request

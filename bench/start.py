@@ -45,12 +45,12 @@ import json, os, sys, time
 began = time.perf_counter()
 from pathlib import Path
 from numba.core.registry import cpu_target
-from counterpoise.experiment.config import load_experiment
+from counterpoise.experiment.load import load_experiment
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import list_tiles
 from counterpoise.scheduling import survey
 from counterpoise.scheduling.design import design_experiment, store_question, store_request
-from counterpoise.scheduling.hardware import find_hardware
+from counterpoise.hardware.machine import find_hardware
 from counterpoise.store import known, open_store
 imported = time.perf_counter()
 cpu_target.typing_context.refresh()
@@ -105,7 +105,10 @@ Times = dict[str, float]
 def measure(what: str, folder: Path) -> Times:
     """Start once in a fresh process; return wall and CPU seconds after its imports, and those of the imports."""
     arguments = [sys.executable, "-c", _PROGRAM, str(folder), what, str(BATCH)]
-    found: Times = json.loads(subprocess.run(arguments, check=True, text=True, capture_output=True).stdout)
+    done = subprocess.run(arguments, check=False, text=True, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"a start ({what}) failed: {done.stderr}")
+    found: Times = json.loads(done.stdout)
     return found
 
 

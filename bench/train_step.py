@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from counterpoise.data.crops import load_crops
-from counterpoise.experiment.config import parse_experiment
+from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.sampling.sampler import Sampler, unpack_words
 from counterpoise.scheduling.design import store_request

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterpoise.experiment.config import parse_experiment
+from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.store import VoxelStore
 

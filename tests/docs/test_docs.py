@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from counterpoise.cli.app import app
-from counterpoise.experiment.config import load_experiment
+from counterpoise.experiment.load import load_experiment
 from counterpoise.experiment.template import as_markdown
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from counterpoise.experiment.config import load_experiment
+from counterpoise.experiment.load import load_experiment
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.experiment.config import load_experiment
+from counterpoise.experiment.load import load_experiment
+from counterpoise.hardware.machine import Hardware
 from counterpoise.records.atomic import is_leftover, read_lines
 from counterpoise.records.layout import RunFolder, TrialFolder
-from counterpoise.scheduling.hardware import Hardware
 from counterpoise.scheduling.prepare import PreparedRun, prepare_run
 from counterpoise.training.trial import run_trial
 

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.cli.app import main
+from counterpoise.engines.queue import StoppedError
 from counterpoise.experiment.config import Experiment
 from counterpoise.records.speed import Speed
-from counterpoise.scheduling.queue import StoppedError
 
 CLEAN, BAD_INPUT, STOPPED = 0, 2, 130
 EXAMPLES = 100

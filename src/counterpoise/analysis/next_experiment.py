@@ -13,8 +13,9 @@ from counterpoise.analysis.recommend import Choice
 from counterpoise.analysis.verdict_text import verdict_lines
 from counterpoise.errors import RunFolderError
 from counterpoise.experiment.arms import SAME_SPREAD, log_ratio_spread
-from counterpoise.experiment.config import ArmsConfig, Experiment, parse_experiment
+from counterpoise.experiment.config import ArmsConfig, Experiment
 from counterpoise.experiment.hypothesis import Hypothesis
+from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.template import as_toml
 from counterpoise.records.atomic import read_json
 from counterpoise.records.layout import RunFolder

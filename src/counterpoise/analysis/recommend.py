@@ -12,7 +12,8 @@ from counterpoise.analysis.table import Results, TrialResult, load_results
 from counterpoise.analysis.verdict_text import read_verdict, verdict_sentence
 from counterpoise.analysis.verdict_types import Verdict
 from counterpoise.errors import RunFolderError, suggest
-from counterpoise.experiment.config import Experiment, parse_experiment
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.records.layout import RunFolder
 from counterpoise.records.schema import ArmRecord, ArmsRecord

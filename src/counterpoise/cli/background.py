@@ -17,7 +17,7 @@ from counterpoise.cli.screen import console, counted, side
 from counterpoise.cli.status import watch_run
 from counterpoise.cli.verdict import print_verdict
 from counterpoise.errors import RunFolderError
-from counterpoise.experiment.config import load_experiment
+from counterpoise.experiment.load import load_experiment
 from counterpoise.lock import Holder, find_holder
 from counterpoise.records.layout import RunFolder
 

@@ -17,12 +17,13 @@ from counterpoise.cli.progress import duration
 from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import console, counted, grouped, number, progress_bar, side
 from counterpoise.errors import CounterpoiseError, ProblemsError
-from counterpoise.experiment.config import Experiment, load_experiment
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import load_experiment
+from counterpoise.hardware.machine import find_hardware
 from counterpoise.sampling.tile_counts import count_tile_positives
 from counterpoise.scheduling.check import Check, check_experiment
 from counterpoise.scheduling.design import Design
 from counterpoise.scheduling.estimate import Cost
-from counterpoise.scheduling.hardware import find_hardware
 from counterpoise.scheduling.survey import Finding
 from counterpoise.store.build import voxels_to_decode
 

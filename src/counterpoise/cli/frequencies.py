@@ -22,9 +22,9 @@ from counterpoise.data.crops import CropSet, load_crops
 from counterpoise.experiment.arms import Arm, find_arms
 from counterpoise.frequencies.count import count_crops
 from counterpoise.frequencies.table import FrequencyTable
+from counterpoise.hardware.machine import find_processors
 from counterpoise.records.layout import RunFolder
 from counterpoise.scheduling.design import class_statistics, reference_weights
-from counterpoise.scheduling.hardware import find_processors
 from counterpoise.weights import CLASSIC, derive_weights, find_strategy
 
 __all__ = ["print_arms", "print_frequencies", "show_exposure", "show_frequencies", "show_weights"]

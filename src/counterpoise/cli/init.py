@@ -17,10 +17,11 @@ from counterpoise.data.crops import Crop, fit_crop, load_crops
 from counterpoise.data.datasplit import CropRow, read_datasplit, write_datasplit
 from counterpoise.data.discover import CropSplit, FoundCrop, datasplit_rows, find_crops, split_crops
 from counterpoise.errors import ClassNameError, ConfigError, DatasplitError, VoxelSizeError, suggest
-from counterpoise.experiment.config import Experiment, known_presets, parse_experiment
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import known_presets, parse_experiment
 from counterpoise.experiment.template import as_toml
+from counterpoise.hardware.machine import find_hardware
 from counterpoise.records.atomic import write_text
-from counterpoise.scheduling.hardware import find_hardware
 from counterpoise.scheduling.plan import plan_machine
 from counterpoise.types import Vector3
 from counterpoise.weights import MANUAL_WEIGHTS

@@ -21,13 +21,14 @@ from counterpoise.cli.plan_screen import POWER, NoiseChoice, Outlook, Plan, plan
 from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import counted, progress_bar, side
 from counterpoise.errors import ConfigError, RunFolderError
-from counterpoise.experiment.config import Experiment, VerdictConfig, load_experiment
+from counterpoise.experiment.config import Experiment, VerdictConfig
+from counterpoise.experiment.load import load_experiment
+from counterpoise.hardware.machine import find_hardware
 from counterpoise.records.layout import RunFolder
 from counterpoise.records.schema import TrialStatus
 from counterpoise.sampling.tile_counts import count_tile_positives
 from counterpoise.scheduling.design import Design, design_experiment
 from counterpoise.scheduling.estimate import Cost, Work, estimate_cost, measure_slots, store_bytes
-from counterpoise.scheduling.hardware import find_hardware
 from counterpoise.store.build import voxels_to_decode
 
 __all__ = ["show_plan"]

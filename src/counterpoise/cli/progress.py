@@ -10,8 +10,8 @@ from rich.text import Text
 
 from counterpoise.analysis.progress import RunProgress, TrialProgress
 from counterpoise.cli.screen import Column, fold, number, table_of
-from counterpoise.scheduling.hardware import GIB
-from counterpoise.scheduling.health import Health
+from counterpoise.hardware.health import Health
+from counterpoise.hardware.machine import GIB
 
 __all__ = ["draw_trials", "duration", "headline", "health_lines", "trial_columns"]
 

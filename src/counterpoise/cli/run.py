@@ -9,8 +9,8 @@ from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.results import print_results
 from counterpoise.cli.screen import console, counted, side
 from counterpoise.cli.verdict import print_verdict
+from counterpoise.engines.queue import StoppedError
 from counterpoise.run import run_experiment
-from counterpoise.scheduling.queue import StoppedError
 
 __all__ = ["run_and_show"]
 

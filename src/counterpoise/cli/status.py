@@ -19,8 +19,8 @@ from counterpoise.analysis.table import read_arms
 from counterpoise.cli.progress import draw_trials, headline, health_lines, trial_columns
 from counterpoise.cli.screen import console, print_table
 from counterpoise.errors import RunFolderError, suggest
+from counterpoise.hardware.health import Health, read_health
 from counterpoise.records.layout import RunFolder, TrialFolder
-from counterpoise.scheduling.health import Health, read_health
 
 __all__ = ["show_logs", "show_status", "watch_run"]
 

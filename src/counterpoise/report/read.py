@@ -8,7 +8,8 @@ from typing import Any
 
 from counterpoise.analysis.table import load_results
 from counterpoise.errors import ConfigError
-from counterpoise.experiment.config import Experiment, parse_experiment
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import parse_experiment
 from counterpoise.records.atomic import read_json
 from counterpoise.records.layout import RunFolder
 from counterpoise.report.balance import read_balance

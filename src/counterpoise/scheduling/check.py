@@ -10,10 +10,10 @@ from counterpoise.data.datasplit import LEAK
 from counterpoise.errors import CounterpoiseError, RunFolderError
 from counterpoise.experiment.config import Experiment
 from counterpoise.frequencies.table import FrequencyTable
+from counterpoise.hardware.machine import Hardware
 from counterpoise.records.layout import RunFolder
 from counterpoise.scheduling.design import Design, OnVoxels, design_experiment
 from counterpoise.scheduling.estimate import Cost, Work, estimate_cost
-from counterpoise.scheduling.hardware import Hardware
 from counterpoise.scheduling.prepare import refuse_another_experiment
 from counterpoise.scheduling.rehearsal import Rehearsal, free_bytes, in_words, rehearse, require_room, trials_left
 from counterpoise.scheduling.survey import Finding, survey

@@ -18,9 +18,9 @@ from counterpoise.experiment.arms import Arm, find_arms
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
 from counterpoise.frequencies.table import FrequencyTable
+from counterpoise.hardware.machine import Hardware
 from counterpoise.sampling.patches import PatchPlan, crops_never_drawn
 from counterpoise.sampling.tiles import TileList, list_tiles
-from counterpoise.scheduling.hardware import Hardware
 from counterpoise.scheduling.plan import MachinePlan, plan_machine
 from counterpoise.store import StoreRequest, VoxelStore, open_or_build
 from counterpoise.store.known import KnownStore, Sources, StoreQuestion, find_known, remember

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from counterpoise.scheduling.gpus import Gpu
-from counterpoise.scheduling.limits import GIB
+from counterpoise.hardware.gpus import Gpu
+from counterpoise.hardware.limits import GIB
 
 __all__ = ["Place", "gpus_with_room", "list_places"]
 

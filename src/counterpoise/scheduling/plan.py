@@ -8,7 +8,7 @@ from typing import Literal
 
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.config import Experiment, Precision, RunConfig, TrainingConfig
-from counterpoise.scheduling.hardware import GIB, Hardware
+from counterpoise.hardware.machine import GIB, Hardware
 from counterpoise.scheduling.places import Place, gpus_with_room, list_places
 
 __all__ = ["MachinePlan", "Slot", "choose_batch_size", "plan_machine"]

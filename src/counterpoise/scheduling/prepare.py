@@ -12,13 +12,13 @@ from counterpoise.data.crops import CropSet
 from counterpoise.errors import RunFolderError
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.trial import TrialConfig
+from counterpoise.hardware.machine import Hardware
 from counterpoise.lock import LOCK_NAME
 from counterpoise.records.atomic import is_leftover, write_json, write_text
 from counterpoise.records.environment import describe_environment
 from counterpoise.records.layout import RunFolder, TrialFolder
 from counterpoise.records.schema import ArmRecord, ArmsRecord, TrialStatus
 from counterpoise.scheduling.design import Design, OnVoxels, design_experiment, reference_weights
-from counterpoise.scheduling.hardware import Hardware
 from counterpoise.store import StoreRequest
 from counterpoise.store.known import KnownStore
 from counterpoise.weights import find_strategy

@@ -14,13 +14,13 @@ from typing import Self
 
 from counterpoise import __version__
 from counterpoise.errors import RunFolderError, TrialError
+from counterpoise.hardware.machine import Hardware
 from counterpoise.records.atomic import read_json, write_json
 from counterpoise.records.layout import RunFolder
 from counterpoise.records.schema import TrialStatus
 from counterpoise.records.speed import Speed
 from counterpoise.scheduling.design import Design
 from counterpoise.scheduling.estimate import Work, estimate_cost, measure_slots
-from counterpoise.scheduling.hardware import Hardware
 from counterpoise.scheduling.plan import Slot
 
 __all__ = [

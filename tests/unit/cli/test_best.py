@@ -23,8 +23,10 @@ from counterpoise.analysis.typeset import as_latex, as_markdown
 from counterpoise.cli.app import app
 from counterpoise.cli.best import write_best
 from counterpoise.errors import ConfigError, CounterpoiseError, RunFolderError
-from counterpoise.experiment.config import Experiment, load_experiment, parse_experiment
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import load_experiment, parse_experiment
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
+from counterpoise.hardware.machine import GIB, Hardware
 from counterpoise.records.atomic import append_line, write_json
 from counterpoise.records.layout import RunFolder
 from counterpoise.records.schema import (
@@ -36,7 +38,6 @@ from counterpoise.records.schema import (
     TrialStatus,
     ValidationCounts,
 )
-from counterpoise.scheduling.hardware import GIB, Hardware
 from counterpoise.scheduling.prepare import prepare_run
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from counterpoise.errors import ConfigError
-from counterpoise.experiment.config import parse_experiment
+from counterpoise.experiment.load import parse_experiment
 
 LEAST = '[data]\ndatasplit = "split.csv"\nclasses = ["nuc", "pm"]\n'
 

@@ -9,7 +9,7 @@ import pytest
 from counterpoise.cli.init import write_experiment
 from counterpoise.data.datasplit import read_datasplit
 from counterpoise.errors import ClassNameError, ConfigError, CounterpoiseError, VoxelSizeError
-from counterpoise.experiment.config import load_experiment
+from counterpoise.experiment.load import load_experiment
 
 DEFAULTS: dict[str, Any] = {
     "datasplit": None,

@@ -11,10 +11,10 @@ from counterpoise.analysis.progress import TrialProgress
 from counterpoise.cli.progress import _most_important, duration, health_lines
 from counterpoise.cli.status import show_logs, show_status, watch_run
 from counterpoise.errors import RunFolderError
+from counterpoise.hardware.health import Health
+from counterpoise.hardware.machine import GIB, GpuLoad
 from counterpoise.records.layout import RunFolder, TrialFolder
 from counterpoise.records.schema import ArmRecord, ArmsRecord, TrialState, TrialStatus
-from counterpoise.scheduling.hardware import GIB, GpuLoad
-from counterpoise.scheduling.health import Health
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from counterpoise.errors import ConfigError
-from counterpoise.experiment.config import Experiment, known_presets, load_experiment, parse_experiment
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import known_presets, load_experiment, parse_experiment
 from counterpoise.experiment.template import as_toml
 from counterpoise.weights import CLASSIC
 

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoise.errors import ConfigError
-from counterpoise.experiment.config import Experiment, parse_experiment
+from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.engine import EngineConfig, walltime_seconds
+from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.template import as_toml
 from counterpoise.experiment.trial import TrialConfig
 

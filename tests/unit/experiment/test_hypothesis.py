@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.errors import ConfigError
-from counterpoise.experiment.config import known_presets, load_experiment, parse_experiment
 from counterpoise.experiment.hypothesis import (
     BestClaim,
     Claim,
@@ -19,6 +18,7 @@ from counterpoise.experiment.hypothesis import (
     Term,
     parse_claim,
 )
+from counterpoise.experiment.load import known_presets, load_experiment, parse_experiment
 from counterpoise.experiment.locate import find_line
 from counterpoise.experiment.template import as_markdown, as_toml
 from counterpoise.weights import CLASSIC, find_strategy

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import ConfigError
-from counterpoise.experiment.config import Experiment, parse_experiment
+from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.limits import MOST_PATCH_VALUES
+from counterpoise.experiment.load import parse_experiment
 
 LEAST = '[data]\ndatasplit = "split.csv"\nclasses = ["nuc", "pm"]\n'
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from counterpoise.data.crops import load_crops
 from counterpoise.data.geometry import Grid
-from counterpoise.experiment.config import SamplingConfig, parse_experiment
+from counterpoise.experiment.config import SamplingConfig
+from counterpoise.experiment.load import parse_experiment
 from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.scheduling.design import store_request

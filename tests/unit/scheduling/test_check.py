@@ -14,14 +14,14 @@ from counterpoise.analysis.verdict_text import judge_run
 from counterpoise.data.crops import CropSet
 from counterpoise.data.datasplit import LEAK
 from counterpoise.errors import CounterpoiseError, ProblemsError, RunFolderError, StoreError, TrialError
-from counterpoise.experiment.config import load_experiment
+from counterpoise.experiment.load import load_experiment
+from counterpoise.hardware.machine import GIB, Gpu, Hardware
 from counterpoise.records.layout import RunFolder
 from counterpoise.records.schema import TrialStatus
 from counterpoise.records.speed import Speed
 from counterpoise.scheduling import rehearsal as rehearsal_module
 from counterpoise.scheduling.check import Check, check_experiment
 from counterpoise.scheduling.design import Design, design_experiment
-from counterpoise.scheduling.hardware import GIB, Gpu, Hardware
 from counterpoise.scheduling.plan import Slot
 from counterpoise.scheduling.prepare import prepare_run
 from counterpoise.scheduling.rehearsal import Rehearsal, choose_slots, rehearse_once, require_room

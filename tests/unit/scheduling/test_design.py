@@ -11,9 +11,10 @@ import pytest
 from counterpoise.data.crops import CropSet
 from counterpoise.data.overlap import LEAK
 from counterpoise.errors import DatasplitError, ProblemsError
-from counterpoise.experiment.config import Experiment, load_experiment
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import load_experiment
+from counterpoise.hardware.machine import GIB, Hardware
 from counterpoise.scheduling.design import Design, design_experiment
-from counterpoise.scheduling.hardware import GIB, Hardware
 from counterpoise.scheduling.survey import require_usable
 from counterpoise.store import known, verification
 from counterpoise.store.known import KnownStore

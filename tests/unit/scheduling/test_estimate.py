@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import TrialError
-from counterpoise.experiment.config import load_experiment
+from counterpoise.experiment.load import load_experiment
 from counterpoise.experiment.trial import TrialConfig
+from counterpoise.hardware.machine import GIB, Hardware
 from counterpoise.records.speed import Speed
 from counterpoise.scheduling.design import Design, design_experiment
 from counterpoise.scheduling.estimate import Work, estimate_cost, measure_slots, store_bytes
-from counterpoise.scheduling.hardware import GIB, Hardware
 from counterpoise.scheduling.plan import Slot
 
 SPEED = Speed(

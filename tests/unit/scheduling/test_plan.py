@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.experiment.config import parse_experiment
-from counterpoise.scheduling.hardware import GIB, Gpu, Hardware
+from counterpoise.experiment.load import parse_experiment
+from counterpoise.hardware.machine import GIB, Gpu, Hardware
 from counterpoise.scheduling.plan import MachinePlan, choose_batch_size, plan_machine
 
 MIB = 1 << 20

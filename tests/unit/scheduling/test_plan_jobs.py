@@ -3,8 +3,8 @@
 import pytest
 
 from counterpoise.errors import ConfigError
-from counterpoise.experiment.config import parse_experiment
-from counterpoise.scheduling.hardware import Hardware
+from counterpoise.experiment.load import parse_experiment
+from counterpoise.hardware.machine import Hardware
 from counterpoise.scheduling.plan import MachinePlan, plan_machine
 
 LOGIN_NODE = Hardware((), cores=4, memory_bytes=8 << 30, notes=())

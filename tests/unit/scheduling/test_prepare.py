@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import ConfigError, RunFolderError
-from counterpoise.experiment.config import Experiment, VerdictConfig, load_experiment
+from counterpoise.experiment.config import Experiment, VerdictConfig
+from counterpoise.experiment.load import load_experiment
 from counterpoise.experiment.trial import TrialConfig
+from counterpoise.hardware.machine import GIB, Gpu, Hardware
 from counterpoise.records.schema import ArmsRecord, TrialStatus
-from counterpoise.scheduling.hardware import GIB, Gpu, Hardware
 from counterpoise.scheduling.prepare import CHANGED_QUESTION, UNKNOWN_QUESTION, PreparedRun, prepare_run
 
 CPU = Hardware((), 2, 16 * GIB, ())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from counterpoise.data.crops import load_crops
 from counterpoise.data.phantom import PHANTOM_CLASSES
-from counterpoise.experiment.config import parse_experiment
+from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.sampling.patches import PatchPlan
 from counterpoise.sampling.tiles import list_tiles

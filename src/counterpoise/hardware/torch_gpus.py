@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from counterpoise.scheduling.gpus import Gpu
+from counterpoise.hardware.gpus import Gpu
 
 __all__ = ["ask_torch", "find_by_torch", "torch_without_cuda"]
 

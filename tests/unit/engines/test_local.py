@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from counterpoise.engines import local, queue
+from counterpoise.engines.local import run_trials
+from counterpoise.engines.queue import StoppedError
 from counterpoise.errors import TrialError
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling import local, queue
-from counterpoise.scheduling.local import run_trials
 from counterpoise.scheduling.plan import Slot
-from counterpoise.scheduling.queue import StoppedError
 
 # Called as the engine calls a trial: stand-in -m counterpoise trial FOLDER --device D --threads N
 STAND_IN = """#!{python} -S

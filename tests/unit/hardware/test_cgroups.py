@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.scheduling.cgroups import _cores, _unescape, read_group_limits, read_group_memory
+from counterpoise.hardware.cgroups import _cores, _unescape, read_group_limits, read_group_memory
 
 GIB = 1 << 30
 

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from counterpoise.scheduling.health import read_health
+from counterpoise.hardware.health import read_health
 
 GIB = 1 << 30
 

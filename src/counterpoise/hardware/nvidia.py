@@ -23,8 +23,8 @@ from typing import Any
 
 import psutil
 
-from counterpoise.scheduling.gpus import Gpu, GpuLoad
-from counterpoise.scheduling.visible import Card, choose_visible
+from counterpoise.hardware.gpus import Gpu, GpuLoad
+from counterpoise.hardware.visible import Card, choose_visible
 
 __all__ = ["find_nvidia", "gpu_answers", "read_gpu_load"]
 
@@ -47,7 +47,7 @@ def find_nvidia(environment: Mapping[str, str]) -> tuple[tuple[Gpu, ...], tuple[
     Parameters
     ----------
     environment : mapping
-        ``CUDA_VISIBLE_DEVICES`` is honoured, see :func:`counterpoise.scheduling.visible.choose_visible`.
+        ``CUDA_VISIBLE_DEVICES`` is honoured, see :func:`counterpoise.hardware.visible.choose_visible`.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def gpu_answers(address: str) -> bool:
     Parameters
     ----------
     address : str
-        A UUID as in :attr:`counterpoise.scheduling.gpus.Gpu.address`, of a card or of a part of one (``MIG-...``);
+        A UUID as in :attr:`counterpoise.hardware.gpus.Gpu.address`, of a card or of a part of one (``MIG-...``);
         empty for everything NVML cannot ask, which is taken to be there.
     """
     if not address:

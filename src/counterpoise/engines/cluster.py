@@ -12,14 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from counterpoise.engines.node import Assignment, Ended, give_order
+from counterpoise.engines.queue import Job, Outcome, StoppedError, TrialQueue, write_status
+from counterpoise.engines.stopping import stop_requests
+from counterpoise.engines.workers import Workers, start_workers
 from counterpoise.experiment.engine import EngineConfig
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling.node import Assignment, Ended, give_order
 from counterpoise.scheduling.plan import Slot
-from counterpoise.scheduling.queue import Job, Outcome, StoppedError, TrialQueue, write_status
-from counterpoise.scheduling.stopping import stop_requests
-from counterpoise.scheduling.workers import Workers, start_workers
 
 __all__ = ["run_trials_on_cluster"]
 
@@ -74,7 +74,7 @@ def run_trials_on_cluster(
         How often a failed trial is started again. One whose worker, node or job was lost, or whose job had no time
         left, goes on in another, and that does not count; but the fifth loss in a row without a finished epoch does.
     on_change, say : callable
-        As for :func:`~counterpoise.scheduling.local.run_trials`.
+        As for :func:`~counterpoise.engines.local.run_trials`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.scheduling.visible import Card, choose_visible
+from counterpoise.hardware.visible import Card, choose_visible
 
 CARDS = [Card(((f"GPU-{k}{k}{k}{k}",),)) for k in range(4)]
 

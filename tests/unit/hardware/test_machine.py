@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.scheduling import hardware
-from counterpoise.scheduling.gpus import Gpu
-from counterpoise.scheduling.hardware import find_gpus, find_hardware, find_processors
-from counterpoise.scheduling.limits import Limit, tightest
+from counterpoise.hardware import machine as hardware
+from counterpoise.hardware.gpus import Gpu
+from counterpoise.hardware.limits import Limit, tightest
+from counterpoise.hardware.machine import find_gpus, find_hardware, find_processors
 
 GIB = 1 << 30
 

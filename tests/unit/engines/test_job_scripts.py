@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from counterpoise.cli import app
+from counterpoise.engines.job_scripts import array_script, submit_command
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
 from counterpoise.records.layout import TrialFolder
-from counterpoise.scheduling.job_scripts import array_script, submit_command
 from counterpoise.scheduling.plan import Slot
 
 # Called as: counterpoise trial FOLDER --device D --threads N. The second trial goes on until it is interrupted.

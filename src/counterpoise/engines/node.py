@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from counterpoise.engines.local import RUNNER_VARIABLE
 from counterpoise.records.atomic import read_json, write_json
 from counterpoise.records.layout import TrialFolder
-from counterpoise.scheduling.local import RUNNER_VARIABLE
 
 __all__ = ["JOB_BEGAN", "Assignment", "Ended", "Order", "give_order", "train_on_node"]
 

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from counterpoise.engines.queue import Job, Outcome, StoppedError, TrialQueue, write_status
+from counterpoise.engines.stopping import stop_requests
+from counterpoise.hardware.machine import gpu_answers
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling.hardware import gpu_answers
 from counterpoise.scheduling.plan import Slot
-from counterpoise.scheduling.queue import Job, Outcome, StoppedError, TrialQueue, write_status
-from counterpoise.scheduling.stopping import stop_requests
 
 __all__ = ["RUNNER_VARIABLE", "run_trials"]
 

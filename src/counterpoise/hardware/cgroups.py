@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from counterpoise.scheduling.limits import Limit, Limits, whole_number
+from counterpoise.hardware.limits import Limit, Limits, whole_number
 
 __all__ = ["MemoryUse", "read_group_limits", "read_group_memory"]
 

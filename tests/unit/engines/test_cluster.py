@@ -24,15 +24,15 @@ import psutil
 import pytest
 from parsl.executors.high_throughput import executor
 
+from counterpoise.engines import cluster, node, workers
+from counterpoise.engines.cluster import run_trials_on_cluster
+from counterpoise.engines.node import Assignment, Ended, give_order, train_on_node
+from counterpoise.engines.queue import Outcome, StoppedError
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
 from counterpoise.records.layout import TrialFolder
 from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling import cluster, node, workers
-from counterpoise.scheduling.cluster import run_trials_on_cluster
-from counterpoise.scheduling.node import Assignment, Ended, give_order, train_on_node
 from counterpoise.scheduling.plan import Slot
-from counterpoise.scheduling.queue import Outcome, StoppedError
 
 # Called as: counterpoise trial FOLDER --device D --threads N
 STAND_IN = """#!{python} -S
@@ -483,8 +483,8 @@ import sys
 from pathlib import Path
 from counterpoise.experiment.engine import EngineConfig
 from counterpoise.records.layout import TrialFolder
-from counterpoise.scheduling import workers
-from counterpoise.scheduling.cluster import run_trials_on_cluster
+from counterpoise.engines import workers
+from counterpoise.engines.cluster import run_trials_on_cluster
 from counterpoise.scheduling.plan import Slot
 workers._STRATEGY_S, workers._HEARTBEAT_S, workers._LOST_AFTER_S = 0.2, 1, 3
 engine = EngineConfig.model_validate_json(sys.argv[1])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.scheduling.allocation import read_allocation
+from counterpoise.hardware.allocation import read_allocation
 
 GIB = 1 << 30
 MIB = 1 << 20

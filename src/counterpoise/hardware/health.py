@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from counterpoise.scheduling.cgroups import read_group_memory
-from counterpoise.scheduling.hardware import GIB, GpuLoad, read_gpu_load
+from counterpoise.hardware.cgroups import read_group_memory
+from counterpoise.hardware.machine import GIB, GpuLoad, read_gpu_load
 
 __all__ = ["Health", "read_health"]
 

@@ -7,7 +7,7 @@ import psutil
 import pynvml
 import pytest
 
-from counterpoise.scheduling.nvidia import find_nvidia, gpu_answers, read_gpu_load
+from counterpoise.hardware.nvidia import find_nvidia, gpu_answers, read_gpu_load
 
 GIB = 1 << 30
 

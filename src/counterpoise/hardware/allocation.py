@@ -13,7 +13,7 @@ import re
 import socket
 from collections.abc import Mapping
 
-from counterpoise.scheduling.limits import Limit, Limits, whole_number
+from counterpoise.hardware.limits import Limit, Limits, whole_number
 
 __all__ = ["read_allocation"]
 

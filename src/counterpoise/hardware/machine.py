@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from counterpoise.scheduling.allocation import read_allocation
-from counterpoise.scheduling.cgroups import read_group_limits
-from counterpoise.scheduling.gpus import Gpu, GpuLoad
-from counterpoise.scheduling.limits import GIB, Limit, Limits, tightest
-from counterpoise.scheduling.nvidia import find_nvidia, gpu_answers, read_gpu_load
-from counterpoise.scheduling.torch_gpus import find_by_torch, torch_without_cuda
+from counterpoise.hardware.allocation import read_allocation
+from counterpoise.hardware.cgroups import read_group_limits
+from counterpoise.hardware.gpus import Gpu, GpuLoad
+from counterpoise.hardware.limits import GIB, Limit, Limits, tightest
+from counterpoise.hardware.nvidia import find_nvidia, gpu_answers, read_gpu_load
+from counterpoise.hardware.torch_gpus import find_by_torch, torch_without_cuda
 
 __all__ = [
     "GIB",

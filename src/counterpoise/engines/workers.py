@@ -15,9 +15,9 @@ from typing import Any
 
 import psutil
 
+from counterpoise.engines.node import JOB_BEGAN, Assignment, Ended, train_on_node
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
-from counterpoise.scheduling.node import JOB_BEGAN, Assignment, Ended, train_on_node
 
 __all__ = ["Workers", "job_beginning", "start_workers"]
 
@@ -124,7 +124,7 @@ def start_workers(engine: EngineConfig, folder: Path, *, per_node: int) -> Itera
         label="workers",
         provider=_provider(engine),
         address=engine.address or _LOOPBACK,
-        interchange_launch_cmd=[sys.executable, "-m", "counterpoise.scheduling.interchange"],
+        interchange_launch_cmd=[sys.executable, "-m", "counterpoise.engines.interchange"],
         max_workers_per_node=per_node,
         cores_per_worker=_CORES_PER_WORKER,
         heartbeat_period=_HEARTBEAT_S,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from counterpoise.scheduling import torch_gpus
-from counterpoise.scheduling.torch_gpus import ask_torch, find_by_torch, torch_without_cuda
+from counterpoise.hardware import torch_gpus
+from counterpoise.hardware.torch_gpus import ask_torch, find_by_torch, torch_without_cuda
 
 GIB = 1 << 30
 
