@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from counterpoise.data.chunks import ChunkDecoder
 from counterpoise.data.geometry import Grid, IndexBox, round_nm
@@ -103,6 +102,8 @@ class Level:
             if decoder is not None:
                 memory = decoder.memory()
                 return lambda _, file: decoder.read(file, memory)
+            import zarr  # rarely needed, and it takes a fifth of a second of every trial's start
+
             array = zarr.open_array(str(self.path), mode="r")
         except _DECODER_ERRORS as error:
             raise self._unreadable(block, error) from error

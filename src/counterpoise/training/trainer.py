@@ -25,6 +25,7 @@ from counterpoise.sampling.exposure import ExposureLedger
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.training.device import Device
 from counterpoise.training.micro_batches import MicroBatches, is_out_of_memory
+from counterpoise.training.optimizer import LeanAdamW
 from counterpoise.training.seeding import random_state, restore_random_state
 
 __all__ = ["EpochOutcome", "Trainer"]
@@ -92,7 +93,7 @@ class Trainer:
             config.loss.beta,
             config.loss.smooth,
         ).to(device.torch)
-        self._optimizer = torch.optim.AdamW(
+        self._optimizer = LeanAdamW(
             self.model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
         steps = training.epochs * training.steps_per_epoch
