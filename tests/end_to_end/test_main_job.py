@@ -217,8 +217,8 @@ def test_a_run_interrupted_before_its_first_trial_says_stopped(
     code = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
-        "import counterpoise.scheduling.design as design\n"
-        "design.load_crops = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "import counterpoise.scheduling.survey as survey\n"
+        "survey.load_crops = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.argv = ['counterpoise', 'run', sys.argv[1]]\n"
         "from counterpoise.cli.app import main\n"
         "main()\n"
