@@ -23,14 +23,11 @@ from counterpoise.hardware.machine import find_hardware
 from counterpoise.sampling.tile_counts import count_tile_positives
 from counterpoise.scheduling.check import Check, check_experiment
 from counterpoise.scheduling.design import Design
-from counterpoise.scheduling.estimate import Cost
+from counterpoise.scheduling.estimate import BUSY, Cost
 from counterpoise.scheduling.survey import Finding
 from counterpoise.store.build import voxels_to_decode
 
 __all__ = ["show_check"]
-
-BUSY = 0.3
-"""With more waiting for each core than this, others use the machine too, and steps take longer than they would."""
 
 _SUBJECT_WIDTH, _STATE_WIDTH = 13, 9
 _NARROWEST = 40

@@ -25,17 +25,15 @@ from counterpoise.experiment.config import Experiment, VerdictConfig
 from counterpoise.experiment.load import load_experiment
 from counterpoise.hardware.machine import find_hardware
 from counterpoise.records.layout import RunFolder
-from counterpoise.records.schema import TrialStatus
 from counterpoise.sampling.tile_counts import count_tile_positives
 from counterpoise.scheduling.design import Design, design_experiment
-from counterpoise.scheduling.estimate import Cost, Work, estimate_cost, measure_slots, store_bytes
+from counterpoise.scheduling.estimate import BUSY, Cost, Work, estimate_cost, measure_slots, store_bytes
+from counterpoise.scheduling.rehearsal import trials_left
 from counterpoise.store.build import voxels_to_decode
 
 __all__ = ["show_plan"]
 
 _SEEDS = (3, 5, 8, 12, 20)
-_BUSY = 0.3
-"""With more waiting for each core than this, others use the machine too, and steps take longer than they would."""
 
 
 def show_plan(
@@ -61,7 +59,7 @@ def show_plan(
     positives = count_tile_positives(design.store, design.tiles, experiment.sampling)
     support = plan_support(design.tiles.crops, design.store.classes, positives, experiment.verdict)
     arms = sum(arm.runs for arm in design.arms)
-    left = _trials_left(design, RunFolder(experiment.run.folder))
+    left = trials_left(design, RunFolder(experiment.run.folder))
     obstacle = _find_obstacle(arms, len(experiment.arms.seeds), support)
     plan = Plan(
         experiment=experiment,
@@ -73,7 +71,7 @@ def show_plan(
         outlook=_look_ahead(experiment, arms, support, noise.values),
         left=left,
         store_bytes=store_bytes(design.store),
-        busy=load if load > _BUSY * hardware.cores else None,
+        busy=load if load > BUSY * hardware.cores else None,
         cost=_measure(experiment, design, left) if measure and left and not experiment.engine.is_elsewhere else None,
     )
     if as_json:
@@ -166,15 +164,6 @@ def _look_ahead(experiment: Experiment, arms: int, support: PlannedSupport, nois
     needed = seeds_to_show(experiment.verdict.margin, noise, arms=arms, crops=crops, looks=looks, power=POWER)
     # Two seeds may find the margin, and are too few for a verdict.
     return Outlook(by_seeds, None if needed is None else max(needed, Settings.min_seeds))
-
-
-def _trials_left(design: Design, run: RunFolder) -> int:
-    """Count the trials that are not finished; one that was trained by another configuration is."""
-    finished = 0
-    for config in design.trials:
-        folder = run.trial(config.arm, config.seed)
-        finished += TrialStatus.of(folder).state == "finished"
-    return len(design.trials) - finished
 
 
 def _measure(experiment: Experiment, design: Design, left: int) -> Cost:

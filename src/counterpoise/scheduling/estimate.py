@@ -22,7 +22,10 @@ from counterpoise.records.speed import READY, Speed
 from counterpoise.scheduling.plan import Slot
 from counterpoise.store import VoxelStore
 
-__all__ = ["Cost", "Work", "estimate_cost", "measure_slots", "store_bytes"]
+__all__ = ["BUSY", "Cost", "Work", "estimate_cost", "measure_slots", "store_bytes"]
+
+BUSY = 0.3
+"""With more waiting for each core than this, others use the machine too, and steps take longer than they would."""
 
 _EPOCH_RECORD_BYTES = 2048
 """A line of metrics, TensorBoard scalars and log of one epoch, generously."""
