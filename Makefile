@@ -22,7 +22,7 @@ check: $(STAMP)         ## style, types and the direction of imports
 	$(BIN)/lint-imports
 
 zarr2: $(ZARR2)/.installed   ## reading, store and frequencies again under zarr-python 2.18 (without torch)
-	$(ZARR2)/bin/python -m pytest -q -p no:cacheprovider tests/unit/data tests/unit/store tests/unit/frequencies
+	$(ZARR2)/bin/python -m pytest -q -p no:cacheprovider tests/unit/volumes tests/unit/store tests/unit/frequencies
 
 clean:
 	rm -rf $(VENV) $(ZARR2) demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

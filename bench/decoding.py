@@ -11,11 +11,11 @@ from pathlib import Path
 import numcodecs
 from measuring import CLASSES
 
-from counterpoise.data.crops import CropSet
-from counterpoise.data.geometry import IndexBox
-from counterpoise.data.omezarr import Level
-from counterpoise.data.placement import PatchReach
 from counterpoise.store import StoreRequest
+from counterpoise.volumes.crops import CropSet
+from counterpoise.volumes.geometry import IndexBox
+from counterpoise.volumes.omezarr import Level
+from counterpoise.volumes.placement import PatchReach
 
 PATCH_NM = 256 * 8.0
 REACH = PatchReach((PATCH_NM, PATCH_NM), stack_nm=0.0, rotation_degrees=180.0, transpose=True)

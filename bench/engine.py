@@ -24,10 +24,10 @@ from runs import write_data, write_run
 
 from counterpoise.engines import local
 from counterpoise.experiment.load import load_experiment
-from counterpoise.hardware.machine import find_hardware
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import TrialStatus, read_epochs
-from counterpoise.scheduling.prepare import prepare_run
+from counterpoise.machine.hardware import find_hardware
+from counterpoise.preflight.prepare import prepare_run
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.records import TrialStatus, read_epochs
 
 AIM_S = 3.0
 SLOTS = 4

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from measuring import Row, median, options, report
 
-from counterpoise.data.phantom import write_phantom
 from counterpoise.engines.cluster import run_trials_on_cluster
 from counterpoise.engines.local import run_trials
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import load_experiment
-from counterpoise.hardware.machine import find_hardware
-from counterpoise.records.schema import ValidationCounts
-from counterpoise.scheduling.prepare import PreparedRun, prepare_run
+from counterpoise.machine.hardware import find_hardware
+from counterpoise.phantom.make import write_phantom
+from counterpoise.preflight.prepare import PreparedRun, prepare_run
+from counterpoise.runs.records import ValidationCounts
 
 EXPERIMENT = """
 preset = "demo"

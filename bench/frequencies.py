@@ -18,8 +18,8 @@ from decoding import decode_alone, label_arrays, warm_up
 from made_crops import write_crops
 from measuring import BENCH, CLASSES, Row, median, options, peers_folder, report, timed
 
-from counterpoise.data.crops import CropSet, load_crops
 from counterpoise.frequencies.count import count_crops
+from counterpoise.volumes.crops import CropSet, load_crops
 
 AIM = 1.25
 

@@ -33,8 +33,8 @@ from pathlib import Path
 from measuring import Row, report
 from runs import differences, start_run, write_data, write_run
 
-from counterpoise.records.atomic import read_lines
-from counterpoise.records.layout import RunFolder, TrialFolder
+from counterpoise.files.atomic import read_lines
+from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.training.checkpoint import load_checkpoint
 
 _PATIENCE_S = 600.0

@@ -28,7 +28,6 @@ from measuring import CLASSES, Row, median, options, report, scratch
 from torch.profiler import ProfilerActivity, profile
 from trials import trial_config
 
-from counterpoise.data.crops import load_crops
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.losses import words
@@ -42,6 +41,7 @@ from counterpoise.store import VoxelStore, open_or_build
 from counterpoise.training.device import Device, open_device
 from counterpoise.training.seeding import prepare_torch
 from counterpoise.training.trainer import Trainer
+from counterpoise.volumes.crops import load_crops
 
 GFLOP = {64: 289.0, 16: 18.0, 8: 4.5}
 """Of one sample's training step (forward and backward) at 256 x 256, by the UNet's width."""

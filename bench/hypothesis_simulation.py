@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from verdict_simulation import ALPHA, MARGIN, Case, Simulator, World, _draw, percent, table_head
 
-from counterpoise.analysis.counts import CountTable, RunCell
-from counterpoise.analysis.hypotheses import judge_hypotheses
-from counterpoise.analysis.inference import fit_run_noise
-from counterpoise.analysis.level import arm_level
-from counterpoise.analysis.scores import effective_crops, pooled_scores, pseudo_values, scorable_classes
-from counterpoise.analysis.verdict import judge
-from counterpoise.analysis.verdict_types import HypothesisVerdict
 from counterpoise.experiment.hypothesis import Hypothesis, parse_claim
+from counterpoise.statistics.counts import CountTable, RunCell
+from counterpoise.statistics.hypotheses import judge_hypotheses
+from counterpoise.statistics.inference import fit_run_noise
+from counterpoise.statistics.level import arm_level
+from counterpoise.statistics.scores import effective_crops, pooled_scores, pseudo_values, scorable_classes
+from counterpoise.statistics.verdict import judge
+from counterpoise.statistics.verdict_types import HypothesisVerdict
 
 ARMS = 6
 WORLDS = {"default": World(), "seeds matter": replace(World(), seed=0.08)}

@@ -30,9 +30,9 @@ from pathlib import Path
 from measuring import Row, report
 from runs import differences, find_children, start_run, write_data, write_run
 
-from counterpoise.records.atomic import read_lines
-from counterpoise.records.layout import RunFolder, TrialFolder
-from counterpoise.records.schema import TrialStatus
+from counterpoise.files.atomic import read_lines
+from counterpoise.runs.layout import RunFolder, TrialFolder
+from counterpoise.runs.records import TrialStatus
 from counterpoise.training.checkpoint import load_checkpoint
 
 _MOST_STARTS = 8

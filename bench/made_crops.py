@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from measuring import CLASSES
 
-from counterpoise.data.cellmap_writer import (
+from counterpoise.phantom.cellmap_writer import (
     LabelVolume,
     MultiscaleGeometry,
     create_group,
@@ -30,8 +30,8 @@ from counterpoise.data.cellmap_writer import (
     write_crop,
     write_raw_block,
 )
-from counterpoise.data.phantom_space import SpaceGrid, noise_on
-from counterpoise.data.zarr_v2_writer import create_array, write_block
+from counterpoise.phantom.space import SpaceGrid, noise_on
+from counterpoise.phantom.zarr_v2_writer import create_array, write_block
 
 VOXEL_NM = (8.0, 8.0, 8.0)
 LEVELS = 2

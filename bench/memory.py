@@ -18,8 +18,8 @@ from decoding import request_for
 from made_crops import write_crops
 from measuring import BENCH, CLASSES, Row, median, options, report, scratch
 
-from counterpoise.data.crops import load_crops
 from counterpoise.store import open_or_build
+from counterpoise.volumes.crops import load_crops
 
 AIM_BYTES, PROCESSES = 50e6, 4
 

@@ -2,7 +2,7 @@
 
 ``python bench/plan_precision.py --out table.md`` makes the table of docs/verdict.md. Scores per run and crop
 (pseudo-values) are drawn from the Gaussian model that the plan is about; they go through the functions of
-`counterpoise.analysis` that users' runs go through. The last arm is better by just what the plan says is found with
+`counterpoise.statistics` that users' runs go through. The last arm is better by just what the plan says is found with
 80 % power.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoise.analysis.inference import compare_pairs, fit_run_noise, intervals
-from counterpoise.analysis.precision import PlannedNoise, plan_precision
+from counterpoise.statistics.inference import compare_pairs, fit_run_noise, intervals
+from counterpoise.statistics.precision import PlannedNoise, plan_precision
 
 ALPHA = 0.05
 

@@ -18,9 +18,9 @@ import psutil
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
-from counterpoise.data.phantom import write_phantom
-from counterpoise.records.atomic import is_leftover, read_lines
-from counterpoise.records.layout import RunFolder, TrialFolder
+from counterpoise.files.atomic import is_leftover, read_lines
+from counterpoise.phantom.make import write_phantom
+from counterpoise.runs.layout import RunFolder, TrialFolder
 
 __all__ = ["differences", "find_children", "start_run", "write_data", "write_run"]
 

@@ -25,13 +25,13 @@ from decoding import request_for
 from made_crops import write_crops
 from measuring import CLASSES, Row, median, options, report, scratch, timed
 
-from counterpoise.data.crops import load_crops
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.experiment.load import parse_experiment
+from counterpoise.preflight.design import store_request
 from counterpoise.sampling.patches import Patches, draw_patches
 from counterpoise.sampling.sampler import Sampler
-from counterpoise.scheduling.design import store_request
 from counterpoise.store import VoxelStore, open_or_build
+from counterpoise.volumes.crops import load_crops
 
 PATCH, BATCH, BATCHES = 256, 32, 6
 FLOOR_SHARE = 0.4

@@ -48,9 +48,9 @@ from numba.core.registry import cpu_target
 from counterpoise.experiment.load import load_experiment
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import list_tiles
-from counterpoise.scheduling import survey
-from counterpoise.scheduling.design import design_experiment, store_question, store_request
-from counterpoise.hardware.machine import find_hardware
+from counterpoise.preflight import survey
+from counterpoise.preflight.design import design_experiment, store_question, store_request
+from counterpoise.machine.hardware import find_hardware
 from counterpoise.store import known, open_store
 imported = time.perf_counter()
 cpu_target.typing_context.refresh()

@@ -15,9 +15,9 @@ from decoding import decode_alone, request_for, store_arrays, warm_up
 from made_crops import write_crops, write_large_crop
 from measuring import CLASSES, Row, cache_folder, median, options, report, scratch, timed
 
-from counterpoise.data.crops import load_crops
 from counterpoise.store import open_or_build
 from counterpoise.store.build import voxels_to_decode
+from counterpoise.volumes.crops import load_crops
 
 AIM = 1.5
 
@@ -79,7 +79,7 @@ from pathlib import Path
 sys.path[:0] = [{bench!r}]
 from decoding import request_for
 from measuring import CLASSES
-from counterpoise.data.crops import load_crops
+from counterpoise.volumes.crops import load_crops
 from counterpoise.store import open_or_build
 
 def peak():

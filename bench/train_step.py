@@ -25,15 +25,15 @@ from measuring import CLASSES, Row, median, options, report, scratch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from counterpoise.data.crops import load_crops
 from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
+from counterpoise.preflight.design import store_request
 from counterpoise.sampling.sampler import Sampler, unpack_words
-from counterpoise.scheduling.design import store_request
 from counterpoise.store import VoxelStore, open_or_build
 from counterpoise.training.device import keep_freed_memory, open_device
 from counterpoise.training.seeding import prepare_torch
 from counterpoise.training.trainer import Trainer
+from counterpoise.volumes.crops import load_crops
 
 CASES = {"small": (8, 3, 64, 8), "medium": (8, 3, 128, 8), "large": (16, 3, 256, 4)}
 """Width, depth, side of a patch, batch size."""

@@ -2,7 +2,7 @@
 
 ``python bench/verdict_simulation.py --out table.md`` makes the table of docs/verdict.md; ``--quick`` shows in seconds
 that it runs. Every experiment is a table of voxel counts (TP, FP, FN per arm, seed, crop and class) as a run folder
-would give; it goes through the functions of `counterpoise.analysis` that users' experiments go through.
+would give; it goes through the functions of `counterpoise.statistics` that users' experiments go through.
 
 What varies, on the logit scale of a class's Dice: level of the class; crop; seed (all arms of a seed alike); run (one
 arm, one seed); run x crop; arm x crop. Besides: crop sizes (skewed, capped), prevalence, which classes a crop
@@ -23,8 +23,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit
 
-from counterpoise.analysis.inference import best_set, compare_pairs, fit_run_noise, intervals, label_interval
-from counterpoise.analysis.scores import effective_crops, pooled_scores, pseudo_values, scorable_classes
+from counterpoise.statistics.inference import best_set, compare_pairs, fit_run_noise, intervals, label_interval
+from counterpoise.statistics.scores import effective_crops, pooled_scores, pseudo_values, scorable_classes
 
 ALPHA, MARGIN = 0.05, 0.01
 VOXELS_PER_TILE = 256 * 256

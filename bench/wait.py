@@ -17,13 +17,13 @@ from made_crops import write_crops
 from measuring import CLASSES, Row, median, options, report, scratch
 from trials import trial_config
 
-from counterpoise.data.crops import load_crops
-from counterpoise.data.placement import PatchReach
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.store import StoreRequest, VoxelStore, open_or_build
 from counterpoise.training.device import keep_freed_memory, open_device
 from counterpoise.training.seeding import prepare_torch
 from counterpoise.training.trainer import Trainer
+from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.placement import PatchReach
 
 AIM = 0.02
 VNC_CLASSES = ("mito", "pm", "synapse", "ecs", "cyto")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from counterpoise.data.phantom import write_phantom
+from counterpoise.phantom.make import write_phantom
 
 ROOT = Path(__file__).resolve().parents[1]
 

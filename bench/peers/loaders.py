@@ -137,10 +137,10 @@ def ours(datasplit: Path, spatial: str) -> Take:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from decoding import request_for
 
-    from counterpoise.data.crops import load_crops
     from counterpoise.experiment.config import SamplingConfig
     from counterpoise.sampling.sampler import Sampler, unpack_words
     from counterpoise.store import open_or_build
+    from counterpoise.volumes.crops import load_crops
 
     store = open_or_build(request_for(load_crops(datasplit, CLASSES)), datasplit.parent / "store", workers=2)
     turns = {"straight": 0.0}.get(spatial, 180.0)

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from counterpoise.analysis.formats import write_csv
-from counterpoise.analysis.table import Results, load_results
-from counterpoise.analysis.verdict_text import judge_run
-from counterpoise.analysis.verdict_types import Verdict
 from counterpoise.engines.cluster import run_trials_on_cluster
 from counterpoise.engines.local import run_trials
 from counterpoise.engines.queue import Outcome
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import load_experiment
-from counterpoise.hardware.machine import find_hardware
-from counterpoise.lock import only_one_process, refuse_if_held
-from counterpoise.records.atomic import remove_leftovers
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.atomic import remove_leftovers
+from counterpoise.files.lock import only_one_process, refuse_if_held
+from counterpoise.machine.hardware import find_hardware
+from counterpoise.preflight.design import Design
+from counterpoise.preflight.prepare import PreparedRun, prepare_run
+from counterpoise.preflight.rehearsal import rehearse_once
+from counterpoise.preflight.survey import require_usable
 from counterpoise.report import write_report
-from counterpoise.scheduling.design import Design
-from counterpoise.scheduling.prepare import PreparedRun, prepare_run
-from counterpoise.scheduling.rehearsal import rehearse_once
-from counterpoise.scheduling.survey import require_usable
+from counterpoise.report.formats import write_csv
+from counterpoise.report.verdict_text import judge_run
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.results import Results, load_results
+from counterpoise.statistics.verdict_types import Verdict
 from counterpoise.store import StoreRequest
 
 __all__ = ["FinishedRun", "Observer", "run_experiment"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.data.crops import load_crops
 from counterpoise.frequencies.count import count_crops
+from counterpoise.volumes.crops import load_crops
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 

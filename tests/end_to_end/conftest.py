@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.data.phantom import write_phantom
+from counterpoise.phantom.make import write_phantom
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from counterpoise.experiment.load import load_experiment
-from counterpoise.hardware.machine import Hardware
-from counterpoise.records.atomic import is_leftover, read_lines
-from counterpoise.records.layout import RunFolder, TrialFolder
-from counterpoise.scheduling.prepare import PreparedRun, prepare_run
+from counterpoise.files.atomic import is_leftover, read_lines
+from counterpoise.machine.hardware import Hardware
+from counterpoise.preflight.prepare import PreparedRun, prepare_run
+from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.training.trial import run_trial
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
@@ -185,7 +185,7 @@ def test_a_run_killed_after_its_first_file_knows_its_folder_again(
 
     experiment, run = write(tmp_path, small_data), RunFolder(tmp_path / "run")
     with monkeypatch.context() as killing:
-        killing.setattr("counterpoise.scheduling.prepare.write_json", kill)  # of the second file
+        killing.setattr("counterpoise.preflight.prepare.write_json", kill)  # of the second file
         with pytest.raises(Killed):
             prepare(experiment)
     (run.path / ".environment.json.1.tmp").write_bytes(b"half")  # what a process leaves that is killed meanwhile

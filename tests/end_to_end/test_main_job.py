@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from counterpoise.records.layout import RunFolder
+from counterpoise.runs.layout import RunFolder
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -217,7 +217,7 @@ def test_a_run_interrupted_before_its_first_trial_says_stopped(
     code = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
-        "import counterpoise.scheduling.survey as survey\n"
+        "import counterpoise.preflight.survey as survey\n"
         "survey.load_crops = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.argv = ['counterpoise', 'run', sys.argv[1]]\n"
         "from counterpoise.cli.app import main\n"

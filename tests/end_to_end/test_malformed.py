@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from counterpoise.cli.app import main
 from counterpoise.engines.queue import StoppedError
 from counterpoise.experiment.config import Experiment
-from counterpoise.records.speed import Speed
+from counterpoise.runs.speed import Speed
 
 CLEAN, BAD_INPUT, STOPPED = 0, 2, 130
 EXAMPLES = 100
@@ -214,7 +214,7 @@ def untrained() -> Iterator[None]:
         raise StoppedError
 
     with (
-        mock.patch("counterpoise.scheduling.rehearsal.measure_slots", measured),
+        mock.patch("counterpoise.preflight.rehearsal.measure_slots", measured),
         mock.patch("counterpoise.run.run_trials", stopped),
     ):
         yield

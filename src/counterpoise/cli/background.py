@@ -9,17 +9,17 @@ import sys
 import time
 from pathlib import Path
 
-from counterpoise.analysis.progress import read_progress
-from counterpoise.analysis.table import load_results
-from counterpoise.analysis.verdict_text import judge_run
 from counterpoise.cli.results import print_results
 from counterpoise.cli.screen import console, counted, side
 from counterpoise.cli.status import watch_run
 from counterpoise.cli.verdict import print_verdict
 from counterpoise.errors import RunFolderError
 from counterpoise.experiment.load import load_experiment
-from counterpoise.lock import Holder, find_holder
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.lock import Holder, find_holder
+from counterpoise.report.verdict_text import judge_run
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.progress import read_progress
+from counterpoise.statistics.results import load_results
 
 __all__ = ["attach", "start_detached", "stop_run"]
 

@@ -6,12 +6,12 @@ import os
 import shlex
 from pathlib import Path
 
-from counterpoise.analysis.next_experiment import plan_next
-from counterpoise.analysis.recommend import choose_arm, class_weights_document
 from counterpoise.cli.screen import console, side
 from counterpoise.errors import RunFolderError
-from counterpoise.records.atomic import write_json, write_text
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.atomic import write_json, write_text
+from counterpoise.report.next_experiment import plan_next
+from counterpoise.report.recommend import choose_arm, class_weights_document
+from counterpoise.runs.layout import RunFolder
 
 __all__ = ["EXPERIMENT_FILE", "WEIGHTS_FILE", "write_best"]
 

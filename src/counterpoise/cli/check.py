@@ -11,20 +11,20 @@ from typing import Any
 
 import psutil
 
-from counterpoise.analysis.support import plan_support
-from counterpoise.analysis.verdict_types import Settings
 from counterpoise.cli.progress import duration
 from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import console, counted, grouped, number, progress_bar, side
 from counterpoise.errors import CounterpoiseError, ProblemsError
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import load_experiment
-from counterpoise.hardware.machine import find_hardware
+from counterpoise.machine.hardware import find_hardware
+from counterpoise.preflight.check import Check, check_experiment
+from counterpoise.preflight.design import Design
+from counterpoise.preflight.estimate import BUSY, Cost
+from counterpoise.preflight.survey import Finding
 from counterpoise.sampling.tile_counts import count_tile_positives
-from counterpoise.scheduling.check import Check, check_experiment
-from counterpoise.scheduling.design import Design
-from counterpoise.scheduling.estimate import BUSY, Cost
-from counterpoise.scheduling.survey import Finding
+from counterpoise.statistics.support import plan_support
+from counterpoise.statistics.verdict_types import Settings
 from counterpoise.store.build import voxels_to_decode
 
 __all__ = ["show_check"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from counterpoise.cli.run import run_and_show
 from counterpoise.cli.screen import console
-from counterpoise.data.phantom import write_phantom
 from counterpoise.errors import RunFolderError
-from counterpoise.records.atomic import write_text
+from counterpoise.files.atomic import write_text
+from counterpoise.phantom.make import write_phantom
 
 __all__ = ["make_phantom", "run_demo"]
 

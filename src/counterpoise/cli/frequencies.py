@@ -7,7 +7,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-from counterpoise.analysis.exposure import (
+from counterpoise.cli.python_path import find_own_modules
+from counterpoise.cli.screen import console, counted, number, print_notes, print_table, progress_bar, side
+from counterpoise.experiment.arms import Arm, find_arms
+from counterpoise.frequencies.count import count_crops
+from counterpoise.frequencies.table import FrequencyTable
+from counterpoise.machine.hardware import find_processors
+from counterpoise.preflight.design import class_statistics, reference_weights
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.exposure import (
     WEIGHED_BY_FREQUENCY,
     ClassShift,
     Comparison,
@@ -16,15 +24,7 @@ from counterpoise.analysis.exposure import (
     load_exposure,
     load_frequencies,
 )
-from counterpoise.cli.python_path import find_own_modules
-from counterpoise.cli.screen import console, counted, number, print_notes, print_table, progress_bar, side
-from counterpoise.data.crops import CropSet, load_crops
-from counterpoise.experiment.arms import Arm, find_arms
-from counterpoise.frequencies.count import count_crops
-from counterpoise.frequencies.table import FrequencyTable
-from counterpoise.hardware.machine import find_processors
-from counterpoise.records.layout import RunFolder
-from counterpoise.scheduling.design import class_statistics, reference_weights
+from counterpoise.volumes.crops import CropSet, load_crops
 from counterpoise.weights import CLASSIC, derive_weights, find_strategy
 
 __all__ = ["print_arms", "print_frequencies", "show_exposure", "show_frequencies", "show_weights"]

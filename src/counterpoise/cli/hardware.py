@@ -11,8 +11,8 @@ from pathlib import Path
 from counterpoise.cli.screen import Column, console, counted, print_table
 from counterpoise.experiment.config import DataConfig, Experiment
 from counterpoise.experiment.load import load_experiment
-from counterpoise.hardware.machine import GIB, Gpu, Hardware, find_hardware
-from counterpoise.scheduling.plan import MachinePlan, plan_machine
+from counterpoise.machine.hardware import GIB, Gpu, Hardware, find_hardware
+from counterpoise.machine.plan import MachinePlan, plan_machine
 
 __all__ = ["show_hardware"]
 

@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
+from counterpoise.arrays import Vector3
 from counterpoise.cli.screen import console, counted, side
-from counterpoise.data.crops import Crop, fit_crop, load_crops
-from counterpoise.data.datasplit import CropRow, read_datasplit, write_datasplit
-from counterpoise.data.discover import CropSplit, FoundCrop, datasplit_rows, find_crops, split_crops
 from counterpoise.errors import ClassNameError, ConfigError, DatasplitError, VoxelSizeError, suggest
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import known_presets, parse_experiment
 from counterpoise.experiment.template import as_toml
-from counterpoise.hardware.machine import find_hardware
-from counterpoise.records.atomic import write_text
-from counterpoise.scheduling.plan import plan_machine
-from counterpoise.types import Vector3
+from counterpoise.files.atomic import write_text
+from counterpoise.machine.hardware import find_hardware
+from counterpoise.machine.plan import plan_machine
+from counterpoise.volumes.crops import Crop, fit_crop, load_crops
+from counterpoise.volumes.datasplit import CropRow, read_datasplit, write_datasplit
+from counterpoise.volumes.discover import CropSplit, FoundCrop, datasplit_rows, find_crops, split_crops
 from counterpoise.weights import MANUAL_WEIGHTS
 
 __all__ = ["write_experiment"]

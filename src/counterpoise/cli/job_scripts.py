@@ -11,11 +11,11 @@ from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import print_notes, progress_bar, side
 from counterpoise.engines.job_scripts import array_script, require_kind, submit_command
 from counterpoise.experiment.load import load_experiment
-from counterpoise.hardware.machine import find_hardware
-from counterpoise.lock import refuse_if_held
-from counterpoise.records.atomic import write_text
-from counterpoise.scheduling.prepare import prepare_run
-from counterpoise.scheduling.survey import require_usable
+from counterpoise.files.atomic import write_text
+from counterpoise.files.lock import refuse_if_held
+from counterpoise.machine.hardware import find_hardware
+from counterpoise.preflight.prepare import prepare_run
+from counterpoise.preflight.survey import require_usable
 from counterpoise.store.build import voxels_to_decode
 
 __all__ = ["print_jobs"]

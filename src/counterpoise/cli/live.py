@@ -9,13 +9,13 @@ from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from counterpoise.analysis.progress import read_progress
 from counterpoise.cli.frequencies import print_arms, print_frequencies
 from counterpoise.cli.progress import draw_trials, duration
 from counterpoise.cli.screen import console, counted, print_notes, side
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling.prepare import PreparedRun
+from counterpoise.preflight.prepare import PreparedRun
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.progress import read_progress
+from counterpoise.runs.records import TrialStatus
 from counterpoise.store import StoreRequest
 from counterpoise.store.build import voxels_to_decode
 

@@ -11,24 +11,24 @@ from typing import Literal
 
 import psutil
 
-from counterpoise.analysis.claims import Contenders, find_untestable
-from counterpoise.analysis.counts import read_counts
-from counterpoise.analysis.precision import EQUAL_ARMS_SD, PlannedNoise, measure_noise, plan_precision, seeds_to_show
-from counterpoise.analysis.question import read_tuned
-from counterpoise.analysis.support import PlannedSupport, plan_support
-from counterpoise.analysis.verdict_types import Settings
 from counterpoise.cli.plan_screen import POWER, NoiseChoice, Outlook, Plan, plan_as_json, print_plan
 from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import counted, progress_bar, side
 from counterpoise.errors import ConfigError, RunFolderError
 from counterpoise.experiment.config import Experiment, VerdictConfig
 from counterpoise.experiment.load import load_experiment
-from counterpoise.hardware.machine import find_hardware
-from counterpoise.records.layout import RunFolder
+from counterpoise.machine.hardware import find_hardware
+from counterpoise.preflight.design import Design, design_experiment
+from counterpoise.preflight.estimate import BUSY, Cost, Work, estimate_cost, measure_slots, store_bytes
+from counterpoise.preflight.rehearsal import trials_left
+from counterpoise.runs.layout import RunFolder
 from counterpoise.sampling.tile_counts import count_tile_positives
-from counterpoise.scheduling.design import Design, design_experiment
-from counterpoise.scheduling.estimate import BUSY, Cost, Work, estimate_cost, measure_slots, store_bytes
-from counterpoise.scheduling.rehearsal import trials_left
+from counterpoise.statistics.claims import Contenders, find_untestable
+from counterpoise.statistics.counts import read_counts
+from counterpoise.statistics.precision import EQUAL_ARMS_SD, PlannedNoise, measure_noise, plan_precision, seeds_to_show
+from counterpoise.statistics.question import read_tuned
+from counterpoise.statistics.support import PlannedSupport, plan_support
+from counterpoise.statistics.verdict_types import Settings
 from counterpoise.store.build import voxels_to_decode
 
 __all__ = ["show_plan"]

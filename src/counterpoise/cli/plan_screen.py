@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from counterpoise.analysis.precision import PlannedNoise, PlannedPrecision
-from counterpoise.analysis.support import PlannedSupport
-from counterpoise.analysis.verdict_blocks import Paragraph
-from counterpoise.analysis.verdict_types import Settings
 from counterpoise.cli.progress import duration
 from counterpoise.cli.screen import Column, console, counted, number, print_notes, print_table
 from counterpoise.cli.verdict import fold_blocks
 from counterpoise.experiment.config import Experiment
-from counterpoise.scheduling.design import Design
-from counterpoise.scheduling.estimate import Cost
+from counterpoise.preflight.design import Design
+from counterpoise.preflight.estimate import Cost
+from counterpoise.report.verdict_blocks import Paragraph
+from counterpoise.statistics.precision import PlannedNoise, PlannedPrecision
+from counterpoise.statistics.support import PlannedSupport
+from counterpoise.statistics.verdict_types import Settings
 
 __all__ = ["POWER", "NoiseChoice", "Outlook", "Plan", "plan_as_json", "print_plan"]
 

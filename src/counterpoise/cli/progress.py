@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.text import Text
 
-from counterpoise.analysis.progress import RunProgress, TrialProgress
 from counterpoise.cli.screen import Column, fold, number, table_of
-from counterpoise.hardware.health import Health
-from counterpoise.hardware.machine import GIB
+from counterpoise.machine.hardware import GIB
+from counterpoise.machine.health import Health
+from counterpoise.runs.progress import RunProgress, TrialProgress
 
 __all__ = ["draw_trials", "duration", "headline", "health_lines", "trial_columns"]
 

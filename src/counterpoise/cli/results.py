@@ -10,16 +10,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from counterpoise.analysis.formats import results_as_csv, results_as_json, tables_as_csv, write_reference
-from counterpoise.analysis.table import ArmResult, Results, Spread, load_results, read_arms
-from counterpoise.analysis.tables import ResultTables, read_tables
-from counterpoise.analysis.typeset import as_latex, as_markdown
-from counterpoise.analysis.verdict_text import judge_run
 from counterpoise.cli.screen import console, counted, number, plain_console, print_table, side
 from counterpoise.errors import RunFolderError
-from counterpoise.records.atomic import write_text
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.atomic import write_text
 from counterpoise.report import write_comparison, write_report
+from counterpoise.report.formats import results_as_csv, results_as_json, tables_as_csv, write_reference
+from counterpoise.report.tables import ResultTables, read_tables
+from counterpoise.report.typeset import as_latex, as_markdown
+from counterpoise.report.verdict_text import judge_run
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.records import read_arms
+from counterpoise.statistics.results import ArmResult, Results, Spread, load_results
 
 __all__ = ["make_report", "print_results", "show_results"]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from counterpoise.analysis.wording import counted
+from counterpoise.text import counted
 
 __all__ = [
     "Column",

@@ -14,13 +14,13 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from counterpoise.analysis.progress import RunProgress, read_progress
-from counterpoise.analysis.table import read_arms
 from counterpoise.cli.progress import draw_trials, headline, health_lines, trial_columns
 from counterpoise.cli.screen import console, print_table
 from counterpoise.errors import RunFolderError, suggest
-from counterpoise.hardware.health import Health, read_health
-from counterpoise.records.layout import RunFolder, TrialFolder
+from counterpoise.machine.health import Health, read_health
+from counterpoise.runs.layout import RunFolder, TrialFolder
+from counterpoise.runs.progress import RunProgress, read_progress
+from counterpoise.runs.records import read_arms
 
 __all__ = ["show_logs", "show_status", "watch_run"]
 

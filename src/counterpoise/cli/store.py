@@ -11,7 +11,7 @@ import typer
 
 from counterpoise.cli.screen import console, counted, print_notes, print_table, progress_bar, side
 from counterpoise.errors import StoreError
-from counterpoise.hardware.machine import find_processors
+from counterpoise.machine.hardware import find_processors
 from counterpoise.store import open_store
 from counterpoise.store.manage import StoreFolder, clear_store, describe_store, find_stores, require_store
 from counterpoise.store.verification import find_damage

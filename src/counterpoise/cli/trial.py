@@ -17,8 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import side
 from counterpoise.engines.local import RUNNER_VARIABLE
-from counterpoise.records.schema import TrialStatus
-from counterpoise.room import is_lack_of_room
+from counterpoise.files.disk import is_lack_of_room
+from counterpoise.runs.records import TrialStatus
 from counterpoise.training.trial import run_trial
 
 __all__ = ["run_one_trial"]

@@ -8,11 +8,11 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from counterpoise.analysis.verdict_blocks import Block, Grid, Paragraph, align, verdict_blocks
-from counterpoise.analysis.verdict_text import judge_run, verdict_as_json, verdict_lines
-from counterpoise.analysis.verdict_types import Verdict
 from counterpoise.cli.screen import console, fold
-from counterpoise.records.layout import RunFolder
+from counterpoise.report.verdict_blocks import Block, Grid, Paragraph, align, verdict_blocks
+from counterpoise.report.verdict_text import judge_run, verdict_as_json, verdict_lines
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = ["fold_blocks", "print_verdict", "show_verdict"]
 

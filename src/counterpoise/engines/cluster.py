@@ -17,9 +17,9 @@ from counterpoise.engines.queue import Job, Outcome, StoppedError, TrialQueue, w
 from counterpoise.engines.stopping import stop_requests
 from counterpoise.engines.workers import Workers, start_workers
 from counterpoise.experiment.engine import EngineConfig
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling.plan import Slot
+from counterpoise.machine.plan import Slot
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.records import TrialStatus
 
 __all__ = ["run_trials_on_cluster"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from counterpoise.engines.workers import job_beginning
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
-from counterpoise.records.layout import TrialFolder
-from counterpoise.scheduling.plan import Slot
+from counterpoise.machine.plan import Slot
+from counterpoise.runs.layout import TrialFolder
 
 __all__ = ["OUT_OF_TIME", "array_script", "require_kind", "submit_command"]
 

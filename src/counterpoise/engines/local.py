@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from counterpoise.engines.queue import Job, Outcome, StoppedError, TrialQueue, write_status
 from counterpoise.engines.stopping import stop_requests
-from counterpoise.hardware.machine import gpu_answers
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling.plan import Slot
+from counterpoise.machine.hardware import gpu_answers
+from counterpoise.machine.plan import Slot
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.records import TrialStatus
 
 __all__ = ["RUNNER_VARIABLE", "run_trials"]
 

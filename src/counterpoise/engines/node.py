@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from counterpoise.engines.local import RUNNER_VARIABLE
-from counterpoise.records.atomic import read_json, write_json
-from counterpoise.records.layout import TrialFolder
+from counterpoise.files.atomic import read_json, write_json
+from counterpoise.runs.layout import TrialFolder
 
 __all__ = ["JOB_BEGAN", "Assignment", "Ended", "Order", "give_order", "train_on_node"]
 
@@ -46,7 +46,7 @@ class Assignment:
     attempt : int
         From 1.
     device, threads, environment
-        As in :class:`~counterpoise.scheduling.plan.Slot`.
+        As in :class:`~counterpoise.machine.plan.Slot`.
     gpus, per_gpu : int
         GPUs of the node's job (0: none), and workers on each.
     train_s : int, optional

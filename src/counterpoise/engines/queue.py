@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from counterpoise.errors import TrialError
 from counterpoise.experiment.trial import TrialConfig
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import TrialStatus
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.records import TrialStatus
 
 __all__ = ["Job", "Outcome", "StoppedError", "TrialQueue"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from counterpoise.data.crops import CropSet
 from counterpoise.frequencies.table import CropCount, FrequencyTable
+from counterpoise.volumes.crops import CropSet
 
 __all__ = ["count_crops"]
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from counterpoise.types import Frequencies
+from counterpoise.arrays import Frequencies
 
 __all__ = ["ClassExposure", "Exposure"]
 

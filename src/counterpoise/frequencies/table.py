@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.data.annotation import ClassCount, VoxelCount
-from counterpoise.data.datasplit import Split
+from counterpoise.arrays import Frequencies
 from counterpoise.errors import ClassNameError
-from counterpoise.types import Frequencies
+from counterpoise.volumes.annotation import ClassCount, VoxelCount
+from counterpoise.volumes.datasplit import Split
 
 __all__ = ["CropCount", "FrequencyTable"]
 

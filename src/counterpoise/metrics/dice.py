@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Integer
 
-from counterpoise.types import Scores
+from counterpoise.arrays import Scores
 
 __all__ = ["dice_score", "iou_score", "mean_score"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from counterpoise.records.schema import ArmsRecord
+from counterpoise.runs.records import ArmsRecord
 
 __all__ = [
     "Balance",

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from counterpoise.analysis.table import Spread
 from counterpoise.errors import RunFolderError
 from counterpoise.experiment.config import Experiment
-from counterpoise.records.layout import RunFolder
 from counterpoise.report.page import ArmRow, Page
 from counterpoise.report.read import as_text, read_experiment, read_optional, read_page
 from counterpoise.report.summary import MIN_SEEDS
 from counterpoise.report.svg import ArmStyle, Scale, element, marker, nice_scale, percent, picture
 from counterpoise.report.wording import fixed
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.results import Spread
 
 __all__ = ["ArmPair", "Difference", "Estimate", "SideBySide", "compare_runs", "estimate_strip"]
 
@@ -201,7 +201,7 @@ def estimate(spread: Spread) -> Estimate:
 
     Examples
     --------
-    >>> from counterpoise.analysis.table import Spread
+    >>> from counterpoise.statistics.results import Spread
     >>> estimate(Spread(0.5, 0.01, 4)).text  # t is 3.182
     '0.500 [0.484, 0.516]'
     """

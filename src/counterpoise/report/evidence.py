@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from counterpoise.analysis.wording import counted
 from counterpoise.report.balance import Balance
 from counterpoise.report.forest import Forest, ForestRow, difference_scale
 from counterpoise.report.judgement import ArmJudgement, ClassJudgement, Judgement
 from counterpoise.report.svg import ArmStyle
 from counterpoise.report.trade import Trades, trade_off
 from counterpoise.report.wording import fixed, listed
+from counterpoise.text import counted
 
 __all__ = ["ClassTable", "Evidence", "Fact", "show_judgement"]
 

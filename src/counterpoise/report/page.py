@@ -6,9 +6,6 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from counterpoise.analysis.table import ArmResult, Results, Spread
-from counterpoise.analysis.wording import counted
-from counterpoise.records.schema import EpochRecord
 from counterpoise.report.balance import Balance
 from counterpoise.report.evidence import Evidence, show_judgement
 from counterpoise.report.figures import Bar, BarPanel, Dot, DotRow, Line, LineChart, LinePoint
@@ -16,6 +13,9 @@ from counterpoise.report.judgement import Hypothesis, Judgement
 from counterpoise.report.patches import ExamplePatches
 from counterpoise.report.summary import Summary, summarise
 from counterpoise.report.svg import ArmStyle
+from counterpoise.runs.records import EpochRecord
+from counterpoise.statistics.results import ArmResult, Results, Spread
+from counterpoise.text import counted
 
 __all__ = [
     "ArmRow",

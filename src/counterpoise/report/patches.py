@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from counterpoise.analysis.table import ArmResult, Results
-from counterpoise.records.schema import Examples
 from counterpoise.report.images import (
     UNKNOWN,
     ClassColour,
@@ -22,6 +20,8 @@ from counterpoise.report.images import (
     fitting_step,
     grey_png,
 )
+from counterpoise.runs.records import Examples
+from counterpoise.statistics.results import ArmResult, Results
 
 __all__ = ["ExamplePatches", "Patch", "PatchPrediction", "ScaleBar", "load_patches", "scale_bar"]
 

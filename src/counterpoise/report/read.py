@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from counterpoise.analysis.table import load_results
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import parse_experiment
-from counterpoise.records.atomic import read_json
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.atomic import read_json
 from counterpoise.report.balance import read_balance
 from counterpoise.report.judgement import parse_hypotheses, parse_judgement
 from counterpoise.report.page import Judged, Page, Provenance, build_page, cannot_show
 from counterpoise.report.patches import load_patches
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.results import load_results
 
 __all__ = ["as_text", "read_experiment", "read_judged", "read_optional", "read_page"]
 

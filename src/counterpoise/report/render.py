@@ -9,14 +9,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from counterpoise.errors import DiskFullError, RunFolderError
-from counterpoise.records.atomic import write_atomically
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.atomic import write_atomically
 from counterpoise.report import compare, figures, forest, svg, trade, wording
 from counterpoise.report.compare import SideBySide, compare_runs
 from counterpoise.report.images import AGREEMENT
 from counterpoise.report.page import Page
 from counterpoise.report.read import read_page
 from counterpoise.report.svg import nice_scale
+from counterpoise.runs.layout import RunFolder
 
 __all__ = ["render", "render_pair", "write_comparison", "write_report"]
 

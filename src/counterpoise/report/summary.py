@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from counterpoise.analysis.table import ArmResult, Results, Spread
-from counterpoise.analysis.wording import counted
-from counterpoise.records.schema import TrialState
+from counterpoise.runs.records import TrialState
+from counterpoise.statistics.results import ArmResult, Results, Spread
+from counterpoise.text import counted
 
 __all__ = ["MIN_SEEDS", "IncompleteTrial", "Summary", "pooled_sd", "summarise"]
 

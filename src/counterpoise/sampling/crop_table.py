@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from counterpoise.arrays import Vector3
 from counterpoise.errors import StoreError
 from counterpoise.sampling.patches import Patches
 from counterpoise.store import StoredCrop, VoxelStore
-from counterpoise.types import Vector3
 
 __all__ = ["EDGE", "NEAREST", "CropTable", "IndexMap", "PatchArrays", "PatchGeometry", "Sections"]
 

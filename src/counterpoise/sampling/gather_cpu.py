@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from counterpoise.arrays import Vector3
 from counterpoise.compiled import compiled
 from counterpoise.sampling.crop_table import EDGE, NEAREST, CropTable, PatchArrays, PatchGeometry
 from counterpoise.sampling.patches import Patches
 from counterpoise.store import VoxelStore
-from counterpoise.types import Vector3
 
 __all__ = ["gather_patches"]
 

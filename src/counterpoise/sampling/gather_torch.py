@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterpoise.arrays import Vector3
 from counterpoise.sampling.crop_table import EDGE, NEAREST, CropTable, IndexMap, PatchGeometry
 from counterpoise.sampling.patches import Patches
 from counterpoise.store import StoredCrop, VoxelStore
-from counterpoise.types import Vector3
 
 __all__ = ["MAX_SHARE", "DeviceStore", "Room", "signed_words"]
 

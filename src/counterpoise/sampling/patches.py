@@ -17,13 +17,13 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from counterpoise.data.datasplit import Split
-from counterpoise.data.geometry import SAME_SIZE_TOLERANCE, Grid
-from counterpoise.data.placement import half_ranges_nm
+from counterpoise.arrays import Vector3
 from counterpoise.errors import ClassNameError
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.store import VoxelStore
-from counterpoise.types import Vector3
+from counterpoise.volumes.datasplit import Split
+from counterpoise.volumes.geometry import SAME_SIZE_TOLERANCE, Grid
+from counterpoise.volumes.placement import half_ranges_nm
 
 __all__ = ["PatchPlan", "Patches", "class_balanced_weights", "crops_never_drawn", "draw_patches", "snap_nm"]
 

@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from counterpoise.data.datasplit import Split
 from counterpoise.errors import DatasplitError
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches
 from counterpoise.sampling.prefetch import Prefetch
 from counterpoise.sampling.source import DeviceSource, Gathered, HostSource, Source, open_source
 from counterpoise.store import VoxelStore
+from counterpoise.volumes.datasplit import Split
 
 __all__ = ["Batch", "Sampler", "unpack_words"]
 

@@ -16,11 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoise.data.crops import CropSet, FittedCrop, fit_crop
-from counterpoise.data.geometry import Grid
-from counterpoise.data.placement import PatchReach
+from counterpoise.arrays import Vector3
 from counterpoise.errors import StoreError
-from counterpoise.lock import only_one_process
+from counterpoise.files.lock import only_one_process
 from counterpoise.store.decode import CropBlocks, OnVoxels, Workspace, decode_crop, voxels_of
 from counterpoise.store.files import ArrayFile, BlockFile, open_array, sync, writing
 from counterpoise.store.fingerprint import fingerprint_of
@@ -36,7 +34,9 @@ from counterpoise.store.store import (
     write_index,
 )
 from counterpoise.store.verification import find_damage, was_verified
-from counterpoise.types import Vector3
+from counterpoise.volumes.crops import CropSet, FittedCrop, fit_crop
+from counterpoise.volumes.geometry import Grid
+from counterpoise.volumes.placement import PatchReach
 
 __all__ = ["BUILDING", "StoreRequest", "build_store", "open_if_same", "open_or_build", "voxels_to_decode"]
 

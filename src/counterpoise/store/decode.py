@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.data.annotation import ClassCount, VoxelCount, is_known, is_present
-from counterpoise.data.crops import FittedCrop, LabelLevel
-from counterpoise.data.geometry import Grid, IndexBox, Shape3
 from counterpoise.store.files import BlockFile
+from counterpoise.volumes.annotation import ClassCount, VoxelCount, is_known, is_present
+from counterpoise.volumes.crops import FittedCrop, LabelLevel
+from counterpoise.volumes.geometry import Grid, IndexBox, Shape3
 
 __all__ = ["CropBlocks", "DecodedCrop", "OnVoxels", "Workspace", "decode_crop", "voxels_of"]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.data.geometry import IndexBox, Shape3
 from counterpoise.errors import StoreError
-from counterpoise.room import describe_lack, is_lack_of_room
+from counterpoise.files.disk import describe_lack, is_lack_of_room
+from counterpoise.volumes.geometry import IndexBox, Shape3
 
 __all__ = ["ArrayFile", "BlockFile", "file_checksum", "open_array", "sync", "writing"]
 

@@ -7,11 +7,11 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 
-from counterpoise.data.crops import CropSet, FittedCrop
-from counterpoise.data.geometry import IndexBox
-from counterpoise.data.omezarr import Level
+from counterpoise.arrays import Vector3
 from counterpoise.store.store import STORE_VERSION
-from counterpoise.types import Vector3
+from counterpoise.volumes.crops import CropSet, FittedCrop
+from counterpoise.volumes.geometry import IndexBox
+from counterpoise.volumes.omezarr import Level
 
 __all__ = ["fingerprint_of", "sources_of"]
 

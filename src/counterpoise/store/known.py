@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from counterpoise.data.placement import PatchReach
-from counterpoise.data.waiting import map_waiting
+from counterpoise.arrays import Vector3
+from counterpoise.files.concurrent import map_waiting
 from counterpoise.store.build import StoreRequest, open_if_same
 from counterpoise.store.files import writing
 from counterpoise.store.fingerprint import sources_of
 from counterpoise.store.store import VoxelStore
 from counterpoise.store.verification import SETTLED_NS, was_verified
-from counterpoise.types import Vector3
+from counterpoise.volumes.placement import PatchReach
 
 __all__ = ["KnownStore", "Sources", "StoreQuestion", "find_known", "forget", "remember"]
 
@@ -196,7 +196,7 @@ def _code_version() -> str:
     """Hash the code that lists, opens and fits crops, and decides what a store holds: no number to forget to raise."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for file in sorted([*here.glob("*.py"), *(here.parent / "data").glob("*.py")]):
+    for file in sorted([*here.glob("*.py"), *(here.parent / "volumes").glob("*.py")]):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

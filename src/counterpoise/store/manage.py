@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import StoreError
-from counterpoise.lock import LOCK_NAME, only_one_process
+from counterpoise.files.lock import LOCK_NAME, only_one_process
 from counterpoise.store.build import BUILDING
 from counterpoise.store.files import writing
 from counterpoise.store.known import forget

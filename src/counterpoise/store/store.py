@@ -28,13 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.data.annotation import ClassCount, VoxelCount
-from counterpoise.data.datasplit import Split
-from counterpoise.data.geometry import Grid, Shape3
+from counterpoise.arrays import Vector3
 from counterpoise.errors import StoreError
 from counterpoise.frequencies.table import CropCount, FrequencyTable
 from counterpoise.store.files import file_checksum
-from counterpoise.types import Vector3
+from counterpoise.volumes.annotation import ClassCount, VoxelCount
+from counterpoise.volumes.datasplit import Split
+from counterpoise.volumes.geometry import Grid, Shape3
 
 __all__ = [
     "ARRAYS",

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from counterpoise.records.atomic import temporary_name, write_atomically
+from counterpoise.files.atomic import temporary_name, write_atomically
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from counterpoise.metrics.dice import dice_score, mean_score
-from counterpoise.records.schema import EpochRecord
+from counterpoise.runs.records import EpochRecord
 from counterpoise.training.trainer import EpochOutcome
 from counterpoise.training.validation import ValidationResult
 

@@ -2,7 +2,7 @@
 
 ``python -m counterpoise.training.measure TRIAL.toml FOLDER --device cpu --threads 1`` gets ready (network, store, a
 warm-up), writes the line ``ready`` and waits for a line on its standard input, so that the processes of all slots can
-measure at the same time. Then it writes one line of JSON: a :class:`counterpoise.records.speed.Speed`. With ``--brief``
+measure at the same time. Then it writes one line of JSON: a :class:`counterpoise.runs.speed.Speed`. With ``--brief``
 it times two steps and one batch of tiles: enough to know that a trial can be trained here, and what room it takes.
 """
 
@@ -24,7 +24,7 @@ import torch
 
 from counterpoise.errors import CounterpoiseError
 from counterpoise.experiment.trial import TrialConfig
-from counterpoise.records.speed import READY, Speed
+from counterpoise.runs.speed import READY, Speed
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import list_tiles
 from counterpoise.store import open_store

@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar
 
-from counterpoise.records.schema import EpochRecord
+from counterpoise.runs.records import EpochRecord
 
 __all__ = ["ScalarWriter"]
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from counterpoise.errors import DiskFullError, RunFolderError, StoreError
 from counterpoise.experiment.trial import TrialConfig
-from counterpoise.lock import only_one_process
-from counterpoise.records.atomic import append_line, remove_leftovers, write_text
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import EpochRecord, ThresholdCounts, TrialStatus, ValidationCounts, read_epochs
+from counterpoise.files.atomic import append_line, remove_leftovers, write_text
+from counterpoise.files.lock import only_one_process
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.records import EpochRecord, ThresholdCounts, TrialStatus, ValidationCounts, read_epochs
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.store import VoxelStore, open_store

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from counterpoise.arrays import CropCounts
 from counterpoise.losses.tversky import TverskyLoss
 from counterpoise.metrics.thresholds import BINS
-from counterpoise.records.schema import Examples
+from counterpoise.runs.records import Examples
 from counterpoise.sampling.exposure import count_pixels
 from counterpoise.sampling.sampler import Batch, Sampler, unpack_words
 from counterpoise.sampling.tiles import TileList
 from counterpoise.training.counting import count_by_probability, count_outcomes
 from counterpoise.training.device import Device
 from counterpoise.training.micro_batches import MicroBatches, is_out_of_memory
-from counterpoise.types import CropCounts
 
 __all__ = ["ValidationResult", "choose_examples", "predict_examples", "validate"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from counterpoise.arrays import Frequencies
 from counterpoise.errors import ConfigError, suggest
-from counterpoise.types import Frequencies
 
 __all__ = [
     "ClassStatistics",

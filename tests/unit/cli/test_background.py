@@ -15,9 +15,9 @@ import pytest
 from counterpoise.cli import background
 from counterpoise.cli.background import attach, start_detached, stop_run
 from counterpoise.errors import ConfigError, RunFolderError
-from counterpoise.lock import LOCK_NAME, find_holder
-from counterpoise.records.layout import RunFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord, TrialStatus
+from counterpoise.files.lock import LOCK_NAME, find_holder
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.records import ArmRecord, ArmsRecord, TrialStatus
 
 # A detached process is meant to be left running.
 pytestmark = pytest.mark.filterwarnings(

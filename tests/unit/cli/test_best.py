@@ -17,19 +17,20 @@ import torch
 from typer.testing import CliRunner
 
 from counterpoise import UNet2D
-from counterpoise.analysis.formats import tables_as_csv
-from counterpoise.analysis.tables import read_tables
-from counterpoise.analysis.typeset import as_latex, as_markdown
 from counterpoise.cli.app import app
 from counterpoise.cli.best import write_best
 from counterpoise.errors import ConfigError, CounterpoiseError, RunFolderError
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import load_experiment, parse_experiment
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
-from counterpoise.hardware.machine import GIB, Hardware
-from counterpoise.records.atomic import append_line, write_json
-from counterpoise.records.layout import RunFolder
-from counterpoise.records.schema import (
+from counterpoise.files.atomic import append_line, write_json
+from counterpoise.machine.hardware import GIB, Hardware
+from counterpoise.preflight.prepare import prepare_run
+from counterpoise.report.formats import tables_as_csv
+from counterpoise.report.tables import read_tables
+from counterpoise.report.typeset import as_latex, as_markdown
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.records import (
     ArmRecord,
     ArmsRecord,
     EpochRecord,
@@ -38,7 +39,6 @@ from counterpoise.records.schema import (
     TrialStatus,
     ValidationCounts,
 )
-from counterpoise.scheduling.prepare import prepare_run
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSES = ("nuc", "pm")

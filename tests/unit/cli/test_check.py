@@ -15,7 +15,7 @@ from rich.console import Console
 
 from counterpoise.cli import check as module
 from counterpoise.cli.check import show_check
-from counterpoise.records.speed import Speed
+from counterpoise.runs.speed import Speed
 
 SPEED = Speed(1.0, 0.1, 0.01, 0.1, 2, 1000, 20_000, 5_000, 10**9, 0, micro_batch=2)
 
@@ -24,7 +24,7 @@ SPEED = Speed(1.0, 0.1, 0.01, 0.1, 2, 1000, 20_000, 5_000, 10**9, 0, micro_batch
 def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let steps be tried without a process."""
     monkeypatch.setattr(
-        "counterpoise.scheduling.rehearsal.measure_slots", lambda _, slots, *__, **___: (SPEED,) * len(slots)
+        "counterpoise.preflight.rehearsal.measure_slots", lambda _, slots, *__, **___: (SPEED,) * len(slots)
     )
 
 

@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from counterpoise.cli.app import app
 from counterpoise.cli.frequencies import show_exposure
-from counterpoise.data.annotation import ClassCount, VoxelCount
+from counterpoise.files.atomic import append_line, write_json
 from counterpoise.frequencies.exposure import ClassExposure, Exposure
 from counterpoise.frequencies.table import CropCount, FrequencyTable
-from counterpoise.records.atomic import append_line, write_json
-from counterpoise.records.layout import RunFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.records import ArmRecord, ArmsRecord, EpochRecord
+from counterpoise.volumes.annotation import ClassCount, VoxelCount
 
 SIZE = (8.0, 8.0, 8.0)
 ARMS = ("weight_uniform", "weight_inv_freq")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from counterpoise.cli import hardware
 from counterpoise.cli.app import app
 from counterpoise.cli.screen import plain_console, print_table
-from counterpoise.hardware.machine import GIB, Gpu, Hardware
+from counterpoise.machine.hardware import GIB, Gpu, Hardware
 
 NODE = Hardware(
     gpus=(

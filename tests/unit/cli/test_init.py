@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from counterpoise.cli.init import write_experiment
-from counterpoise.data.datasplit import read_datasplit
 from counterpoise.errors import ClassNameError, ConfigError, CounterpoiseError, VoxelSizeError
 from counterpoise.experiment.load import load_experiment
+from counterpoise.volumes.datasplit import read_datasplit
 
 DEFAULTS: dict[str, Any] = {
     "datasplit": None,

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.analysis.counts import CountTable, RunCell
-from counterpoise.analysis.precision import PlannedNoise, measure_noise, plan_precision, seeds_to_show
-from counterpoise.analysis.thresholds import TunedCounts
 from counterpoise.cli.plan import show_plan
 from counterpoise.errors import ConfigError, RunFolderError
-from counterpoise.scheduling.estimate import Cost
+from counterpoise.preflight.estimate import Cost
+from counterpoise.statistics.counts import CountTable, RunCell
+from counterpoise.statistics.precision import PlannedNoise, measure_noise, plan_precision, seeds_to_show
+from counterpoise.statistics.thresholds import TunedCounts
 
 Plan = Callable[..., dict[str, Any]]
 

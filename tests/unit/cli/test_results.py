@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.analysis.table import ArmResult, Results, Spread, TrialResult
 from counterpoise.cli.results import print_results, show_results
 from counterpoise.cli.screen import plain_console
 from counterpoise.errors import RunFolderError
-from counterpoise.records.layout import RunFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord, TrialState, TrialStatus
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.records import ArmRecord, ArmsRecord, TrialState, TrialStatus
+from counterpoise.statistics.results import ArmResult, Results, Spread, TrialResult
 
 
 def unfinished_run() -> Results:

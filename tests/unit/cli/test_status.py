@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.analysis.progress import TrialProgress
 from counterpoise.cli.progress import _most_important, duration, health_lines
 from counterpoise.cli.status import show_logs, show_status, watch_run
 from counterpoise.errors import RunFolderError
-from counterpoise.hardware.health import Health
-from counterpoise.hardware.machine import GIB, GpuLoad
-from counterpoise.records.layout import RunFolder, TrialFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord, TrialState, TrialStatus
+from counterpoise.machine.hardware import GIB, GpuLoad
+from counterpoise.machine.health import Health
+from counterpoise.runs.layout import RunFolder, TrialFolder
+from counterpoise.runs.progress import TrialProgress
+from counterpoise.runs.records import ArmRecord, ArmsRecord, TrialState, TrialStatus
 
 
 @pytest.fixture

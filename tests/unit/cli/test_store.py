@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from counterpoise.cli.app import app
-from counterpoise.data.crops import load_crops
-from counterpoise.data.placement import PatchReach
 from counterpoise.errors import CounterpoiseError, RunFolderError, StoreError
-from counterpoise.lock import only_one_process
+from counterpoise.files.lock import only_one_process
 from counterpoise.store import StoreRequest, VoxelStore, open_or_build
+from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.placement import PatchReach
 
 AddCrop = Callable[..., Path]
 LABELS = np.array([0, 1, 1, 255], np.uint8).repeat(6).reshape(4, 2, 3)  # 12 present, 6 absent, 6 unknown

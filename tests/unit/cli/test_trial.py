@@ -11,7 +11,7 @@ import pytest
 
 from counterpoise.cli import trial
 from counterpoise.engines.local import RUNNER_VARIABLE
-from counterpoise.records.schema import TrialStatus
+from counterpoise.runs.records import TrialStatus
 
 
 def test_a_trial_whose_runner_was_killed_while_it_started_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from counterpoise.analysis.counts import CountTable, RunCell
-from counterpoise.analysis.verdict import Verdict, judge
-from counterpoise.analysis.verdict_blocks import Grid, Paragraph, verdict_blocks
-from counterpoise.analysis.verdict_text import verdict_lines
 from counterpoise.cli.screen import plain_console
 from counterpoise.cli.verdict import fold_blocks, print_verdict
-from counterpoise.records.layout import RunFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord
+from counterpoise.report.verdict_blocks import Grid, Paragraph, verdict_blocks
+from counterpoise.report.verdict_text import verdict_lines
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.records import ArmRecord, ArmsRecord
+from counterpoise.statistics.counts import CountTable, RunCell
+from counterpoise.statistics.verdict import Verdict, judge
 
 ARMS = ("weight_uniform", "weight_inv_freq", "weight_sqrt_inv")
 

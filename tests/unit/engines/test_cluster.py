@@ -30,9 +30,9 @@ from counterpoise.engines.node import Assignment, Ended, give_order, train_on_no
 from counterpoise.engines.queue import Outcome, StoppedError
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling.plan import Slot
+from counterpoise.machine.plan import Slot
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.records import TrialStatus
 
 # Called as: counterpoise trial FOLDER --device D --threads N
 STAND_IN = """#!{python} -S
@@ -482,10 +482,10 @@ DRIVER = """
 import sys
 from pathlib import Path
 from counterpoise.experiment.engine import EngineConfig
-from counterpoise.records.layout import TrialFolder
+from counterpoise.runs.layout import TrialFolder
 from counterpoise.engines import workers
 from counterpoise.engines.cluster import run_trials_on_cluster
-from counterpoise.scheduling.plan import Slot
+from counterpoise.machine.plan import Slot
 workers._STRATEGY_S, workers._HEARTBEAT_S, workers._LOST_AFTER_S = 0.2, 1, 3
 engine = EngineConfig.model_validate_json(sys.argv[1])
 run_trials_on_cluster(

@@ -12,8 +12,8 @@ from counterpoise.cli import app
 from counterpoise.engines.job_scripts import array_script, submit_command
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
-from counterpoise.records.layout import TrialFolder
-from counterpoise.scheduling.plan import Slot
+from counterpoise.machine.plan import Slot
+from counterpoise.runs.layout import TrialFolder
 
 # Called as: counterpoise trial FOLDER --device D --threads N. The second trial goes on until it is interrupted.
 STAND_IN = """#!{python} -S

@@ -15,9 +15,9 @@ from counterpoise.engines import local, queue
 from counterpoise.engines.local import run_trials
 from counterpoise.engines.queue import StoppedError
 from counterpoise.errors import TrialError
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import TrialStatus
-from counterpoise.scheduling.plan import Slot
+from counterpoise.machine.plan import Slot
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.records import TrialStatus
 
 # Called as the engine calls a trial: stand-in -m counterpoise trial FOLDER --device D --threads N
 STAND_IN = """#!{python} -S

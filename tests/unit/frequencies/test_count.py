@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.data.crops import load_crops
-from counterpoise.data.datasplit import Split
 from counterpoise.errors import DamagedChunkError
 from counterpoise.frequencies.count import count_crops
 from counterpoise.frequencies.table import FrequencyTable
+from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.datasplit import Split
 
 Counted = Callable[[str, str], dict[str, Any]]
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.data.annotation import ClassCount, VoxelCount
-from counterpoise.data.datasplit import Split
 from counterpoise.errors import ClassNameError
 from counterpoise.frequencies.table import CropCount, FrequencyTable, from_json
+from counterpoise.volumes.annotation import ClassCount, VoxelCount
+from counterpoise.volumes.datasplit import Split
 
 Vector = tuple[float, float, float]
 

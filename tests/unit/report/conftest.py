@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.records.atomic import append_line, write_json
-from counterpoise.records.layout import RunFolder, TrialFolder
-from counterpoise.records.schema import ArmRecord, ArmsRecord, EpochRecord, Examples, TrialStatus, ValidationCounts
+from counterpoise.files.atomic import append_line, write_json
+from counterpoise.runs.layout import RunFolder, TrialFolder
+from counterpoise.runs.records import ArmRecord, ArmsRecord, EpochRecord, Examples, TrialStatus, ValidationCounts
 
 CLASSES = ("nuc", "mito_mem", "er_mem", "pm", "golgi_mem")
 ARMS = (
@@ -388,8 +388,8 @@ if __name__ == "__main__":
     import sys
     import time
 
-    from counterpoise.analysis.verdict_text import judge_run
     from counterpoise.report import write_report
+    from counterpoise.report.verdict_text import judge_run
 
     for kind in sys.argv[2:]:
         made = make_run(Path(sys.argv[1]) / kind, PLANS[kind])

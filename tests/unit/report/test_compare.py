@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.analysis.table import Spread
 from counterpoise.cli.results import make_report
 from counterpoise.errors import RunFolderError
-from counterpoise.records.atomic import read_json, write_json
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.atomic import read_json, write_json
 from counterpoise.report import write_comparison
 from counterpoise.report.compare import ArmPair, Estimate, SideBySide, compare_runs, estimate, estimate_strip
 from counterpoise.report.svg import Scale
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.results import Spread
 
 from .conftest import Plan, make_run
 from .test_render import Reader

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from counterpoise.records.schema import ArmRecord, ArmsRecord
 from counterpoise.report.balance import read_balance
 from counterpoise.report.evidence import Evidence, show_judgement
 from counterpoise.report.judgement import Interval, parse_judgement
 from counterpoise.report.svg import ArmStyle
+from counterpoise.runs.records import ArmRecord, ArmsRecord
 
 ARMS, CLASSES = ("uniform", "sqrt", "inverse"), ("nuc", "pm", "rare")
 Document = dict[str, Any]

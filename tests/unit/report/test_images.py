@@ -8,7 +8,6 @@ import io
 import numpy as np
 from PIL import Image
 
-from counterpoise.records.schema import Examples
 from counterpoise.report.images import (
     AGREEMENT,
     CLASS_PALETTE,
@@ -21,6 +20,7 @@ from counterpoise.report.images import (
     fitting_step,
     grey_png,
 )
+from counterpoise.runs.records import Examples
 
 
 def pixels(uri: str) -> np.ndarray:

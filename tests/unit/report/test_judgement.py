@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import pytest
 
-from counterpoise.analysis import verdict_types
-from counterpoise.analysis.verdict_text import judge_run
-from counterpoise.records.atomic import read_json
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.atomic import read_json
 from counterpoise.report.judgement import Hypothesis, Interval, parse_hypotheses, parse_judgement
+from counterpoise.report.verdict_text import judge_run
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics import verdict_types
 
 Document = dict[str, Any]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from counterpoise.analysis.table import load_results
-from counterpoise.records.atomic import read_json
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.atomic import read_json
 from counterpoise.report.balance import read_balance
 from counterpoise.report.page import Page, Provenance, arm_styles, build_page
 from counterpoise.report.svg import ArmStyle
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.results import load_results
 
 Make = Callable[..., RunFolder]
 

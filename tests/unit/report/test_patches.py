@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from counterpoise.analysis.table import load_results
-from counterpoise.records.layout import RunFolder
 from counterpoise.report import write_report
 from counterpoise.report.patches import ScaleBar, load_patches, scale_bar
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.results import load_results
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from counterpoise.errors import RunFolderError
-from counterpoise.records.atomic import read_json, write_json
-from counterpoise.records.layout import RunFolder
+from counterpoise.files.atomic import read_json, write_json
 from counterpoise.report import write_report
+from counterpoise.runs.layout import RunFolder
 
 Make = Callable[..., RunFolder]
 VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}

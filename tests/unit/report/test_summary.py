@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from counterpoise.analysis.table import Spread, load_results
-from counterpoise.records.layout import RunFolder
 from counterpoise.report.summary import pooled_sd, summarise
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.results import Spread, load_results
 
 Make = Callable[..., RunFolder]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from counterpoise.records.schema import ArmRecord, ArmsRecord
 from counterpoise.report.balance import Balance, read_balance
 from counterpoise.report.judgement import parse_judgement
 from counterpoise.report.svg import ArmStyle, Scale
 from counterpoise.report.trade import Trades, trade_off, trade_strip
+from counterpoise.runs.records import ArmRecord, ArmsRecord
 
 MINUS = "\N{MINUS SIGN}"
 STYLES = {name: ArmStyle.at(i) for i, name in enumerate(("uniform", "sqrt", "inverse"))}

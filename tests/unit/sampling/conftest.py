@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.data.geometry import Grid, round_nm
 from counterpoise.sampling import gather_torch
 from counterpoise.sampling.crop_table import CropTable, PatchArrays
 from counterpoise.sampling.gather_cpu import gather_patches
 from counterpoise.sampling.gather_torch import DeviceStore
 from counterpoise.sampling.patches import Patches
 from counterpoise.store.store import StoredCrop, VoxelStore, word_dtype
+from counterpoise.volumes.geometry import Grid, round_nm
 
 
 class MadeCrop(NamedTuple):

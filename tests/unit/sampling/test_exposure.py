@@ -9,12 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.data.geometry import Grid
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.frequencies.exposure import ClassExposure, Exposure
 from counterpoise.sampling.exposure import ExposureLedger, _count_with_torch, count_pixels
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.store import VoxelStore
+from counterpoise.volumes.geometry import Grid
 
 NAMES = ("nuc", "pm", "er")
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.data.geometry import Grid
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.crop_table import PatchArrays
 from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches
 from counterpoise.store import VoxelStore
+from counterpoise.volumes.geometry import Grid
 
 TIE, ON_SECTION = 1e-6, 1e-3
 

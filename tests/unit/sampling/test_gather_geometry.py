@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from counterpoise.data.geometry import Grid
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.crop_table import CropTable, PatchArrays, PatchGeometry
 from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches
 from counterpoise.store import VoxelStore
+from counterpoise.volumes.geometry import Grid
 
 Gathered = Callable[..., PatchArrays]
 TIE = 1e-6

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.data.crops import load_crops
-from counterpoise.data.geometry import Grid
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.experiment.load import parse_experiment
+from counterpoise.preflight.design import store_request
 from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches
 from counterpoise.sampling.sampler import Sampler
-from counterpoise.scheduling.design import store_request
 from counterpoise.store import open_or_build
+from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.geometry import Grid
 
 Point = tuple[float, float]
 

@@ -11,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from counterpoise.data.annotation import ClassCount, VoxelCount
-from counterpoise.data.geometry import Grid
 from counterpoise.errors import ClassNameError
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.patches import (
@@ -24,6 +22,8 @@ from counterpoise.sampling.patches import (
     snap_nm,
 )
 from counterpoise.store import VoxelStore
+from counterpoise.volumes.annotation import ClassCount, VoxelCount
+from counterpoise.volumes.geometry import Grid
 
 
 def grid(shape: tuple[int, int, int], size: float = 8.0, at: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Grid:

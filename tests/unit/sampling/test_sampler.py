@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.data.geometry import Grid
 from counterpoise.errors import DatasplitError
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.gather_torch import DeviceStore
@@ -15,6 +14,7 @@ from counterpoise.sampling.patches import Patches, draw_patches
 from counterpoise.sampling.sampler import Batch, Sampler, unpack_words
 from counterpoise.sampling.source import DeviceSource, Gathered, HostSource
 from counterpoise.store import StoredCrop, VoxelStore
+from counterpoise.volumes.geometry import Grid
 
 CONFIG = SamplingConfig(patch_shape=(8, 12), slices=3)
 

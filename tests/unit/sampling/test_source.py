@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoise.data.datasplit import Split
-from counterpoise.data.geometry import Grid
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.gather_torch import DeviceStore, Room, split_bytes
 from counterpoise.sampling.patches import Patches, draw_patches
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.source import DeviceSource, HostSource, open_source
 from counterpoise.store import VoxelStore
+from counterpoise.volumes.datasplit import Split
+from counterpoise.volumes.geometry import Grid
 
 CPU = torch.device("cpu")
 CONFIG = SamplingConfig(patch_shape=(24, 20), slices=3)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.data.geometry import Grid
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.patches import PatchPlan
 from counterpoise.sampling.tile_counts import count_tile_positives
 from counterpoise.sampling.tiles import list_tiles
+from counterpoise.volumes.geometry import Grid
 
 SAMPLING = SamplingConfig(patch_shape=(16, 16))
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.data.geometry import Grid
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.patches import PatchPlan
 from counterpoise.sampling.sampler import Sampler, unpack_words
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.store import VoxelStore
+from counterpoise.volumes.geometry import Grid
 
 SHAPES = ((3, 40, 70), (2, 16, 16), (4, 5, 9), (1, 17, 32), (2, 33, 100))
 

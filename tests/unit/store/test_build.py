@@ -16,15 +16,15 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.data.crops import load_crops
-from counterpoise.data.geometry import Grid, IndexBox
-from counterpoise.data.omezarr import Level
-from counterpoise.data.placement import PatchReach
 from counterpoise.errors import DamagedChunkError, StoreError
 from counterpoise.frequencies.count import count_crops
 from counterpoise.store import StoredCrop, StoreRequest, VoxelStore, open_or_build
 from counterpoise.store.build import voxels_to_decode
 from counterpoise.store.decode import _bars
+from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.geometry import Grid, IndexBox
+from counterpoise.volumes.omezarr import Level
+from counterpoise.volumes.placement import PatchReach
 
 AddCrop = Callable[..., Path]
 Vector = tuple[float, float, float]

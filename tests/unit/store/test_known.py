@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.data.crops import load_crops
-from counterpoise.data.placement import PatchReach
 from counterpoise.store import StoreRequest, VoxelStore, known, open_or_build, verification
 from counterpoise.store.known import KnownStore, Sources, StoreQuestion, find_known, remember
 from counterpoise.store.manage import clear_store
 from counterpoise.store.verification import find_damage
+from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.placement import PatchReach
 
 AddCrop = Callable[..., Path]
 LABELS = np.random.default_rng(0).choice(np.array([0, 1], np.uint8), (16, 16, 16))
@@ -84,8 +84,8 @@ def test_a_store_whose_sources_are_as_they_were_is_known_without_its_crops(
     question = question_about(root / "datasplit.csv")
     assert find_known(question, root / "s") is None
     store = answer(question, root / "s")
-    monkeypatch.setattr("counterpoise.data.omezarr._read_json", None)  # no metadata is read
-    monkeypatch.setattr("counterpoise.data.datasplit._parse", None)
+    monkeypatch.setattr("counterpoise.volumes.omezarr._read_json", None)  # no metadata is read
+    monkeypatch.setattr("counterpoise.volumes.datasplit._parse", None)
     found = find_known(question, root / "s")
     assert found is not None
     assert (found.store.path, found.store.crops, found.notes) == (store.path, store.crops, NOTES)

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.data.crops import load_crops
-from counterpoise.data.geometry import IndexBox
-from counterpoise.data.placement import PatchReach
 from counterpoise.errors import StoreError
 from counterpoise.store import StoreRequest, VoxelStore, open_or_build, open_store
 from counterpoise.store.files import file_checksum, open_array
 from counterpoise.store.store import from_index, to_index, word_dtype
+from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.geometry import IndexBox
+from counterpoise.volumes.placement import PatchReach
 
 AddCrop = Callable[..., Path]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoise.data.crops import load_crops
-from counterpoise.data.placement import PatchReach
 from counterpoise.store import StoreRequest, VoxelStore, open_or_build, open_store
 from counterpoise.store import verification as module
 from counterpoise.store.verification import STAMP, find_damage, was_verified
+from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.placement import PatchReach
 
 AddCrop = Callable[..., Path]
 LABELS = np.random.default_rng(0).choice(np.array([0, 1, 255], np.uint8), (5, 6, 7))

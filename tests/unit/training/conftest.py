@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from counterpoise.data.crops import load_crops
-from counterpoise.data.phantom import PHANTOM_CLASSES
 from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
+from counterpoise.phantom.make import PHANTOM_CLASSES
+from counterpoise.preflight.design import store_request
 from counterpoise.sampling.patches import PatchPlan
 from counterpoise.sampling.tiles import list_tiles
-from counterpoise.scheduling.design import store_request
 from counterpoise.store import VoxelStore, open_or_build
+from counterpoise.volumes.crops import load_crops
 
 WriteTrial = Callable[..., Path]
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.errors import DiskFullError
-from counterpoise.records.atomic import temporary_name
+from counterpoise.files.atomic import temporary_name
 from counterpoise.training.checkpoint import load_checkpoint, save_checkpoint
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoise.records.atomic import read_lines
-from counterpoise.records.schema import TrialStatus
+from counterpoise.files.atomic import read_lines
+from counterpoise.runs.records import TrialStatus
 from counterpoise.training.checkpoint import load_checkpoint
 from counterpoise.training.trial import run_trial
 

@@ -7,8 +7,8 @@ import pytest
 
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.frequencies.exposure import ClassExposure, Exposure
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import EpochRecord, TrialStatus, read_epochs
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.records import EpochRecord, TrialStatus, read_epochs
 from counterpoise.sampling.sampler import Sampler, unpack_words
 from counterpoise.store import VoxelStore
 from counterpoise.training.trial import run_trial

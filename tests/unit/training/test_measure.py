@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterpoise.data.datasplit import Split
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.models.registry import build_model
@@ -18,6 +17,7 @@ from counterpoise.store import VoxelStore
 from counterpoise.training.checkpoint import load_checkpoint
 from counterpoise.training.measure import main, measure
 from counterpoise.training.trial import run_trial
+from counterpoise.volumes.datasplit import Split
 
 
 def test_batches_are_made_where_and_as_a_trial_makes_them(

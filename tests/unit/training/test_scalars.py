@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from counterpoise.records.schema import EpochRecord
+from counterpoise.runs.records import EpochRecord
 from counterpoise.training.scalars import ScalarWriter
 
 

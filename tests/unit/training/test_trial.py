@@ -11,14 +11,14 @@ import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
-from counterpoise.data.phantom import PHANTOM_CLASSES
 from counterpoise.errors import ConfigError, RunFolderError, StoreError, TrialError
 from counterpoise.experiment.trial import TrialConfig
+from counterpoise.files.atomic import read_lines
 from counterpoise.metrics.dice import dice_score
 from counterpoise.models.unet import UNet2D
-from counterpoise.records.atomic import read_lines
-from counterpoise.records.layout import TrialFolder
-from counterpoise.records.schema import Examples, TrialStatus, ValidationCounts
+from counterpoise.phantom.make import PHANTOM_CLASSES
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.records import Examples, TrialStatus, ValidationCounts
 from counterpoise.training.checkpoint import load_checkpoint, save_checkpoint
 from counterpoise.training.trial import run_trial
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from counterpoise.data.datasplit import Split
 from counterpoise.errors import TrialError
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.losses.tversky import TverskyLoss
@@ -19,6 +18,7 @@ from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.store import VoxelStore
 from counterpoise.training.device import Device
 from counterpoise.training.validation import choose_examples, predict_examples, validate
+from counterpoise.volumes.datasplit import Split
 
 CPU = Device(torch.device("cpu"), "float32")
 CONFIG = SamplingConfig(patch_shape=(48, 40))

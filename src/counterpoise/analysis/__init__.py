@@ -1,1 +1,0 @@
-"""From what trials left in their folders to tables; needs neither torch nor the machine they ran on."""

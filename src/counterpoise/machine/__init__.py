@@ -1,0 +1,1 @@
+"""What this machine has and this process may use."""

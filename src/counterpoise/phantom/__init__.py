@@ -1,0 +1,1 @@
+"""The synthetic EM volume with exactly known labels."""

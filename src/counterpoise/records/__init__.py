@@ -1,1 +1,0 @@
-"""What a run leaves on disk: file names, versioned records, atomic writes."""

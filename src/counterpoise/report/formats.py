@@ -1,0 +1,172 @@
+"""Results for other programs: csv, JSON, and the files the reference experiment wrote."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from counterpoise.files.atomic import write_json, write_text
+from counterpoise.report.tables import ResultTables, ScoreRow
+from counterpoise.runs.records import EpochRecord
+from counterpoise.statistics.results import ArmResult, Results, Spread, TrialResult
+
+__all__ = ["results_as_csv", "results_as_json", "tables_as_csv", "write_csv", "write_reference"]
+
+
+def tables_as_csv(tables: ResultTables) -> str:
+    """Write the tables of a paper: one line per arm, then one per class and arm, with differences and intervals.
+
+    ``class`` is ``(mean)`` for an arm's mean over the scored classes. Numbers are not rounded; what there is none of
+    is an empty field. ``interval`` says what the bounds hold for: ``all arms together``, or ``exploratory``: this
+    class of this arm alone, not corrected (``exploratory, these crops only``: it rests on too few crops).
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    numbers = ("dice", "dice_sd", "iou", "difference", "low", "high")
+    about = ("interval", "confidence", "verdict", "in_best_set")
+    writer.writerow(["strategy", "class", "seeds", "planned_seeds", *numbers, *about])
+    for row in (*tables.arms, *tables.classes):
+        values = (row.dice, row.sd, row.iou, row.difference, row.low, row.high)
+        confidence = "" if math.isnan(row.low) else f"{tables.confidence:g}"
+        best = {True: "yes", False: "no", None: ""}[row.in_best_set]
+        cells = [row.arm, row.class_name or "(mean)", row.seeds, row.planned]
+        cells += ["" if math.isnan(value) else value for value in values]
+        writer.writerow([*cells, _interval_holds_for(row), confidence, row.label, best])
+    return stream.getvalue()
+
+
+def _interval_holds_for(row: ScoreRow) -> str:
+    if math.isnan(row.low):
+        return ""
+    if row.class_name is None:
+        return "all arms together"
+    return "exploratory, these crops only" if row.few_crops else "exploratory"
+
+
+def results_as_csv(results: Results) -> str:
+    """Write one line per finished trial: arm, seed, best and last Dice, last Dice per class.
+
+    A missing score is an empty field.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(
+        ["strategy", "same_as", "seed", "epochs", "best_dice", "best_epoch", "last_dice"]
+        + [f"last_dice_{name}" for name in results.classes]
+    )
+    for arm in results.arms:
+        for trial in arm.trials:
+            best, last = trial.best, trial.last
+            row: list[object] = [arm.record.name, arm.record.same_as, trial.seed, len(trial.epochs)]
+            row += [best.dice_mean if best else None, best.epoch if best else None]
+            row += [last.dice_mean if last else None]
+            row += [last.dice.get(name) if last else None for name in results.classes]
+            writer.writerow(["" if value is None else value for value in row])
+    return stream.getvalue()
+
+
+def results_as_json(results: Results) -> dict[str, Any]:
+    """Write the table and every trial's scores as plain values; a missing score is null."""
+    return {
+        "run": results.run.name,
+        "classes": list(results.classes),
+        "baseline": results.baseline,
+        "seeds": list(results.record.seeds),
+        "notes": [*results.record.notes, *results.notes],
+        "arms": [_arm_as_json(arm) for arm in results.arms],
+    }
+
+
+def _arm_as_json(arm: ArmResult) -> dict[str, Any]:
+    return {
+        "strategy": arm.record.name,
+        "same_as": arm.record.same_as,
+        "trained": arm.record.runs,
+        "weights": dict(arm.record.weights),
+        "clamped": list(arm.record.clamped),
+        "best_dice": _spread(arm.best_dice),
+        "best_epoch": _spread(arm.best_epoch),
+        "last_dice": _spread(arm.last_dice),
+        "last_dice_by_class": {name: _spread(value) for name, value in arm.last_dice_by_class.items()},
+        "difference_to_baseline": _spread(arm.difference),
+        "trials": [
+            {
+                "seed": trial.seed,
+                "state": trial.status.state,
+                "reason": trial.status.reason,
+                "epochs": len(trial.epochs),
+                "best_dice": trial.best.dice_mean if trial.best else None,
+                "best_epoch": trial.best.epoch if trial.best else None,
+                "last_dice": trial.last.dice_mean if trial.last else None,
+                "last_dice_by_class": dict(trial.last.dice) if trial.last else {},
+            }
+            for trial in (*arm.trials, *arm.unfinished)
+        ],
+    }
+
+
+def _spread(value: Spread | None) -> dict[str, float | int | None] | None:
+    return None if value is None else {"mean": value.mean, "sd": value.sd, "n": value.n}
+
+
+def write_reference(results: Results, folder: Path) -> tuple[Path, ...]:
+    """Write ``seed-<n>/cw_<arm>_results.json`` per finished trial, as the reference's collection script reads them.
+
+    That script keys results by ``loss_name``, so seeds go into folders of their own: run it on one of them. A class
+    without a score has Dice 0 there, as in the reference.
+
+    Parameters
+    ----------
+    results : Results
+        A run's results.
+    folder : Path
+        Created if it is missing.
+
+    Returns
+    -------
+    tuple of Path
+        The files written.
+    """
+    written = []
+    for arm in results.arms:
+        for trial in arm.trials if arm.record.runs else ():
+            file = folder / f"seed-{trial.seed}" / f"cw_{arm.record.name}_results.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, _reference_document(trial))
+            written.append(file)
+    return tuple(written)
+
+
+def _reference_document(trial: TrialResult) -> dict[str, Any]:
+    best = trial.best
+    return {
+        "loss_name": trial.arm,
+        "best_dice": (best.dice_mean if best else None) or 0.0,
+        "best_epoch": best.epoch if best else 0,
+        "elapsed_min": sum(e.train_s + e.validation_s for e in trial.epochs) / 60.0,
+        "history": list(_reference_history(trial.epochs)),
+    }
+
+
+def _reference_history(epochs: tuple[EpochRecord, ...]) -> Iterator[dict[str, Any]]:
+    for epoch in epochs:
+        if epoch.counts:
+            yield {
+                "epoch": epoch.epoch,
+                "train_loss": epoch.train_loss,
+                "val_loss": epoch.val_loss,
+                "dice_mean": epoch.dice_mean or 0.0,
+                "per_class": {
+                    name: {"dice": epoch.dice[name] or 0.0, "tp": tp, "fp": fp, "fn": fn}
+                    for name, (tp, fp, fn) in epoch.counts.items()
+                },
+            }
+
+
+def write_csv(results: Results) -> None:
+    """Write ``results.csv`` into the run folder."""
+    write_text(results.run.results, results_as_csv(results))

@@ -1,0 +1,241 @@
+"""The next experiment: a run's configuration with the recommended weights in it, as a file that can be run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterpoise.errors import RunFolderError
+from counterpoise.experiment.arms import SAME_SPREAD, log_ratio_spread
+from counterpoise.experiment.config import ArmsConfig, Experiment
+from counterpoise.experiment.hypothesis import Hypothesis
+from counterpoise.experiment.load import parse_experiment
+from counterpoise.experiment.template import as_toml
+from counterpoise.files.atomic import read_json
+from counterpoise.report.recommend import Choice
+from counterpoise.report.verdict_text import verdict_lines
+from counterpoise.runs.layout import RunFolder
+
+__all__ = ["NextExperiment", "plan_next"]
+
+MANUAL = "weight_manual"
+"""The arm whose weights stand in the file."""
+
+UNIFORM = "weight_uniform"
+
+
+@dataclass(frozen=True)
+class NextExperiment:
+    """An experiment, its text, and what its reader should know.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Relative paths start at the folder it was planned for.
+    text : str
+        ``best.toml``: reads back to the same experiment.
+    notes : tuple of str
+        What to look at before it is run; empty if nothing.
+    """
+
+    experiment: Experiment
+    text: str
+    notes: tuple[str, ...]
+
+
+def plan_next(choice: Choice, folder: Path) -> NextExperiment:
+    """Make the experiment that goes on from a choice.
+
+    Everything is as in the run but the arms: the chosen weights, as fixed numbers under ``arms.manual_weights``,
+    against the run's baseline, which stays the baseline: the weights have to show once more that they help. If the
+    verdict chose them, that is the one hypothesis. The seeds are new, so that what was chosen for its luck does not
+    keep it; so is the run folder. If the baseline itself was chosen, it is the only arm.
+
+    Parameters
+    ----------
+    choice : Choice
+        The arm.
+    folder : Path
+        Where the file will lie; relative paths start there.
+    """
+    here = folder.resolve()
+    origin, notes = _find_origin(choice.run, choice)
+    arms = _arms(choice)
+    before = choice.experiment
+    data = before.data.model_copy(
+        update={
+            "datasplit": _rebase(before.data.datasplit, origin, here),
+            "store": _rebase(before.data.store, origin, here),
+        }
+    )
+    experiment = before.model_copy(
+        update={
+            "data": data,
+            "training": before.training.model_copy(update={"batch_size": choice.config.training.batch_size}),
+            "arms": arms,
+            "hypothesis": _hypothesis(choice, arms),
+            "run": before.run.model_copy(update={"folder": _new_run_folder(choice.run, here)}),
+        }
+    )
+    notes += tuple(_own_modules(experiment, origin))
+    header = "\n".join(map(_printable, _header(choice, arms)))
+    text = as_toml(experiment, header=header) + "\n" + _appendix(choice)
+    return NextExperiment(parse_experiment(text, name="best.toml"), text, notes)
+
+
+def _arms(choice: Choice) -> ArmsConfig:
+    before, record = choice.experiment.arms, choice.record
+    weights = {name: float(choice.arm.weights[name]) for name in record.classes}
+    # A name that means these weights wherever it is read, else the numbers; weight_manual is theirs if it is free.
+    baseline, chosen = _strategy_of(choice, record.baseline), _strategy_of(choice, choice.arm.name)
+    manual = dict(before.manual_weights)
+    if chosen not in {UNIFORM, MANUAL} and baseline != MANUAL:
+        chosen = MANUAL
+    if chosen == MANUAL:
+        manual = weights
+    same = any(
+        arm.name == record.baseline and log_ratio_spread(weights, arm.weights) < SAME_SPREAD for arm in record.arms
+    )
+    used = set(record.seeds)
+    fresh = (seed for seed in itertools.count() if seed not in used)
+    return before.model_copy(
+        update={
+            "strategies": (chosen,) if same else (baseline, chosen),
+            "baseline": chosen if same else baseline,
+            "seeds": tuple(itertools.islice(fresh, max(len(record.seeds), choice.verdict.settings.min_seeds))),
+            "manual_weights": manual if MANUAL in {chosen, baseline} else {},
+        }
+    )
+
+
+def _strategy_of(choice: Choice, arm: str) -> str:
+    """Find how the experiment names the strategy of an arm."""
+    strategies = choice.experiment.arms.strategies
+    found = next((name for name in strategies if _arm_of(name) == arm), None)
+    if found is None:
+        raise RunFolderError(
+            f"{choice.run.config} is not the experiment of this run",
+            expected=f"{arm} among its strategies, as in {choice.run.weights.name}",
+            found=", ".join(strategies),
+            remedy="run the experiment again: it writes both files anew and trains nothing twice",
+        )
+    return found
+
+
+def _arm_of(strategy: str) -> str:
+    """Name the arm of a strategy: that of ``module:function`` is called like the function."""
+    return strategy.rpartition(":")[2]
+
+
+def _hypothesis(choice: Choice, arms: ArmsConfig) -> tuple[Hypothesis, ...]:
+    if choice.by_hand or len(arms.strategies) == 1:
+        return ()
+    baseline, chosen = (_arm_of(name) for name in arms.strategies)
+    because = f"the verdict on {_printable(choice.run.name)} recommended these weights"
+    return (Hypothesis.model_validate({"claim": f"{chosen} > {baseline}", "because": because}),)
+
+
+def _find_origin(run: RunFolder, choice: Choice) -> tuple[Path | None, tuple[str, ...]]:
+    """Find the folder at which the experiment's relative paths start: the run keeps its text, and not its place.
+
+    Of the places that the run's own files point to, the first at which the list of crops is; else the first.
+    """
+    wanted = choice.experiment.data.datasplit
+    if wanted.is_absolute() and choice.experiment.data.store.is_absolute():
+        return None, () if wanted.is_file() else (_missing(wanted),)
+    places = list(dict.fromkeys(_possible_origins(run, choice)))
+    there = next((place for place in places if (place / wanted).is_file()), None)
+    if there is not None:
+        return there, ()
+    if places:
+        return places[0], (_missing(places[0] / wanted),)
+    return None, (f"where {run.config.name} of the run lay is not known: check the paths under [data]",)
+
+
+def _missing(datasplit: Path) -> str:
+    return f"there is no list of crops at {os.path.normpath(datasplit)}: set data.datasplit before you run it"
+
+
+def _possible_origins(run: RunFolder, choice: Choice) -> Iterator[Path]:
+    # Where the run lies now comes first: a copied or moved project takes its data with it.
+    if (origin := _without_tail(run.path.resolve(), choice.experiment.run.folder)) is not None:
+        yield origin
+    # The store was opened at <origin>/<data.store>/<fingerprint>.
+    if (origin := _without_tail(choice.config.store.parent, choice.experiment.data.store)) is not None:
+        yield origin
+    try:
+        typed = Path(shlex.split(str(read_json(run.environment)["repeat"]))[-1])
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return
+    if typed.is_absolute():
+        yield typed.parent
+
+
+def _without_tail(path: Path, tail: Path) -> Path | None:
+    """Take the parts of a relative path off the end of another; None where it does not end so."""
+    length = len(tail.parts)
+    if tail.is_absolute() or not length or path.parts[-length:] != tail.parts:
+        return None
+    return Path(*path.parts[:-length])
+
+
+def _rebase(path: Path, origin: Path | None, folder: Path) -> Path:
+    """Make a path of the old file right in the new one; an absolute one stays as it is."""
+    if path.is_absolute() or origin is None:
+        return path
+    return Path(os.path.relpath(origin / path, folder))
+
+
+def _new_run_folder(run: RunFolder, folder: Path) -> Path:
+    """Name a folder that is free: beside the run if the file lies in the run, else beside the file."""
+    old = run.path.resolve()
+    beside = old.parent if folder == old else folder
+    names = itertools.chain([f"{run.name}-best"], (f"{run.name}-best-{number}" for number in itertools.count(2)))
+    free = next(beside / name for name in names if not (beside / name).exists())
+    return Path(os.path.relpath(free, folder))
+
+
+def _own_modules(experiment: Experiment, origin: Path | None) -> Iterator[str]:
+    own = [name for name in (experiment.model.name, *experiment.arms.strategies) if ":" in name]
+    if own:
+        where = f" (before: {origin})" if origin is not None else ""
+        yield f"{', '.join(own)} must be found: run it from the folder of the module{where}"
+
+
+def _header(choice: Choice, arms: ArmsConfig) -> Iterator[str]:
+    name = choice.arm.name
+    yield (
+        f"What the run {choice.run.name} recommends: {name}."
+        if not choice.by_hand
+        else (f"From the run {choice.run.name}, chosen by hand: {name}.")
+    )
+    yield f"Verdict: {choice.sentence}"
+    yield ""
+    yield "This is the next experiment, ready for `counterpoise run`. Everything is as in that run, except:"
+    if len(arms.strategies) > 1:
+        yield f"  two arms: {arms.baseline}, still the baseline, and {_describe_chosen(choice, arms.strategies[1])};"
+    else:
+        yield f"  one arm: {_describe_chosen(choice, arms.baseline)} (add others to arms.strategies to compare);"
+    yield "  the seeds are new: a score that was chosen for being high should not be trusted twice;"
+    yield "  batch_size is the number it was trained with; results go to a new folder."
+    yield "Change what you like: more epochs, a wider network, another loss. The verdict in full stands at the end."
+
+
+def _describe_chosen(choice: Choice, strategy: str) -> str:
+    if strategy != MANUAL or choice.arm.name == MANUAL:
+        return strategy
+    return f"{MANUAL}, which has the weights of {choice.arm.name} as fixed numbers"
+
+
+def _appendix(choice: Choice) -> str:
+    lines = ["The verdict on that run, as `counterpoise verdict` prints it:", "", *verdict_lines(choice.verdict)]
+    return "".join(f"# {_printable(line)}".rstrip() + "\n" for line in lines)
+
+
+def _printable(line: str) -> str:
+    """Make a line that may stand in a comment: TOML forbids control characters there, and names may have some."""
+    return "".join(character if character.isprintable() else " " for character in line)

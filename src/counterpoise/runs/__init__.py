@@ -1,0 +1,1 @@
+"""The run folder: its layout and the records in it."""

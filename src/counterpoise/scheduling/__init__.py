@@ -1,1 +1,0 @@
-"""What to run where: hardware found, trials planned, processes started and watched."""

@@ -1,0 +1,1 @@
+"""Statistics of a run: values in, values out, no files."""

@@ -1,0 +1,293 @@
+"""What a design can show, before or after training: half-widths, detectable differences, seeds (docs/verdict.md).
+
+Nothing here is drawn at random. What the procedure will estimate (training noise, crop heterogeneity) has a known
+distribution; a grid of its quantiles goes through the formulas of the procedure itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import optimize, stats
+
+from counterpoise.statistics.counts import CountTable
+from counterpoise.statistics.inference import NO_NOISE, PRIOR_DF, Pairs, crop_spread, fit_run_noise
+from counterpoise.statistics.scores import PseudoValues, effective_crops, pseudo_values, scorable_classes
+
+__all__ = [
+    "EQUAL_ARMS_SD",
+    "PlannedNoise",
+    "PlannedPrecision",
+    "measure_noise",
+    "plan_precision",
+    "seeds_to_decide",
+    "seeds_to_show",
+]
+
+MAX_SEEDS = 1000
+"""Beyond this many seeds per arm the answer is "not by more seeds"."""
+
+EQUAL_ARMS_SD = 0.0127
+"""Spread of the mean Dice of five trainings with equal weights: the experiment this tool repeats had them by accident
+(0.5475, 0.5459, 0.5416, 0.5269, 0.5188; docs/verdict.md). What to plan with as long as nothing better is known."""
+
+_GRID = (np.arange(48) + 0.5) / 48
+"""Levels of the quantiles that stand for a distribution; twice as many change half-widths by less than 1 %."""
+
+
+@dataclass(frozen=True)
+class PlannedNoise:
+    """What makes scores differ for no reason of the arms', in Dice.
+
+    Parameters
+    ----------
+    run_sd : float
+        Standard deviation of a score when the same arm is trained again.
+    seed_share : float
+        Share of that variance that all arms of a seed have in common (rho), in [0, 1); pairing by seed removes it.
+    crop_sd : float
+        Standard deviation over crops of the true difference of two arms.
+    run_crop_sd : float
+        Standard deviation of one run's score on one crop, beyond run and crop. It is part of ``run_sd``; given
+        here, the plan knows how well heterogeneity will be told from it.
+    """
+
+    run_sd: float
+    seed_share: float = 0.0
+    crop_sd: float = 0.0
+    run_crop_sd: float = 0.0
+
+
+@dataclass(frozen=True)
+class PlannedPrecision:
+    """What a design can show.
+
+    Parameters
+    ----------
+    half_width : float
+        Median half-width of a simultaneous interval against the baseline: smaller differences cannot be seen.
+    detectable : float
+        True difference that is found with the asked power.
+    """
+
+    half_width: float
+    detectable: float
+
+
+def plan_precision(
+    *,
+    arms: int,
+    seeds: int,
+    run_sd: float,
+    seed_share: float = 0.0,
+    crop_sd: float = 0.0,
+    run_crop_sd: float = 0.0,
+    crops: float = math.inf,
+    alpha: float = 0.05,
+    looks: int = 1,
+    power: float = 0.8,
+) -> PlannedPrecision:
+    """Say what differences to the baseline a planned experiment can show.
+
+    Parameters
+    ----------
+    arms, seeds : int
+        At least two each.
+    run_sd, seed_share, crop_sd, run_crop_sd : float
+        As in :class:`PlannedNoise`; plan with ``seed_share=0`` unless it was measured.
+    crops : float
+        Effective number of validation crops; infinite for what these crops alone can tell.
+    looks : int
+        How often the verdict is asked for.
+    power : float
+        Chance to find the detectable difference.
+
+    Raises
+    ------
+    ValueError
+        With fewer than two arms or seeds there is nothing to compare, or no noise to compare it with.
+    """
+    noise = PlannedNoise(run_sd, seed_share, crop_sd, run_crop_sd)
+    planned = _plan(noise, arms=arms, seeds=seeds, crops=crops, tail=alpha / (2 * (arms - 1) * looks))
+    return PlannedPrecision(float(np.median(planned.half_widths)), planned.detectable(power))
+
+
+def seeds_to_show(
+    difference: float,
+    noise: PlannedNoise,
+    *,
+    arms: int,
+    crops: float = math.inf,
+    alpha: float = 0.05,
+    looks: int = 1,
+    power: float = 0.8,
+) -> int | None:
+    """Say how many seeds per arm would find a true difference to the baseline with the given power.
+
+    Returns
+    -------
+    int or None
+        None if no number of seeds is enough: the validation crops set the limit.
+    """
+    tail = alpha / (2 * (arms - 1) * looks)
+    return _smallest(
+        lambda seeds: _plan(noise, arms=arms, seeds=seeds, crops=crops, tail=tail).power(difference) >= power
+    )
+
+
+def seeds_to_decide(
+    pairs: Pairs, arm: int, other: int, *, margin: float, alpha: float, comparisons: int, power: float = 0.8
+) -> int | None:
+    """Say how many seeds per arm would find a true difference of ``margin`` with the given power.
+
+    Training noise and heterogeneity are those estimated for this pair.
+
+    Returns
+    -------
+    int or None
+        None if no number of seeds is enough: the validation crops set the limit.
+    """
+    arms = len(pairs.difference)
+    v, h, observed = (float(t[arm, other]) for t in (pairs.one_seed, pairs.crops, pairs.crops_observed))
+    residual = max(observed - h, 0.0) * int(pairs.common[arm, other]) if h > 0 else 0.0
+
+    def decides(seeds: int) -> bool:
+        planned = _Planned.of(
+            v / seeds,
+            h,
+            residual / seeds,
+            df_seeds=_df_seeds(arms, seeds),
+            df_crops=pairs.df_crops,
+            tail=alpha / (2 * comparisons),
+        )
+        return planned.power(margin) >= power
+
+    return _smallest(decides)
+
+
+def measure_noise(table: CountTable, *, min_crops: int = 3) -> PlannedNoise | None:
+    r"""Estimate the noise of a finished experiment, to plan the next one like it with.
+
+    Training noise and seed share as in the verdict (step 2). Crop heterogeneity and the noise per run and crop are
+    averaged over all pairs of arms, and before negative estimates are cut off: a plan needs the expected value.
+    Both are given per effective crop, so that they may be used with another number of crops.
+
+    Returns
+    -------
+    PlannedNoise or None
+        None if the runs cannot tell: fewer than two arms with two common seeds, nothing scorable, no spread.
+    """
+    if not table.crops or not table.finished.any():
+        return None
+    scored = scorable_classes(table.counts, min_crops)
+    if not scored.any():
+        return None
+    z = pseudo_values(table.counts, scored)
+    fit = fit_run_noise(z)
+    pairs = _differences_by_crop(z, table.finished)
+    if fit is None or fit.sd < NO_NOISE or not pairs:
+        return None
+    effective = float(effective_crops(table.counts)[scored].mean())
+    heterogeneity, residual = np.mean([_crop_parts(d) for d in pairs], axis=0)
+    per_crop = effective / z.shape[2]
+    return PlannedNoise(
+        run_sd=math.sqrt(fit.variance / (1 - fit.seed_share)),
+        seed_share=fit.seed_share,
+        crop_sd=math.sqrt(max(heterogeneity, 0.0) * effective),
+        run_crop_sd=math.sqrt(residual / 2 * per_crop),
+    )
+
+
+# The procedure, over the distribution of what it estimates ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """Half-widths that may come out, all with the same chance, and the true standard error of the difference."""
+
+    half_widths: Float[np.ndarray, " outcome"]
+    se: float
+
+    @classmethod
+    def of(
+        cls, training: float, crops: float, residual: float, *, df_seeds: float, df_crops: float, tail: float
+    ) -> _Planned:
+        """Put quantiles of the two variance estimates through steps 3 to 5.
+
+        ``training`` and ``crops`` are what the difference's true variance consists of; ``residual`` is the part of
+        the spread over crops that is noise, which the procedure subtracts.
+        """
+        trained = training * stats.chi2.ppf(_GRID, df_seeds)[:, None] / df_seeds
+        observed = np.zeros((1, 1))
+        if crops + residual > 0:
+            observed = (crops + residual) * stats.chi2.ppf(_GRID, df_crops)[None, :] / df_crops
+        found = np.maximum(observed - residual, 0.0)
+        variance = trained + found
+        below = trained**2 / df_seeds + np.where(found > 0, observed**2 / df_crops, 0.0)
+        half_widths = stats.t.isf(tail, variance**2 / below) * np.sqrt(variance)
+        return cls(half_widths.ravel(), math.sqrt(training + crops))
+
+    def power(self, difference: float) -> float:
+        """Return the chance that a true difference is found: that its interval lies above 0."""
+        return float(stats.norm.cdf((difference - self.half_widths) / self.se).mean())
+
+    def detectable(self, power: float) -> float:
+        """Return the true difference that is found with this chance."""
+        high = float(self.half_widths.max()) + 10 * self.se
+        return float(optimize.brentq(lambda difference: self.power(difference) - power, 0.0, high))
+
+
+def _plan(noise: PlannedNoise, *, arms: int, seeds: int, crops: float, tail: float) -> _Planned:
+    if arms < 2 or seeds < 2:  # noqa: PLR2004 - a difference takes two, a spread takes two
+        raise ValueError(f"two arms and two seeds are needed, not {arms} and {seeds}")
+    training = 2 * noise.run_sd**2 * (1 - noise.seed_share) / seeds
+    return _Planned.of(
+        training,
+        noise.crop_sd**2 / crops,
+        min(2 * noise.run_crop_sd**2 / (seeds * crops), training),
+        df_seeds=_df_seeds(arms, seeds),
+        df_crops=max(crops - 1, 1.0) if math.isfinite(crops) else 1.0,
+        tail=tail,
+    )
+
+
+def _df_seeds(arms: int, seeds: int) -> float:
+    return min(PRIOR_DF + seeds - 1, float((arms - 1) * (seeds - 1)))
+
+
+def _smallest(is_enough: Callable[[int], bool]) -> int | None:
+    """Find the smallest number of seeds that is enough, from two on; None if MAX_SEEDS are not."""
+    if not is_enough(MAX_SEEDS):
+        return None
+    low, high = 2, MAX_SEEDS
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle + 1, high)
+    return low
+
+
+# Crops of a finished experiment ------------------------------------------------------------------------------------
+
+
+def _differences_by_crop(
+    z: PseudoValues, finished: Bool[np.ndarray, "arm seed"]
+) -> list[Float[np.ndarray, "common crop"]]:
+    """Return the differences of every two arms on their common seeds, if these are two or more."""
+    least = 2
+    found = []
+    for i, j in itertools.combinations(range(len(z)), 2):
+        common = np.flatnonzero(finished[i] & finished[j])
+        if len(common) >= least:
+            found.append(z[i, common] - z[j, common])
+    return found
+
+
+def _crop_parts(difference: Float[np.ndarray, "seed crop"]) -> tuple[float, float]:
+    """Return step 3's h before it is cut off at 0, and its residual mean square."""
+    observed, residual = crop_spread(difference)
+    return observed - residual / difference.size, residual

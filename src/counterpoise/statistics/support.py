@@ -1,0 +1,100 @@
+"""What scores will rest on, known from the annotation alone: crops per class, and their effective number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from counterpoise.experiment.config import VerdictConfig
+from counterpoise.statistics.scores import effective_crops, scorable_classes
+from counterpoise.statistics.thresholds import split_halves
+from counterpoise.statistics.verdict_types import ClassSupport, Settings, Unit
+
+__all__ = ["PlannedSupport", "plan_support"]
+
+
+@dataclass(frozen=True)
+class PlannedSupport:
+    """What the scores of an experiment will rest on.
+
+    Parameters
+    ----------
+    unit : {"crop", "data_set"}
+        What the clusters are.
+    clusters : int
+        Of them, scored ones.
+    select : int
+        Clusters that thresholds will be tuned on, and that are not scored.
+    effective : float
+        Kish's number of clusters, averaged over the scored classes; NaN without any.
+    classes : tuple of ClassSupport
+        All classes.
+    """
+
+    unit: Unit
+    clusters: int
+    select: int
+    effective: float
+    classes: tuple[ClassSupport, ...]
+
+    @property
+    def one_unit(self) -> str:
+        """Name one cluster."""
+        return Settings(unit=self.unit).cluster
+
+    @property
+    def units(self) -> str:
+        """Name several."""
+        return Settings(unit=self.unit).clusters
+
+    @property
+    def is_about_new_crops(self) -> bool:
+        """Whether there will be crops enough to speak of others."""
+        return self.effective >= Settings.min_effective
+
+
+def plan_support(
+    crops: Sequence[str], classes: Sequence[str], positives: Int[np.ndarray, "crop class_"], asked: VerdictConfig
+) -> PlannedSupport:
+    """Say which classes can be scored, and on how many effective crops.
+
+    The effective number needs M = 2 TP + FP + FN of every crop, and there is no prediction yet. It is taken from the
+    positives: M is 2 positives if all is found, and in proportion to them as long as crops are equally difficult.
+
+    Parameters
+    ----------
+    crops : sequence of str
+        Validation crops, ``dataset/crop``.
+    classes : sequence of str
+        In their order.
+    positives : int array, shape (crops, classes)
+        Voxels of each class in each crop's tiles.
+    asked : VerdictConfig
+        ``unit``; and with ``thresholds = "tuned"`` half of the crops are not scored.
+    """
+    names, counted = tuple(crops), positives
+    if asked.unit == "data_set":
+        names = tuple(dict.fromkeys(crop.split("/", 1)[0] for crop in crops))
+        member = np.array([[crop.split("/", 1)[0] == name for crop in crops] for name in names], np.int64)
+        counted = member.reshape(len(names), len(crops)) @ positives
+    scored_here = np.ones(len(names), bool)
+    if asked.thresholds == "tuned":
+        scored_here = ~split_halves(names, counted.astype(float)) if len(names) > 1 else np.zeros(len(names), bool)
+    counts = np.zeros((1, 1, int(scored_here.sum()), len(classes), 3))
+    counts[0, 0, :, :, 0] = counted[scored_here]
+    scored = scorable_classes(counts, Settings.min_crops)
+    effective = effective_crops(counts)
+    return PlannedSupport(
+        unit=asked.unit,
+        clusters=int(scored_here.sum()),
+        select=int((~scored_here).sum()),
+        effective=float(effective[scored].mean()) if scored.any() else math.nan,
+        classes=tuple(
+            ClassSupport(name, int((counts[0, 0, :, c, 0] > 0).sum()), float(effective[c]), bool(scored[c]))
+            for c, name in enumerate(classes)
+        ),
+    )

@@ -1,0 +1,99 @@
+"""What an experiment consists of when its store is known: no crop is opened, and nothing else is different."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counterpoise.errors import DatasplitError, ProblemsError
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import load_experiment
+from counterpoise.machine.hardware import GIB, Hardware
+from counterpoise.preflight.design import Design, design_experiment
+from counterpoise.preflight.survey import require_usable
+from counterpoise.store import known, verification
+from counterpoise.store.known import KnownStore
+from counterpoise.volumes.crops import CropSet
+from counterpoise.volumes.overlap import LEAK
+
+AddCrop = Callable[..., Path]
+LABELS = np.random.default_rng(0).choice(np.array([0, 1], np.uint8), (16, 16, 16))
+
+
+@pytest.fixture
+def file(tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write an experiment on three crops of one volume, two of the train split in one place; files count as old."""
+    for module in (known, verification):
+        monkeypatch.setattr(module, "SETTLED_NS", -(10**12))
+    table = add_crop(tmp_path, "crop1", {"a": LABELS})
+    add_crop(tmp_path, "crop2", {"a": LABELS[::-1]})
+    add_crop(tmp_path, "crop3", {"a": [{"values": LABELS[:2], "origin": (160.0, 0.0, 0.0)}]}, split="validate")
+    table.write_text(table.read_text().replace("em/crop2", "em/crop1").replace("em/crop3", "em/crop1"))
+    experiment = tmp_path / "experiment.toml"
+    experiment.write_text(
+        'preset = "demo"\n[data]\ndatasplit = "datasplit.csv"\nclasses = ["a"]\nvoxel_size_nm = [8, 8, 8]\n'
+        "[sampling]\npatch_shape = [16, 16]\n[model]\nwidth = 4\ndepth = 2\n[arms]\nseeds = 2\n"
+        '[run]\nfolder = "run"\n',
+        encoding="utf-8",
+    )
+    return experiment
+
+
+def design(experiment: Experiment, crops: CropSet | KnownStore | None = None) -> Design:
+    return design_experiment(experiment, Hardware((), 2, 16 * GIB, ()), on_store=lambda _: lambda _: None, crops=crops)
+
+
+def start(file: Path) -> Design:
+    """Work an experiment out three times: built, read in full, and known from then on."""
+    for _ in range(2):
+        design(load_experiment(file))
+    return design(load_experiment(file))
+
+
+def test_a_known_store_is_used_without_opening_a_crop(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start(file)
+    assert any("overlaps d/crop1 of the same split" in note for note in first.notes)
+    monkeypatch.setattr("counterpoise.preflight.design.load_crops", None)
+    monkeypatch.setattr("counterpoise.preflight.survey.load_crops", None)
+    experiment = load_experiment(file)
+    found = require_usable(experiment)
+    assert isinstance(found, KnownStore)
+    for again in (design(experiment), design(experiment, found)):
+        assert again.store.path == first.store.path
+        assert again.notes == first.notes
+        assert again.trials == first.trials
+        assert again.frequencies == first.frequencies
+
+
+def test_crops_that_have_changed_are_opened(file: Path) -> None:
+    start(file)
+    table = file.parent / "datasplit.csv"
+    table.write_text(table.read_text() + "# a line more\n")
+    found = require_usable(load_experiment(file))
+    assert isinstance(found, CropSet)
+    assert [crop.crop_id for crop in found.crops] == ["d/crop1", "d/crop2", "d/crop3"]
+
+
+def test_what_else_is_wrong_is_said_at_once_also_if_the_store_is_known(file: Path) -> None:
+    start(file)
+    (file.parent / "run").write_text("in the way")
+    file.write_text(file.read_text().replace("[arms]\n", '[arms]\nstrategies = ["weight_uniform", "nobody:knows"]\n'))
+    with pytest.raises(ProblemsError) as caught:
+        require_usable(load_experiment(file))
+    assert "run folder" in caught.value.problem
+    assert "nobody" in caught.value.problem
+
+
+def test_leaks_that_were_allowed_once_are_refused_where_they_are_not(file: Path) -> None:
+    table = file.parent / "datasplit.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text(lines[0] + lines[1].replace("train", "validate") + lines[2])
+    strict = load_experiment(file)
+    lenient = strict.model_copy(update={"data": strict.data.model_copy(update={"allow_overlap": True})})
+    for _ in range(3):
+        assert any(note.startswith(LEAK) for note in design(lenient).notes)
+        with pytest.raises(DatasplitError, match="shares voxels with train crop"):
+            design(strict)

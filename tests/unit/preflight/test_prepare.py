@@ -1,0 +1,170 @@
+"""Everything before the first trial: what is written, what is refused, and what a moved project still is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from counterpoise.errors import ConfigError, RunFolderError
+from counterpoise.experiment.config import Experiment, VerdictConfig
+from counterpoise.experiment.load import load_experiment
+from counterpoise.experiment.trial import TrialConfig
+from counterpoise.machine.hardware import GIB, Gpu, Hardware
+from counterpoise.preflight.prepare import CHANGED_QUESTION, UNKNOWN_QUESTION, PreparedRun, prepare_run
+from counterpoise.runs.records import ArmsRecord, TrialStatus
+
+CPU = Hardware((), 2, 16 * GIB, ())
+
+
+@pytest.fixture
+def project(phantom: Path, tmp_path: Path) -> Path:
+    """A project folder: data, experiment.toml, and room for a store and a run."""
+    folder = tmp_path / "project"
+    shutil.copytree(phantom.parent, folder / "data")
+    (folder / "experiment.toml").write_text(
+        'preset = "demo"\n[data]\ndatasplit = "data/datasplit.csv"\nclasses = ["nuc", "pm"]\n'
+        "[sampling]\npatch_shape = [32, 32]\n[model]\nwidth = 4\ndepth = 2\n"
+        '[arms]\nseeds = 2\n[run]\nfolder = "run"\n',
+        encoding="utf-8",
+    )
+    return folder
+
+
+def prepare(
+    project: Path, hardware: Hardware = CPU, change: Callable[[Experiment], Experiment] = lambda e: e
+) -> PreparedRun:
+    file = project / "experiment.toml"
+    return prepare_run(change(load_experiment(file)), file, hardware, on_store=lambda _: lambda _: None)
+
+
+def test_trials_come_seed_by_seed_and_copies_have_none(project: Path) -> None:
+    prepared = prepare(project)
+    named = [(t.arm, t.seed) for t in prepared.trials]
+    assert named[0] == ("weight_uniform", 0)
+    assert [seed for _, seed in named] == sorted(seed for _, seed in named)
+    assert "weight_effective_num" not in {arm for arm, _ in named}
+    copies = {arm.name: arm.same_as for arm in prepared.design.arms if arm.same_as}
+    assert copies["weight_effective_num"] == "weight_uniform"
+
+
+def test_the_record_holds_what_is_asked_of_the_run(project: Path) -> None:
+    file = project / "experiment.toml"
+    own = "[verdict]\nmargin = 0.02\n[[hypothesis]]\nclaim = 'weight_manual[pm] > 0.5'\nbecause = 'it says so'\n"
+    file.write_text(file.read_text(encoding="utf-8") + own, encoding="utf-8")
+    first = prepare(project)
+    record = ArmsRecord.read(first.run.weights)
+    assert record.verdict.margin == 0.02
+    assert [(str(h.claim), h.because) for h in record.hypotheses] == [("weight_manual[pm] > 0.5", "it says so")]
+
+
+def test_a_question_that_is_changed_after_results_came_is_noted_for_good(project: Path) -> None:
+    def ask(margin: float) -> tuple[str, ...]:
+        return prepare(
+            project, change=lambda e: e.model_copy(update={"verdict": VerdictConfig(margin=margin), "hypothesis": ()})
+        ).notes
+
+    ask(0.01)
+    assert not any(note.startswith(CHANGED_QUESTION) for note in ask(0.02))  # nothing had finished
+    trial = prepare(project).trials[0]
+    ask(0.02)
+    TrialStatus("finished", 1, 1).write(trial.status)
+    changed = f"{CHANGED_QUESTION}: verdict.margin (0.02 -> 0.05)"
+    assert changed in ask(0.05)
+    assert changed in ask(0.05)
+
+
+def test_a_damaged_record_of_the_question_is_noted_for_good_and_written_anew(project: Path) -> None:
+    first = prepare(project)
+    TrialStatus("finished", 1, 1).write(first.trials[0].status)
+    first.run.weights.write_text("{", encoding="utf-8")
+    noted = f"{UNKNOWN_QUESTION}: weights.json could not be read (JSONDecodeError)"
+    assert noted in prepare(project).notes
+    assert noted in prepare(project).notes
+    assert ArmsRecord.read(first.run.weights).baseline == "weight_uniform"
+
+
+def test_a_moved_and_freshly_copied_project_is_the_same_experiment(project: Path, tmp_path: Path) -> None:
+    before = prepare(project)
+    moved = tmp_path / "elsewhere" / "project"
+    shutil.copytree(project, moved, copy_function=shutil.copy)  # new paths and new times: another store is built
+    after = prepare(moved)
+    assert after.design.store.fingerprint != before.design.store.fingerprint
+    assert after.design.store.content_hash() == before.design.store.content_hash()
+
+
+def test_changed_labels_are_another_experiment(project: Path) -> None:
+    prepare(project)
+    chunks = [
+        p for p in sorted((project / "data").glob("*/*.zarr/recon-1/labels/groundtruth/crop*/pm/s*/**/*"))
+        if p.is_file() and not p.name.startswith(".")
+    ]  # fmt: skip
+    for chunk in chunks[: len(chunks) // 2]:
+        chunk.unlink()
+    with pytest.raises(RunFolderError, match="holds results of another experiment") as caught:
+        prepare(project)
+    assert "store_fingerprint" in caught.value.found
+
+
+def test_another_machine_s_batch_size_is_said_to_be_what_changed(project: Path) -> None:
+    def auto(experiment: Experiment) -> Experiment:
+        return experiment.model_copy(
+            update={"training": experiment.training.model_copy(update={"batch_size": "auto", "precision": "auto"})}
+        )
+
+    prepare(project, CPU, auto)
+    gpu = Gpu(0, "GPU-0", "A card", 24 * GIB, 20 * GIB, bfloat16=True)
+    with pytest.raises(RunFolderError) as caught:
+        prepare(project, Hardware((gpu,), 8, 64 * GIB, ()), auto)
+    assert "training.batch_size (8 -> 48)" in caught.value.found
+    assert "training.precision (float32 -> bfloat16)" in caught.value.found
+
+
+def test_a_folder_with_other_files_is_not_written_to(project: Path) -> None:
+    (project / "run").mkdir()
+    (project / "run" / "thesis.tex").write_text("years of work", encoding="utf-8")
+    with pytest.raises(RunFolderError, match="is in use") as caught:
+        prepare(project)
+    assert caught.value.found == "thesis.tex"
+    assert [p.name for p in (project / "run").iterdir()] == ["thesis.tex"]
+
+
+def test_the_experiment_s_own_folder_is_not_a_run_folder(project: Path) -> None:
+    def here(experiment: Experiment) -> Experiment:
+        return experiment.model_copy(update={"run": experiment.run.model_copy(update={"folder": project})})
+
+    with pytest.raises(RunFolderError, match="is in use"):
+        prepare(project, change=here)
+
+
+def test_the_environment_stays_that_of_the_first_run(project: Path) -> None:
+    file = prepare(project).run.environment
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert document["gpus"] == "none"
+    assert document["repeat"].endswith("project/experiment.toml")
+    file.write_text(json.dumps(document | {"created": "long ago"}), encoding="utf-8")
+    prepare(project)
+    assert json.loads(file.read_text(encoding="utf-8"))["created"] == "long ago"
+
+
+def test_a_network_of_one_s_own_counts_with_its_code(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "networks_for_this_test.py"
+    source.write_text("def tiny(**_): ...\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def own(name: str) -> Callable[[Experiment], Experiment]:
+        return lambda e: e.model_copy(update={"model": e.model.model_copy(update={"name": name})})
+
+    first = prepare(project, change=own("networks_for_this_test:tiny"))
+    assert len(TrialConfig.read(first.trials[0].config).model_source) == 64
+    source.write_text("def tiny(**_): return None\n", encoding="utf-8")
+    with pytest.raises(RunFolderError) as caught:
+        prepare(project, change=own("networks_for_this_test:tiny"))
+    assert "model_source" in caught.value.found
+    with pytest.raises(ConfigError, match="cannot be found"):
+        prepare(project, change=own("no_such_module_anywhere:tiny"))

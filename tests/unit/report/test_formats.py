@@ -1,0 +1,150 @@
+"""csv, JSON and the reference's files: keys and values."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from counterpoise.report.formats import results_as_csv, results_as_json, tables_as_csv, write_csv, write_reference
+from counterpoise.report.tables import ResultTables, ScoreRow
+from counterpoise.runs.layout import RunFolder
+from counterpoise.statistics.results import load_results
+
+NAN = math.nan
+
+
+def test_csv_has_one_line_per_finished_trial(made_run: RunFolder) -> None:
+    rows = list(csv.DictReader(io.StringIO(results_as_csv(load_results(made_run)))))
+    assert list(rows[0]) == [
+        "strategy",
+        "same_as",
+        "seed",
+        "epochs",
+        "best_dice",
+        "best_epoch",
+        "last_dice",
+        "last_dice_nuc",
+        "last_dice_pm",
+    ]
+    keys = [(r["strategy"], r["same_as"], r["seed"]) for r in rows]
+    assert keys == [
+        ("weight_inv_freq", "", "0"),
+        ("weight_inv_freq", "", "1"),
+        *(("weight_uniform", "", s) for s in "012"),
+        *(("weight_effective_num", "weight_uniform", s) for s in "012"),
+    ]
+    second = rows[1]
+    assert (second["epochs"], second["best_epoch"], second["last_dice_pm"]) == ("2", "2", "")
+    assert float(second["last_dice"]) == 0.5
+    first_uniform = rows[2]
+    assert float(first_uniform["best_dice"]) == 0.5
+    assert first_uniform["best_epoch"] == "2"
+    assert float(first_uniform["last_dice"]) == 0.4
+
+
+def test_csv_is_written_into_the_run_folder(made_run: RunFolder) -> None:
+    results = load_results(made_run)
+    write_csv(results)
+    assert (made_run.path / "results.csv").read_text(encoding="utf-8") == results_as_csv(results)
+
+
+def test_json_holds_the_table_and_every_trial(made_run: RunFolder) -> None:
+    document = json.loads(json.dumps(results_as_json(load_results(made_run)), allow_nan=False))
+    assert (document["run"], document["baseline"], document["seeds"]) == ("run", "weight_uniform", [0, 1, 2])
+    assert (document["classes"], document["notes"]) == (["nuc", "pm"], ["a note"])
+    inverse, uniform, copy, log = document["arms"]
+    assert inverse["weights"] == {"nuc": 0.5, "pm": 5.0}
+    assert inverse["clamped"] == ["pm"]
+    assert inverse["difference_to_baseline"] == {
+        "mean": pytest.approx(0.1),
+        "sd": pytest.approx(0.08**0.5),
+        "n": 2,
+    }
+    assert inverse["last_dice_by_class"]["pm"] == {"mean": 0.8, "sd": None, "n": 1}
+    assert [(t["seed"], t["state"], t["reason"]) for t in inverse["trials"]] == [
+        (0, "finished", ""),
+        (1, "finished", ""),
+        (2, "failed", "out of memory"),
+    ]
+    assert inverse["trials"][1]["last_dice_by_class"] == {"nuc": 0.5, "pm": None}
+    assert uniform["difference_to_baseline"] is None
+    assert uniform["best_epoch"]["mean"] == 2.0
+    assert (copy["same_as"], copy["trained"]) == ("weight_uniform", False)
+    assert log["last_dice"] is None
+
+
+def test_reference_files_are_what_the_collection_script_reads(made_run: RunFolder, tmp_path: Path) -> None:
+    written = write_reference(load_results(made_run), tmp_path / "reference")
+    assert sorted(str(f.relative_to(tmp_path / "reference")) for f in written) == [
+        "seed-0/cw_weight_inv_freq_results.json",
+        "seed-0/cw_weight_uniform_results.json",
+        "seed-1/cw_weight_inv_freq_results.json",
+        "seed-1/cw_weight_uniform_results.json",
+        "seed-2/cw_weight_uniform_results.json",
+    ]
+    file = tmp_path / "reference" / "seed-1" / "cw_weight_inv_freq_results.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert document == {
+        "loss_name": "weight_inv_freq",
+        "best_dice": 0.5,
+        "best_epoch": 2,
+        "elapsed_min": 2.0,
+        "history": [
+            {
+                "epoch": 1,
+                "train_loss": 1.0,
+                "val_loss": 2.0,
+                "dice_mean": 0.4,
+                "per_class": {
+                    "nuc": {"dice": 0.4, "tp": 10, "fp": 2, "fn": 3},
+                    "pm": {"dice": 0.0, "tp": 0, "fp": 0, "fn": 0},
+                },
+            },
+            {
+                "epoch": 2,
+                "train_loss": 0.5,
+                "val_loss": 1.0,
+                "dice_mean": 0.5,
+                "per_class": {
+                    "nuc": {"dice": 0.5, "tp": 20, "fp": 2, "fn": 3},
+                    "pm": {"dice": 0.0, "tp": 0, "fp": 0, "fn": 0},
+                },
+            },
+        ],
+    }
+
+
+def test_paper_csv_has_every_row_of_both_tables_unrounded() -> None:
+    arm = ScoreRow("weight_sqrt_inv", None, 4, 5, 0.56211, 0.0101, 0.431, 0.0209, 0.0043, 0.0375, "better", True)
+    base = ScoreRow("weight_uniform", None, 5, 5, 0.5412, NAN, 0.41, NAN, NAN, NAN, "baseline", False)
+    single = replace(arm, class_name="a,b", label="", in_best_set=None)
+    few = replace(single, few_crops=True)
+    text = tables_as_csv(ResultTables((arm, base), (single, few), "", "", "weight_uniform", 0.9, ""))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert rows[0] == {
+        "strategy": "weight_sqrt_inv",
+        "class": "(mean)",
+        "seeds": "4",
+        "planned_seeds": "5",
+        "dice": "0.56211",
+        "dice_sd": "0.0101",
+        "iou": "0.431",
+        "difference": "0.0209",
+        "low": "0.0043",
+        "high": "0.0375",
+        "interval": "all arms together",
+        "confidence": "0.9",
+        "verdict": "better",
+        "in_best_set": "yes",
+    }
+    empty = ("dice_sd", "difference", "low", "high", "interval", "confidence")
+    assert [rows[1][key] for key in empty] == [""] * 6
+    assert (rows[1]["verdict"], rows[1]["in_best_set"]) == ("baseline", "no")
+    assert [(r["class"], r["interval"], r["in_best_set"]) for r in rows[2:]] == [
+        ("a,b", "exploratory", ""),
+        ("a,b", "exploratory, these crops only", ""),
+    ]

@@ -1,0 +1,75 @@
+"""A run folder written by hand, with numbers whose means and spreads are easy to work out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from counterpoise.files.atomic import append_line
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.records import ArmRecord, ArmsRecord, EpochRecord, TrialState, TrialStatus
+
+CLASSES = ("nuc", "pm")
+
+
+def _epoch(number: int, nuc: float | None, pm: float | None) -> EpochRecord:
+    there = [d for d in (nuc, pm) if d is not None]
+    return EpochRecord(
+        epoch=number,
+        train_loss=1.0 / number,
+        val_loss=2.0 / number,
+        dice_mean=sum(there) / len(there) if there else None,
+        dice={"nuc": nuc, "pm": pm},
+        counts={"nuc": [10 * number, 2, 3], "pm": [0, 0, 0]},
+        learning_rate=1e-4,
+        clipped_steps=0,
+        nonfinite_steps=0,
+        train_s=50.0,
+        validation_s=10.0,
+    )
+
+
+def _write_trial(
+    run: RunFolder, arm: str, seed: int, scores: Sequence[tuple[float | None, float | None]], state: TrialState
+) -> None:
+    folder = run.trial(arm, seed)
+    folder.path.mkdir(parents=True)
+    for number, (nuc, pm) in enumerate(scores, start=1):
+        append_line(folder.metrics, _epoch(number, nuc, pm).__dict__)
+    reason = "out of memory" if state == "failed" else ""
+    TrialStatus(state, len(scores), len(scores), reason=reason).write(folder.status)
+
+
+@pytest.fixture
+def made_run(tmp_path: Path) -> RunFolder:
+    """Write four arms: a baseline, a better one with a failed seed, a copy of the baseline, one still running."""
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    weights: Mapping[str, Mapping[str, float]] = {
+        "weight_uniform": {"nuc": 1.0, "pm": 1.0},
+        "weight_inv_freq": {"nuc": 0.5, "pm": 5.0},
+        "weight_effective_num": {"nuc": 2.0, "pm": 2.0},
+        "weight_log_inv": {"nuc": 0.7, "pm": 1.5},
+    }
+    arms = tuple(
+        ArmRecord(
+            name,
+            f"about {name}",
+            values,
+            ["pm"] if name == "weight_inv_freq" else [],
+            "weight_uniform" if name == "weight_effective_num" else None,
+            runs=name != "weight_effective_num",
+        )
+        for name, values in weights.items()
+    )
+    ArmsRecord(CLASSES, "weight_uniform", (0, 1, 2), arms, ("a note",)).write(run.weights)
+    # Mean Dice per epoch: .2 .5 .4 / .3 .3 .6 / .5 .5 .5 -> last .4 .6 .5; best .5 .6 .5 in epochs 2 3 1.
+    _write_trial(run, "weight_uniform", 0, [(0.1, 0.3), (0.4, 0.6), (0.3, 0.5)], "finished")
+    _write_trial(run, "weight_uniform", 1, [(0.2, 0.4), (0.3, 0.3), (0.5, 0.7)], "finished")
+    _write_trial(run, "weight_uniform", 2, [(0.5, 0.5), (0.5, 0.5), (0.5, 0.5)], "finished")
+    # Last .7 and .5 (pm without a score); the failed one must not count, however good.
+    _write_trial(run, "weight_inv_freq", 0, [(0.1, 0.1), (0.6, 0.8)], "finished")
+    _write_trial(run, "weight_inv_freq", 1, [(0.4, None), (0.5, None)], "finished")
+    _write_trial(run, "weight_inv_freq", 2, [(0.99, 0.99)], "failed")
+    _write_trial(run, "weight_log_inv", 0, [(0.98, 0.98)], "running")
+    return run

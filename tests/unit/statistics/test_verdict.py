@@ -1,0 +1,360 @@
+"""What is claimed, what is not, and what an arm without all its runs does to it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from counterpoise.statistics.counts import CountTable, RunCell, RunState
+from counterpoise.statistics.inference import Label
+from counterpoise.statistics.verdict import judge
+from counterpoise.statistics.verdict_types import Settings, Verdict
+
+CLASSES = ("nuc", "mito_mem", "pm")
+
+
+def make_table(
+    gains: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0),
+    *,
+    seeds: int = 5,
+    crops: int = 20,
+    noise: float = 0.006,
+    by_crop: float = 0.02,
+    missing: dict[tuple[int, int], RunState] | None = None,
+    seed: int = 1,
+) -> CountTable:
+    """Make arms whose Dice of every class is 0.6 plus a gain, with run noise and arm x crop heterogeneity."""
+    rng = np.random.default_rng(seed)
+    arms = len(gains)
+    dice = (
+        0.6
+        + np.array(gains)[:, None, None, None]
+        + rng.normal(0, 0.08, (crops, 3))
+        + rng.normal(0, noise, (arms, seeds, 1, 1))
+        + rng.normal(0, by_crop, (arms, 1, crops, 3))
+        + rng.normal(0, 0.01, (arms, seeds, crops, 3))
+    )
+    positives = np.full((crops, 3), 100_000.0)
+    hits = np.rint(np.clip(dice, 0, 1) * positives)
+    counts = np.stack([hits, positives - hits, positives - hits], -1)
+    states = missing or {}
+    names = tuple(f"arm_{a}" for a in range(arms))
+    for cell in states:
+        counts[cell] = np.nan
+    return CountTable(
+        arms=names,
+        baseline="arm_0",
+        seeds=tuple(range(1, seeds + 1)),
+        crops=tuple(f"set_{g % 4}/crop{g}" for g in range(crops)),
+        classes=CLASSES,
+        counts=counts,
+        cells=tuple(
+            tuple(
+                RunCell(names[a], s + 1, states.get((a, s), "finished"), "why" if (a, s) in states else "")
+                for s in range(seeds)
+            )
+            for a in range(arms)
+        ),
+    )
+
+
+def labels(verdict: Verdict) -> dict[str, Label]:
+    return {arm.name: arm.comparison.label for arm in verdict.arms if arm.comparison}
+
+
+def test_a_clearly_better_arm_is_found_and_recommended() -> None:
+    verdict = judge(make_table((0.0, 0.05, 0.0, -0.05)))
+    assert verdict.has_verdict
+    assert labels(verdict)["arm_1"] == "better, by at least the margin"
+    assert labels(verdict)["arm_3"] == "worse"
+    assert verdict.best_set == ("arm_1",)
+    assert verdict.recommendation.arm == "arm_1"
+    assert verdict.arms[0].name == "arm_1"
+    assert verdict.scope == "new"
+    best = verdict.arm("arm_1")
+    assert best.beats_baseline > 0.95
+    assert best.comparison is not None
+    # The numbers on screen add up.
+    assert best.comparison.difference == pytest.approx(best.score - verdict.arm("arm_0").score)
+    # About 0.5 x sd of the run, with 12 degrees of freedom.
+    assert verdict.noise is not None
+    assert verdict.noise.low < 0.0062 < verdict.noise.high
+    assert verdict.noise.df == 12
+
+
+def test_equal_arms_leave_the_baseline_in_place() -> None:
+    verdict = judge(make_table())
+    assert set(labels(verdict).values()) <= {"undecided", "same within the margin"}
+    assert set(verdict.best_set) == {"arm_0", "arm_1", "arm_2", "arm_3"}
+    assert verdict.recommendation.arm == "arm_0"
+    assert "no evidence" in verdict.recommendation.reason
+    halves = [(a.comparison.high - a.comparison.low) / 2 for a in verdict.arms if a.comparison]
+    assert verdict.visible_difference == pytest.approx(float(np.median(halves)))
+
+
+def test_among_arms_within_the_margin_of_the_top_the_simplest_is_recommended() -> None:
+    table = make_table((0.0, 0.081, 0.08, 0.05), noise=0.003, by_crop=0.03)
+    table = replace(table, simplicity={"arm_0": 0.0, "arm_1": 0.9, "arm_2": 0.2, "arm_3": 0.1})
+    verdict = judge(table)
+    assert {"arm_1", "arm_2"} <= set(verdict.best_set)
+    assert "arm_0" not in verdict.best_set
+    assert verdict.recommendation.arm == "arm_2"
+    assert "simplest" in verdict.recommendation.reason
+
+
+def test_permuting_arms_seeds_crops_and_classes_changes_nothing() -> None:
+    table = make_table((0.0, 0.03, 0.0, -0.01), missing={(2, 1): "failed", (3, 4): "diverged"})
+    rng = np.random.default_rng(0)
+    a, s, g, c = (rng.permutation(n) for n in table.counts.shape[:4])
+    shuffled = replace(
+        table,
+        arms=tuple(table.arms[i] for i in a),
+        seeds=tuple(table.seeds[i] for i in s),
+        crops=tuple(table.crops[i] for i in g),
+        classes=tuple(table.classes[i] for i in c),
+        counts=table.counts[a][:, s][:, :, g][:, :, :, c],
+        cells=tuple(tuple(table.cells[i][j] for j in s) for i in a),
+    )
+    one, two = judge(table), judge(shuffled)
+    assert [arm.name for arm in one.arms] == [arm.name for arm in two.arms]
+    assert one.best_set == two.best_set
+    for first, second in zip(one.arms, two.arms, strict=True):
+        assert first.score == pytest.approx(second.score)
+        assert first.sd == pytest.approx(second.sd)
+        if first.comparison and second.comparison:
+            assert asdict(first.comparison) == pytest.approx(asdict(second.comparison))
+        by_name = {entry.name: entry for entry in second.classes}
+        for entry in first.classes:
+            assert entry.dice == pytest.approx(by_name[entry.name].dice)
+            assert entry.low == pytest.approx(by_name[entry.name].low, nan_ok=True)
+
+
+def test_a_diverged_run_flags_its_arm_and_keeps_it_from_being_recommended() -> None:
+    table = make_table((0.0, 0.06, 0.05, 0.0), missing={(1, 2): "diverged"})
+    verdict = judge(table)
+    unstable = verdict.arm("arm_1")
+    assert verdict.has_verdict
+    assert (unstable.diverged, unstable.runs, unstable.planned) == ((3,), 4, 5)
+    assert unstable.score_with_failures == pytest.approx(unstable.score * 4 / 5)
+    assert unstable.comparison is not None
+    assert unstable.comparison.seeds == 4
+    assert not unstable.is_in_best_set
+    assert verdict.recommendation.arm == "arm_2"
+    assert [cell.state for cell in verdict.incomplete] == ["diverged"]
+    allowed = judge(table, Settings(allow_unstable=True))
+    assert allowed.recommendation.arm == "arm_1"
+
+
+def test_an_unstable_baseline_is_not_recommended_and_said_so() -> None:
+    verdict = judge(make_table(missing={(0, 2): "diverged"}))
+    assert verdict.recommendation.arm not in {None, "arm_0"}
+    assert "baseline is unstable" in verdict.recommendation.reason
+
+
+def test_a_run_that_the_machine_lost_is_missing_and_no_flaw_of_the_arm() -> None:
+    verdict = judge(make_table((0.0, 0.06, 0.0, 0.0), missing={(1, 2): "failed", (1, 3): "unfinished"}))
+    arm = verdict.arm("arm_1")
+    assert arm.diverged == ()
+    assert math.isclose(arm.score_with_failures, arm.score)
+    assert arm.comparison is not None
+    assert arm.comparison.seeds == 3
+    assert verdict.recommendation.arm == "arm_1"
+
+
+def test_arms_are_compared_on_the_seeds_that_both_finished() -> None:
+    table = make_table(missing={(1, 0): "failed"})
+    # The lost seed of arm_1 is one where the baseline did very well: its score must not enter the difference.
+    better = table.counts.copy()
+    better[0, 0, ..., 0] += 20_000
+    better[0, 0, ..., 1:] -= 20_000
+    one, two = judge(table).arm("arm_1").comparison, judge(replace(table, counts=better)).arm("arm_1").comparison
+    assert one is not None
+    assert two is not None
+    assert one.difference == pytest.approx(two.difference)
+
+
+def test_an_arm_with_one_run_is_not_compared() -> None:
+    lost: dict[tuple[int, int], RunState] = {(2, s): "unfinished" for s in range(4)}
+    verdict = judge(make_table(missing=lost))
+    arm = verdict.arm("arm_2")
+    assert arm.comparison is not None
+    assert arm.comparison.label == "not compared"
+    assert math.isnan(arm.comparison.low)
+    assert not arm.is_in_best_set
+    assert not math.isnan(arm.score)
+    assert verdict.has_verdict
+
+
+def test_an_arm_without_any_run_is_listed_last_and_nowhere_else() -> None:
+    gone: dict[tuple[int, int], RunState] = {(2, s): "diverged" for s in range(5)}
+    verdict = judge(make_table(missing=gone))
+    assert verdict.arms[-1].name == "arm_2"
+    assert math.isnan(verdict.arms[-1].score)
+    assert verdict.arms[-1].score_with_failures == 0
+    assert "arm_2" not in verdict.best_set
+
+
+def test_classes_in_too_few_crops_are_listed_and_not_scored() -> None:
+    table = make_table()
+    counts = table.counts.copy()
+    counts[..., 2:, 2, 0] = counts[..., 2:, 2, 2] = 0  # pm: positives in two crops, false positives in all
+    counts[..., 1, :] = 0  # mito_mem: annotated nowhere
+    verdict = judge(replace(table, counts=counts))
+    assert [(c.name, c.positive_crops, c.scored) for c in verdict.classes] == [
+        ("nuc", 20, True),
+        ("mito_mem", 0, False),
+        ("pm", 2, False),
+    ]
+    assert math.isnan(verdict.classes[1].effective_crops)
+    assert [entry.name for entry in verdict.arms[0].classes] == ["nuc"]
+    alone = replace(table, classes=("nuc",), counts=table.counts[..., :1, :])
+    assert [arm.score for arm in verdict.arms] == pytest.approx([arm.score for arm in judge(alone).arms])
+    three = counts.copy()
+    three[..., 2, 2, 2] = 1
+    assert judge(replace(table, counts=three)).classes[2].scored
+
+
+def test_crops_that_annotate_no_class_change_no_score() -> None:
+    table = make_table((0.0, 0.02, 0.0, 0.0))
+    empty = np.concatenate([table.counts, np.zeros_like(table.counts[:, :, :3])], axis=2)
+    more = replace(table, counts=empty, crops=(*table.crops, "set_9/a", "set_9/b", "set_9/c"))
+    one, two = judge(table), judge(more)
+    assert [arm.score for arm in one.arms] == pytest.approx([arm.score for arm in two.arms])
+    assert one.effective_crops == pytest.approx(two.effective_crops)
+    for first, second in zip(one.arms, two.arms, strict=True):
+        if first.comparison and second.comparison:
+            assert first.comparison.se == pytest.approx(second.comparison.se, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (make_table(seeds=1), "needs 3 seeds"),
+        (make_table(seeds=2), "needs 3 seeds"),
+        (make_table((0.0,)), "one arm"),
+        (make_table(crops=2), "no class"),
+        (replace(make_table(), baseline="arm_9"), "arm_9 has no finished run"),
+        (make_table(missing={(0, s): "failed" for s in range(5)}), "arm_0 has no finished run"),
+        (make_table(missing={(a, s): "diverged" for a in range(4) for s in range(5)}), "no run has finished"),
+        (make_table(missing={(0, 0): "failed", (0, 1): "failed", (0, 2): "failed"}), "needs 3 seeds"),
+    ],
+)
+def test_without_enough_there_is_no_verdict_but_the_scores_there_are(table: CountTable, reason: str) -> None:
+    verdict = judge(table)
+    assert not verdict.has_verdict
+    assert reason in verdict.no_verdict
+    assert verdict.recommendation.arm is None
+    assert verdict.best_set == ()
+    assert all(arm.comparison is None and not arm.is_in_best_set for arm in verdict.arms)
+    assert all(math.isnan(entry.low) for arm in verdict.arms for entry in arm.classes)
+    scored = any(c.scored for c in verdict.classes)
+    assert all(math.isnan(arm.score) == (arm.runs == 0 or not scored) for arm in verdict.arms)
+
+
+def test_seeds_that_change_nothing_are_no_repetitions() -> None:
+    table = make_table((0.0, 0.05, 0.0))
+    copies = np.broadcast_to(table.counts[:, :1], table.counts.shape).copy()
+    verdict = judge(replace(table, counts=copies))
+    assert "no repetitions" in verdict.no_verdict
+    assert not any(arm.is_noisy for arm in verdict.arms)
+
+
+def test_a_table_without_crops_gives_no_verdict() -> None:
+    table = make_table(missing={(a, s): "failed" for a in range(4) for s in range(5)})
+    assert judge(replace(table, crops=(), counts=table.counts[:, :, :0])).no_verdict.startswith("no run")
+
+
+def test_few_effective_crops_limit_the_verdict_to_them() -> None:
+    table = make_table((0.0, 0.05, 0.0, 0.0), crops=4)
+    verdict = judge(table)
+    assert verdict.effective_crops == pytest.approx(4, abs=0.1)
+    assert verdict.scope == "this"
+    for arm in verdict.arms:
+        assert arm.comparison == arm.on_these_crops
+        assert all(entry.scope == "this" for entry in arm.classes)
+    wide = judge(make_table((0.0, 0.05, 0.0, 0.0), crops=20, by_crop=0.1))
+    assert wide.scope == "new"
+    for arm in wide.arms:
+        if arm.comparison and arm.on_these_crops:
+            assert arm.comparison.se > arm.on_these_crops.se
+
+
+def test_data_sets_as_clusters_pool_their_crops() -> None:
+    table = make_table()
+    by_set = table.by_data_set()
+    assert by_set.crops == ("set_0", "set_1", "set_2", "set_3")
+    np.testing.assert_allclose(by_set.counts[:, :, 1], table.counts[:, :, 1::4].sum(2))
+    assert [arm.score for arm in judge(by_set).arms] == pytest.approx([arm.score for arm in judge(table).arms])
+    assert judge(by_set).scope == "this"
+
+
+def test_a_control_is_compared_and_never_recommended() -> None:
+    table = replace(make_table((0.0, 0.05, 0.04, 0.0)), controls={"arm_1": "arm_0"})
+    verdict = judge(table)
+    assert verdict.arm("arm_1").control_of == "arm_0"
+    assert verdict.recommendation.arm != "arm_1"
+
+
+def test_an_arm_that_varies_much_more_is_flagged() -> None:
+    table = make_table(noise=0.004)
+    counts = table.counts.copy()
+    shift = np.array([-9000, 9000, -6000, 6000, 0])[:, None, None]
+    counts[2, ..., 0] += shift
+    counts[2, ..., 1] -= shift
+    counts[2, ..., 2] -= shift
+    verdict = judge(replace(table, counts=counts))
+    assert [arm.name for arm in verdict.arms if arm.is_noisy] == ["arm_2"]
+
+
+def test_iou_and_single_classes_follow_from_the_same_counts() -> None:
+    verdict = judge(make_table((0.0, 0.05, 0.0, 0.0)))
+    arm = verdict.arm("arm_1")
+    assert [entry.name for entry in arm.classes] == list(CLASSES)
+    assert np.mean([entry.dice for entry in arm.classes]) == pytest.approx(arm.score)
+    assert arm.iou == pytest.approx(np.mean([entry.dice / (2 - entry.dice) for entry in arm.classes]), abs=1e-3)
+    assert arm.crop_dice == pytest.approx(arm.score, abs=1e-3)  # crops of one size
+    for entry in arm.classes:
+        assert entry.low < entry.difference < entry.high
+    assert all(math.isnan(entry.difference) or entry.difference == 0 for entry in verdict.arm("arm_0").classes)
+
+
+def test_more_looks_widen_every_interval() -> None:
+    table = make_table()
+    one, four = judge(table), judge(table, Settings(looks=4))
+    assert four.visible_difference > one.visible_difference
+
+
+def test_an_undecided_arm_says_what_would_decide() -> None:
+    verdict = judge(make_table((0.0, 0.004, 0.0, 0.0), noise=0.02, by_crop=0.0, seeds=4))
+    undecided = [arm for arm in verdict.arms if arm.comparison and arm.comparison.label == "undecided"]
+    assert undecided
+    assert all(arm.seeds_to_decide is None or arm.seeds_to_decide > 10 for arm in undecided)
+    assert any(arm.seeds_to_decide is not None for arm in undecided)
+    decided = judge(make_table((0.0, 0.05, 0.05, 0.05)))
+    assert all(arm.seeds_to_decide is None for arm in decided.arms)
+
+
+def test_a_table_that_contradicts_itself_is_refused() -> None:
+    table = make_table()
+    with pytest.raises(ValueError, match="shape"):
+        replace(table, seeds=(1, 2))
+    holes = table.counts.copy()
+    holes[1, 1] = np.nan
+    with pytest.raises(ValueError, match="finished"):
+        replace(table, counts=holes)
+    other = table.counts.copy()
+    other[1, 1, 0, 0, 2] += 1
+    with pytest.raises(ValueError, match="annotation"):
+        replace(table, counts=other)
+    negative = table.counts.copy()
+    negative[..., 1] -= 1e9
+    with pytest.raises(ValueError, match="negative"):
+        replace(table, counts=negative)
+
+
+def test_unknown_arms_are_no_arms() -> None:
+    with pytest.raises(KeyError, match="nobody"):
+        judge(make_table()).arm("nobody")

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterpoise.errors import DatasplitError
+from counterpoise.volumes.datasplit import CropRow, read_datasplit, write_datasplit
+
+FULL = '"{split}","d.zarr","recon-1/em","d.zarr","recon-1/gt/{crop}/[{classes}]"'
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "d.zarr" / "recon-1" / "em").mkdir(parents=True)
+    for crop in ("crop1", "crop2", "crop3"):
+        (tmp_path / "d.zarr" / "recon-1" / "gt" / crop).mkdir(parents=True)
+    return tmp_path
+
+
+def line(split: str = "train", crop: str = "crop1", classes: str = "a,b") -> str:
+    return FULL.format(split=split, crop=crop, classes=classes)
+
+
+def read(root: Path, text: str, **options: Any) -> tuple[CropRow, ...]:
+    table = root / "datasplit.csv"
+    table.write_text(text, newline="", **({"encoding": "utf-8"} | options))
+    return read_datasplit(table)
+
+
+def refuse(root: Path, text: str) -> DatasplitError:
+    with pytest.raises(DatasplitError) as caught:
+        read(root, text)
+    error = caught.value
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert (type(again), again.args, str(again)) == (DatasplitError, error.args, str(error))
+    return error
+
+
+def test_five_columns_as_the_toolbox_writes_them(root: Path) -> None:
+    (row,) = read(root, line() + "\n")
+    store = root.resolve() / "d.zarr" / "recon-1"
+    assert row == CropRow(1, "train", store / "em", store / "gt" / "crop1", ("a", "b"), "")
+    assert row.class_path("b") == store / "gt" / "crop1" / "b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train,d.zarr/recon-1/em,d.zarr/recon-1/gt/crop1/[a]",
+        '"train","d.zarr/recon-1/em","d.zarr/recon-1/gt/crop1/[a]"',
+        'train,d.zarr/recon-1/em,"d.zarr/recon-1/gt/crop1/[a]",something else',
+        "train,d.zarr/recon-1/em,d.zarr/recon-1/gt/crop1/[ a ],,,",
+        '"train" , "d.zarr/recon-1/em/" , "d.zarr/recon-1/gt/crop1/a"',
+        "TRAINING,d.zarr,recon-1/em,d.zarr,recon-1/gt/crop1/[a]",
+    ],
+)
+def test_three_or_four_columns_quoted_or_not(root: Path, text: str) -> None:
+    (row,) = read(root, text)
+    store = root.resolve() / "d.zarr" / "recon-1"
+    assert (row.split, row.raw_path, row.label_path, row.classes) == (
+        "train",
+        store / "em",
+        store / "gt" / "crop1",
+        ("a",),
+    )
+
+
+def test_the_class_list_of_five_columns_needs_no_quotes(root: Path) -> None:
+    (row,) = read(root, "val,d.zarr,recon-1/em,d.zarr,recon-1/gt/crop1/[a, b,c]")
+    assert (row.split, row.classes) == ("validate", ("a", "b", "c"))
+
+
+def test_a_class_listed_twice_in_one_bracket_is_one_class(root: Path) -> None:
+    assert read(root, line(classes="b,a,b"))[0].classes == ("b", "a")
+
+
+def test_comments_blank_lines_header_and_byte_order_mark_are_not_crops(root: Path) -> None:
+    text = (
+        "\ufeffusage,raw store,raw group,label store,label group\r\n"
+        "# a comment, with a comma\r\n"
+        "\r\n"
+        f"{line('train', 'crop1')}\r\n"
+        f"#{line('train', 'crop2')}\r\n"
+        ",,,,\r\n"
+        f"  {line('validate', 'crop3')}\r\n"
+    )
+    rows = read(root, text)
+    assert [(row.line, row.split, row.label_path.name) for row in rows] == [
+        (4, "train", "crop1"),
+        (7, "validate", "crop3"),
+    ]
+
+
+def test_a_quote_in_a_comment_swallows_nothing(root: Path) -> None:
+    text = f'# crop 5 is bad, "see the notes\n{line("train", "crop1")}\n{line("validate", "crop2")}\n'
+    assert [row.label_path.name for row in read(root, text)] == ["crop1", "crop2"]
+
+
+def test_a_quote_that_is_never_closed_hides_no_crop(root: Path) -> None:
+    open_quote = line("train", "crop1").removesuffix('"')
+    rows = read(root, f"{open_quote}\n{line('validate', 'crop2')}\n")
+    assert [(row.line, row.split, row.label_path.name, row.classes, row.suffix) for row in rows] == [
+        (1, "train", "crop1", ("a", "b"), ""),
+        (2, "validate", "crop2", ("a", "b"), ""),
+    ]
+    error = refuse(root, f'{line("train", "crop1")}\n"train,d.zarr,recon-1/em,d.zarr\n{line("validate", "crop2")}\n')
+    assert "line 2 " in error.problem
+
+
+def test_a_suffix_after_the_bracket_belongs_to_every_class(root: Path) -> None:
+    (row,) = read(root, "train,d.zarr/recon-1/em,d.zarr/recon-1/gt/crop1/[a]/v2/")
+    assert row.class_path("a") == root.resolve() / "d.zarr" / "recon-1" / "gt" / "crop1" / "a" / "v2"
+
+
+def test_paths_start_at_the_csv_then_at_the_working_directory(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    text = line() + "\n"
+    monkeypatch.chdir(elsewhere)
+    assert read(root, text)[0].raw_path == root.resolve() / "d.zarr" / "recon-1" / "em"
+
+    monkeypatch.chdir(root)
+    assert read(elsewhere, text)[0].raw_path == root.resolve() / "d.zarr" / "recon-1" / "em"
+
+    for part in ("em", "gt/crop1"):
+        (elsewhere / "d.zarr" / "recon-1" / part).mkdir(parents=True)
+    assert read(elsewhere, text)[0].raw_path == elsewhere.resolve() / "d.zarr" / "recon-1" / "em"
+
+    monkeypatch.chdir(elsewhere)
+    absolute = text.replace("d.zarr", f"{root}/d.zarr")
+    assert read(elsewhere, absolute)[0].raw_path == root.resolve() / "d.zarr" / "recon-1" / "em"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("train,d.zarr/recon-1/em", "line 3 of {file} has 2 columns"),
+        ("train", "line 3 of {file} has 1 column"),
+        ("train,,,", "line 3 of {file} has 1 column"),
+        (line("test"), "line 3 of {file} has an unknown usage"),
+        (line(classes="a").replace("]", ""), "line 3 of {file} has a broken class list"),
+        (line(classes=""), "line 3 of {file} has a broken class list"),
+        (line(classes=" , "), "line 3 of {file} has a broken class list"),
+        (line(classes="a,../b"), "line 3 of {file} has a broken class list"),
+        (line(classes=".."), "line 3 of {file} has a broken class list"),
+        ("train,d.zarr/recon-1/em,d.zarr/recon-1/gt/crop1/[a,b]", "line 3 of {file} has a broken class list"),
+        (line(crop="crop9"), "line 3 of {file}: no label group at d.zarr/recon-1/gt/crop9"),
+        (line().replace("/em", "/xx"), "line 3 of {file}: no raw group at d.zarr/recon-1/xx"),
+    ],
+)
+def test_a_line_that_is_no_crop_is_refused_with_its_number(root: Path, text: str, problem: str) -> None:
+    error = refuse(root, f"{line('train', 'crop2')}\n\n{text}\n")
+    assert error.problem == problem.format(file=root / "datasplit.csv")
+
+
+def test_a_file_where_a_folder_should_be_is_said_to_be_one(root: Path) -> None:
+    (root / "d.zarr" / "recon-1" / "xx").write_text("")
+    assert refuse(root, line().replace("/em", "/xx")).found == "a file"
+
+
+@pytest.mark.parametrize("other", ["train", "validate"])
+def test_a_crop_listed_twice_is_refused_with_both_lines(root: Path, other: str) -> None:
+    error = refuse(root, f"{line('train')}\n{line('train', 'crop2')}\n{line(other, classes='c,b')}\n")
+    assert error.problem == f"line 3 of {root / 'datasplit.csv'} lists crop1/b a second time"
+    assert "line 1" in error.found
+    assert other in error.found
+
+
+def test_a_crop_in_both_splits_is_refused_even_with_different_classes(root: Path) -> None:
+    error = refuse(root, f"{line('train', classes='a')}\n{line('validate', classes='b')}\n")
+    assert error.problem == f"line 2 of {root / 'datasplit.csv'} lists crop1 a second time"
+    assert error.found == "the same crop as 'train' in line 1 and 'validate' in line 2"
+
+
+def test_a_crop_may_be_listed_with_one_class_to_a_line(root: Path) -> None:
+    text = "".join(f"train,d.zarr/recon-1/em,d.zarr/recon-1/gt/crop1/{name}\n" for name in ("a", "b"))
+    rows = read(root, text)
+    assert [row.classes for row in rows] == [("a",), ("b",)]
+    assert len({row.label_path for row in rows}) == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "usage,raw,label\n"])
+def test_an_empty_list_is_refused(root: Path, text: str) -> None:
+    assert "lists no crop" in refuse(root, text).problem
+
+
+def test_a_missing_or_unreadable_file_is_refused(root: Path) -> None:
+    with pytest.raises(DatasplitError, match="no datasplit at"):
+        read_datasplit(root / "none.csv")
+    with pytest.raises(DatasplitError, match="cannot be read"):
+        read_datasplit(root)
+    (root / "datasplit.csv").write_bytes(b'"train","\xff\xfe"\n')
+    with pytest.raises(DatasplitError, match="cannot be read"):
+        read_datasplit(root / "datasplit.csv")
+
+
+names = st.text(st.sampled_from("abz019_-. é'\"#"), min_size=1, max_size=6).filter(
+    lambda name: name.strip() == name and name not in {".", ".."}
+)
+
+
+@given(
+    st.dictionaries(names, st.lists(names, min_size=1, max_size=4, unique=True), min_size=1, max_size=3),
+    st.sampled_from(["train", "validate"]),
+)
+def test_what_is_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, crops: dict[str, list[str]], split: Any
+) -> None:
+    root = tmp_path_factory.mktemp("split with 'quotes', and commas")
+    rows = []
+    for crop, classes in crops.items():
+        for part in ("em", f"gt/{crop}"):
+            (root / "d.zarr" / part).mkdir(parents=True, exist_ok=True)
+        rows.append((split, "d.zarr", "em", "d.zarr", f"gt/{crop}", classes))
+    write_datasplit(root / "datasplit.csv", rows)
+    found = read_datasplit(root / "datasplit.csv")
+    assert [(row.split, row.label_path.name, list(row.classes)) for row in found] == [
+        (split, crop, classes) for crop, classes in crops.items()
+    ]
