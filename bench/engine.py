@@ -22,9 +22,13 @@ from unittest import mock
 from measuring import Row, machine, median, report
 from runs import write_data, write_run
 
-from counterpoise.engines import local
+from counterpoise.engines import process
+from counterpoise.engines.driver import run_trials
+from counterpoise.engines.engine import EngineRequest
 from counterpoise.experiment.load import load_experiment
 from counterpoise.machine.hardware import find_hardware
+from counterpoise.preflight.design import design_experiment
+from counterpoise.preflight.inputs import read_inputs
 from counterpoise.preflight.prepare import prepare_run
 from counterpoise.runs.layout import TrialFolder
 from counterpoise.runs.records import TrialStatus, read_epochs
@@ -48,9 +52,10 @@ class Timed:
 
 def time_trials(experiment: Path) -> Timed:
     """Prepare a run, and let the engine run its trials."""
-    prepared = prepare_run(
-        load_experiment(experiment), experiment, find_hardware(), on_store=lambda _request: lambda _voxels: None
-    )
+    loaded = load_experiment(experiment)
+    hardware = find_hardware()
+    design = design_experiment(read_inputs(loaded).require_usable(), hardware)
+    prepared = prepare_run(design, experiment, hardware)
     started: dict[Path, float] = {}
 
     def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
@@ -59,8 +64,9 @@ def time_trials(experiment: Path) -> Timed:
 
     popen = subprocess.Popen
     began = time.time()
-    with mock.patch.object(local.subprocess, "Popen", start):
-        outcomes = local.run_trials(prepared.trials, prepared.design.machine.slots, retries=0)
+    request = EngineRequest(prepared.trials, prepared.design.machine.slots, loaded.engine, prepared.run.engine)
+    with mock.patch.object(process.subprocess, "Popen", start):
+        outcomes = run_trials(request)
     ended = time.time()
     assert all(outcome.status.state == "finished" for outcome in outcomes), outcomes
     order = sorted(started, key=lambda folder: started[folder])

@@ -1,7 +1,7 @@
 """The same small trials through the local engine and through Parsl's workers on this machine: wall times, same results.
 
-6 arms x 2 seeds of a small network on the made volume (the demo's protocol with fewer and shorter epochs), two at a
-time in either engine, in turns. Everything is counted from the first process to the last: starting Parsl, its
+6 arms x 2 seeds of a small network on the synthetic volume (the demo's protocol with fewer and shorter epochs), two at
+a time in either engine, in turns. All is counted from the first process to the last: the start of Parsl, its
 interchange and its workers is part of its engine. Both end with the same counts, bit for bit, or this fails.
 """
 
@@ -16,14 +16,16 @@ from pathlib import Path
 import numpy as np
 from measuring import Row, median, options, report
 
-from counterpoise.engines.cluster import run_trials_on_cluster
-from counterpoise.engines.local import run_trials
+from counterpoise.engines.driver import run_trials
+from counterpoise.engines.engine import EngineRequest
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import load_experiment
 from counterpoise.machine.hardware import find_hardware
 from counterpoise.phantom.make import write_phantom
+from counterpoise.preflight.design import design_experiment
+from counterpoise.preflight.inputs import read_inputs
 from counterpoise.preflight.prepare import PreparedRun, prepare_run
-from counterpoise.runs.records import ValidationCounts
+from counterpoise.runs.npz import ValidationCounts
 
 EXPERIMENT = """
 preset = "demo"
@@ -56,18 +58,16 @@ def prepare(folder: Path, datasplit: Path, kind: str, given: dict[str, int]) -> 
     file.write_text(EXPERIMENT.format(datasplit=datasplit, kind=kind, slots=slots, **given), encoding="utf-8")
     experiment = load_experiment(file)
     shutil.rmtree(experiment.run.folder, ignore_errors=True)
-    return experiment, prepare_run(experiment, file, find_hardware(), on_store=lambda _: lambda _: None)
+    hardware = find_hardware()
+    design = design_experiment(read_inputs(experiment).require_usable(), hardware)
+    return experiment, prepare_run(design, file, hardware)
 
 
 def seconds(experiment: Experiment, prepared: PreparedRun) -> float:
     """Run all trials, and insist that they finish."""
-    slots, began = prepared.design.machine.slots, time.perf_counter()
-    if experiment.engine.kind == "local":
-        outcomes = run_trials(prepared.trials, slots, retries=0)
-    else:
-        outcomes = run_trials_on_cluster(
-            prepared.trials, slots, experiment.engine, prepared.run.engine, per_gpu=1, retries=0
-        )
+    request = EngineRequest(prepared.trials, prepared.design.machine.slots, experiment.engine, prepared.run.engine)
+    began = time.perf_counter()
+    outcomes = run_trials(request)
     took = time.perf_counter() - began
     assert all(outcome.status.state == "finished" for outcome in outcomes), outcomes
     return took
@@ -97,7 +97,7 @@ def main() -> None:
     local, parsl = median(times["local"]), median(times["parsl_local"])
     ratio = median([b / a for a, b in zip(times["local"], times["parsl_local"], strict=True)])
     trials = len(found["local"])
-    what = f"{trials} trials, {given['at_once']} at a time: Parsl's workers on this machine beside the local engine"
+    what = f"{trials} trials, {given['at_once']} at a time: Parsl's workers on this machine vs the local engine"
     report([Row(what, f"{parsl:.1f} s", f"{local:.1f} s", f"{ratio:.2f}", "", None, times)], asked.out)
 
 

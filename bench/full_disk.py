@@ -69,7 +69,8 @@ class Case:
         """See that disk, need and rest were said, and that nothing ended in a traceback."""
         said = self.read()
         found = re.search(
-            rf"no room for [^\n]*needs [\d.]+ MB[^\n]*the disk at {re.escape(str(disk))} has [\d.]+ MB", said
+            rf"no (?:room|space) for [^\n]*needs [\d.]+ \w?B[^\n]*the disk at {re.escape(str(disk))} has [\d.]+ \w?B",
+            said,
         )
         self.said = found[0] if found else ""
         self.check(found, f"does not say that {disk} is full and how much it needs")
@@ -204,7 +205,7 @@ def end_case(case: Case, datasplit: Path, store: Path) -> None:
                 [sys.executable, "-m", "counterpoise", "report", run.path], text=True, capture_output=True, check=False
             )
             case.check(done.returncode == 2, "report: the exit code is not 2")
-            room = re.search(r"no room for \S+: it needs [\d.]+ MB", done.stderr)
+            room = re.search(r"no space for \S+: it needs [\d.]+ \w?B", done.stderr)
             case.check(room, f"report: does not say what it needs, but {done.stderr!r}")
             case.check("Traceback" not in done.stderr, "report: a traceback")
         case.check_end(experiment, run)

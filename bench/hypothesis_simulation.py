@@ -16,17 +16,19 @@ import numpy as np
 from verdict_simulation import ALPHA, MARGIN, Case, Simulator, World, _draw, percent, table_head
 
 from counterpoise.experiment.hypothesis import Hypothesis, parse_claim
-from counterpoise.statistics.counts import CountTable, RunCell
+from counterpoise.statistics.arm_score import arm_score
+from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.hypotheses import judge_hypotheses
-from counterpoise.statistics.inference import fit_run_noise
-from counterpoise.statistics.level import arm_level
+from counterpoise.statistics.hypothesis_types import Grounds, HypothesisOutcome, HypothesisVerdict
+from counterpoise.statistics.inference import Scope, fit_run_noise
 from counterpoise.statistics.scores import effective_crops, pooled_scores, pseudo_values, scorable_classes
 from counterpoise.statistics.verdict import judge
-from counterpoise.statistics.verdict_types import HypothesisVerdict
 
 ARMS = 6
 WORLDS = {"default": World(), "seeds matter": replace(World(), seed=0.08)}
 """In the second, arms of one seed share most of the noise: what a difference does not see and a score does."""
+
+DECIDED = (HypothesisOutcome.SUPPORTED, HypothesisOutcome.REFUTED)
 
 
 # Scores ---------------------------------------------------------------------------------------------------------
@@ -67,10 +69,10 @@ def cover(world: World, truth: np.ndarray, seeds: int, crops: int, reps: int) ->
         assert noise is not None
         g_eff = float(effective_crops(counts)[scored].mean())
         for scope, true, held, half in (
-            ("new", truth[scored].mean(), tally.new, tally.half_new),
-            ("this", pooled_scores(again, scored).mean(), tally.this, tally.half_this),
+            (Scope.NEW, truth[scored].mean(), tally.new, tally.half_new),
+            (Scope.THIS, pooled_scores(again, scored).mean(), tally.this, tally.half_this),
         ):
-            low, high = arm_level(theta, z, noise, g_eff, 0, scope=scope).interval(ALPHA)
+            low, high = arm_score(theta, z, noise, g_eff, 0, scope=scope).interval(ALPHA)
             held.append(bool(low <= true <= high))
             half.append((high - low) / 2)
     return tally
@@ -89,7 +91,9 @@ def miss(seeds: int, shared: float, claims: int, reps: int) -> list[float]:
         z = theta[:, :, None] * every
         noise = fit_run_noise(z)
         assert noise is not None
-        intervals = [arm_level(theta, z, noise, 5, arm, scope="this").interval(ALPHA / claims) for arm in range(ARMS)]
+        intervals = [
+            arm_score(theta, z, noise, 5, arm, scope=Scope.THIS).interval(ALPHA / claims) for arm in range(ARMS)
+        ]
         misses.append(float(np.mean([not low <= 0.5 <= high for low, high in intervals])))
     return misses
 
@@ -127,14 +131,15 @@ def wrong_outcomes(gain: float) -> tuple[set[str], ...]:
 
 def outcome_of(result: HypothesisVerdict) -> str:
     """Name an outcome, and apart from the others a refutation that only says "same"."""
-    return "refuted, same" if result.outcome == "refuted" and "same within" in result.figures else result.outcome
+    is_same = result.outcome is HypothesisOutcome.REFUTED and result.finding is Grounds.SAME
+    return "refuted, same" if is_same else str(result.outcome)
 
 
 def as_table(counts: np.ndarray) -> CountTable:
     """Make the table that reading a run folder gives."""
     arms, seeds, crops = counts.shape[:3]
     names = tuple(f"arm_{a}" for a in range(arms))
-    cells = tuple(tuple(RunCell(name, s, "finished") for s in range(seeds)) for name in names)
+    cells = tuple(tuple(RunCell(name, s, RunState.FINISHED) for s in range(seeds)) for name in names)
     crop_names = tuple(f"set/{g}" for g in range(crops))
     return CountTable(
         names, names[0], tuple(range(seeds)), crop_names, ("nuc", "mito", "er", "pm", "golgi"), counts, cells
@@ -194,8 +199,7 @@ def outcome_rows(sizes: list[tuple[int, int]], reps: int, draws: int) -> list[st
             outcomes = wrong_outcomes(gain)
             wrong = [any(outcome_of(r) in bad for r, bad in zip(row, outcomes, strict=True)) for row in results]
             decided = [
-                f"{100 * np.mean([row[n].outcome in ('supported', 'refuted') for row in results]):.0f}"
-                for n in range(len(results[0]))
+                f"{100 * np.mean([row[n].outcome in DECIDED for row in results]):.0f}" for n in range(len(results[0]))
             ]
             lines.append(f"| {case.truth} | {seeds} | {crops} | " + " | ".join([percent(wrong), *decided]) + " |")
             print(lines[-1], flush=True)

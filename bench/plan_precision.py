@@ -73,15 +73,7 @@ def main() -> None:
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     print("\n".join(lines))
     for number, (arms, seeds, crops, noise) in enumerate(CASES):
-        plan = plan_precision(
-            arms=arms,
-            seeds=seeds,
-            crops=float(crops),
-            run_sd=noise.run_sd,
-            seed_share=noise.seed_share,
-            crop_sd=noise.crop_sd,
-            run_crop_sd=noise.run_crop_sd,
-        )
+        plan = plan_precision(noise, arms=arms, seeds=seeds, crops=float(crops))
         rng = np.random.default_rng([options.seed, number])
         half, power = simulate(rng, arms, seeds, crops, noise, plan.detectable, options.reps)
         error = (power * (1 - power) / options.reps) ** 0.5

@@ -27,7 +27,7 @@ from measuring import CLASSES, Row, median, options, report, scratch, timed
 
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.experiment.load import parse_experiment
-from counterpoise.preflight.design import store_request
+from counterpoise.preflight.inputs import store_request
 from counterpoise.sampling.patches import Patches, draw_patches
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.store import VoxelStore, open_or_build

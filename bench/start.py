@@ -48,10 +48,10 @@ from numba.core.registry import cpu_target
 from counterpoise.experiment.load import load_experiment
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import list_tiles
-from counterpoise.preflight import survey
-from counterpoise.preflight.design import design_experiment, store_question, store_request
+from counterpoise.preflight.design import design_experiment
+from counterpoise.preflight.inputs import read_inputs
 from counterpoise.machine.hardware import find_hardware
-from counterpoise.store import known, open_store
+from counterpoise.store import open_store
 imported = time.perf_counter()
 cpu_target.typing_context.refresh()
 cpu_target.target_context.refresh()
@@ -69,17 +69,16 @@ def trial():
     list_tiles(validation.plan, store, cap=experiment.validation.tiles_per_crop).hash()
     training.batch(0, 0, batch)
 
-def run():
+def run(open_crops=False):
     global found
     experiment = load_experiment(file)
     hardware = find_hardware()
-    found = survey.require_usable(experiment)
-    design = design_experiment(experiment, hardware, on_store=lambda _: lambda _: None, crops=found)
+    found = read_inputs(experiment, open_crops=open_crops).require_usable()
+    design = design_experiment(found, hardware)
     Sampler(design.store, "train", experiment.sampling).batch(0, 0, batch)
 
 def opened():
-    survey.find_known = lambda *_: None
-    run()
+    run(open_crops=True)
 
 def files():
     for name in names:
@@ -95,7 +94,8 @@ wall, computed = time.perf_counter(), time.process_time()
 globals()[what]()
 print(json.dumps({
     "wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - computed,
-    "imports_s": imported - began, "numba_s": loaded - imported, "is_known": isinstance(found, known.KnownStore),
+    "imports_s": imported - began, "numba_s": loaded - imported,
+    "is_recognised": found is not None and found.is_recognised,
 }))
 """
 
@@ -113,15 +113,15 @@ def measure(what: str, folder: Path) -> Times:
 
 
 def prepare(folder: Path, lines: list[str]) -> None:
-    """Build the store, and let it be read in full once it has settled: from then on it is known."""
+    """Build the store, and let it be read in full once it has settled: from then on it is recognised."""
     (folder / "datasplit.csv").write_text("".join(lines), encoding="utf-8")
     text = _EXPERIMENT.format(classes=json.dumps(CLASSES), batch=BATCH)
     (folder / "experiment.toml").write_text(text, encoding="utf-8")
     measure("run", folder)
     time.sleep(2.1)
     measure("run", folder)
-    if not measure("run", folder)["is_known"]:
-        raise RuntimeError(f"the store in {folder} is not known after it was built and read")
+    if not measure("run", folder)["is_recognised"]:
+        raise RuntimeError(f"the store in {folder} is not recognised after it was built and read")
 
 
 def measure_cellmap_data(datasplit: Path) -> float:

@@ -27,7 +27,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
-from counterpoise.preflight.design import store_request
+from counterpoise.preflight.inputs import store_request
 from counterpoise.sampling.sampler import Sampler, unpack_words
 from counterpoise.store import VoxelStore, open_or_build
 from counterpoise.training.device import keep_freed_memory, open_device

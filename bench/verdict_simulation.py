@@ -23,10 +23,19 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit
 
-from counterpoise.statistics.inference import best_set, compare_pairs, fit_run_noise, intervals, label_interval
+from counterpoise.statistics.inference import (
+    Label,
+    Scope,
+    best_set,
+    compare_pairs,
+    fit_run_noise,
+    intervals,
+    label_interval,
+)
 from counterpoise.statistics.scores import effective_crops, pooled_scores, pseudo_values, scorable_classes
 
 ALPHA, MARGIN = 0.05, 0.01
+BETTER = {Label.BETTER, Label.BETTER_BY_MARGIN}
 VOXELS_PER_TILE = 256 * 256
 
 
@@ -177,7 +186,7 @@ def verdict(case: Case, counts: np.ndarray, tally: Tally) -> None:
     noise = fit_run_noise(z)
     assert noise is not None
     g_eff = float(effective_crops(counts)[scored].mean())
-    pairs = compare_pairs(theta, z, noise, g_eff, scope="new" if g_eff >= 5 else "this")
+    pairs = compare_pairs(theta, z, noise, g_eff, scope=Scope.NEW if g_eff >= 5 else Scope.THIS)
     k = case.arms - 1
     low, high = intervals(pairs, 0, alpha=ALPHA, comparisons=k)
     labels = [label_interval(float(a), float(b), MARGIN) for a, b in zip(low, high, strict=True)]
@@ -186,11 +195,11 @@ def verdict(case: Case, counts: np.ndarray, tally: Tally) -> None:
     truth = np.zeros(case.arms)
     truth[-1] = case.gain
     single_low, single_high = intervals(pairs, 0, alpha=ALPHA, comparisons=1)
-    tally.claims.append(any("better" in text or text == "worse" for text in others) or labels[-1] == "worse")
+    tally.claims.append(any(label in {*BETTER, Label.WORSE} for label in others) or labels[-1] is Label.WORSE)
     tally.covered.append(float(((single_low <= truth) & (truth <= single_high))[1:].mean()))
     tally.half_width.append(float(np.median((high - low)[1:] / 2)))
     tally.run_sd.append(noise.sd)
-    tally.found.append("better" in labels[-1])
+    tally.found.append(labels[-1] in BETTER)
     tally.excluded.append(not inside[0])
     tally.kept.append(bool(inside[-1]))
     tally.size.append(float(inside.sum()))
@@ -245,7 +254,7 @@ def table_head(*titles: str) -> list[str]:
 
 
 def as_markdown(tallies: dict[Case, Tally]) -> str:
-    """Write the two tables: equal arms with the usual practice beside, and one better arm."""
+    """Write the two tables: equal arms with the usual practice next to them, and one better arm."""
     lines = table_head(
         *("truth", "arms", "seeds", "crops (effective)", "run sd", "half-width", "false claim %", "coverage %"),
         *("a best arm kept %", "usual practice: false claim %", "same, Bonferroni %", "its coverage %"),

@@ -1,4 +1,4 @@
-"""What several folders of tests share: the real data, a small phantom, and a writer of odd crops.
+"""What several folders of tests share: the real data, small phantoms, and a writer of odd crops.
 
 Nothing here imports torch, numba or typer: the tests of data, store and frequencies run without them, under
 zarr-python 2.18 too.
@@ -6,9 +6,12 @@ zarr-python 2.18 too.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
+import shutil
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,32 @@ ROOT = Path(__file__).resolve().parents[1]
 # On a machine that others use too, a slow example is no defect.
 settings.register_profile("counterpoise", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("counterpoise")
+
+# Tests run in several processes at a time, each on a core of its own. Read when torch is imported, which is later.
+os.environ["OMP_NUM_THREADS"] = "1"
+# Under nohup a hang-up is ignored; the tests send it and expect what happens without nohup. A handler survives it too.
+signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that lets ``make`` fill a folder, once for all processes of pytest-xdist, and returns it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of the folders of all workers
+
+    def fill(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared / f"shared {name}"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                partial = folder.with_name(f"partial {name}")
+                shutil.rmtree(partial, ignore_errors=True)
+                make(partial)
+                partial.rename(folder)
+        return folder
+
+    return fill
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +91,9 @@ def counted(real_data: Path) -> Callable[[str, str], dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantom(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """Write the small phantom once and return its ``datasplit.csv``; tests must not change it."""
-    return write_phantom(tmp_path_factory.mktemp("phantom") / "data", size="small")
+    return once("phantom", lambda folder: write_phantom(folder, size="small")) / "datasplit.csv"
 
 
 @pytest.fixture(scope="session")

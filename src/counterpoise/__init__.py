@@ -5,6 +5,8 @@ The public names that compute with torch are imported on first use, so that ``im
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["TverskyLoss", "UNet2D", "__version__"]
 
 __version__ = "0.1.0"
+
+OWN_MODULES = "COUNTERPOISE_MODULES"
+"""Environment variable with the folders of a user's own modules. They are searched last, so that a file of theirs that
+is called like a module of the standard library is not imported in its place."""
+
+if _own := os.environ.get(OWN_MODULES, "").split(os.pathsep):
+    sys.path.sort(key=_own.__contains__)  # stable: False before True
 
 
 def __getattr__(name: str) -> object:

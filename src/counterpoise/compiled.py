@@ -1,8 +1,8 @@
 """Loops compiled by numba, kept on disk between processes where there is a folder for it.
 
-numba keeps what it has compiled beside the source, in ``NUMBA_CACHE_DIR`` if that is set, or in the user's cache. Where
+numba keeps compiled code next to the source, in ``NUMBA_CACHE_DIR`` if that is set, or in the user's cache. Where
 none of them can be written (a package installed by somebody else, in a container without a home) it refuses to import
-the function at all; here it is then compiled by every process anew, which is said once.
+the function at all; here every process then compiles it again, which is said once.
 """
 
 from __future__ import annotations
@@ -51,6 +51,6 @@ def compiled(**options: Any) -> Callable[[_Function], _Function]:
 @cache
 def _say_once() -> None:
     _LOG.warning(
-        "No folder to keep compiled loops in: every process compiles them anew, which takes it some seconds; "
+        "No folder to keep compiled loops in: every process compiles them again, which takes some seconds; "
         "set NUMBA_CACHE_DIR to a folder that can be written"
     )

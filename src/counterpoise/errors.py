@@ -12,8 +12,10 @@
     ├── ClassNameError       a class nobody annotates, or one without a positive voxel
     ├── StoreError           the voxel store is damaged or cannot be written
     ├── RunFolderError       the run folder cannot be used, or holds another experiment
-    │   └── DiskFullError    no room for a file (also an OSError)
+    │   ├── FolderInUseError  another process works in a folder
+    │   └── DiskFullError    no space for a file (also an OSError)
     ├── TrialError           training of one arm with one seed went wrong
+    │   └── DivergedError    loss or gradients were not finite too often: a result of the arm
     └── ProblemsError        several of these at once, each with its four parts
 """
 
@@ -30,6 +32,8 @@ __all__ = [
     "DataError",
     "DatasplitError",
     "DiskFullError",
+    "DivergedError",
+    "FolderInUseError",
     "LayoutError",
     "ProblemsError",
     "RunFolderError",
@@ -41,7 +45,7 @@ __all__ = [
 
 
 class CounterpoiseError(Exception):
-    """Tell a user what is wrong and how to mend it.
+    """Tell a user what is wrong and how to fix it.
 
     Parameters
     ----------
@@ -60,13 +64,17 @@ class CounterpoiseError(Exception):
         self.found = found
         self.remedy = remedy
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Return its lines, each as label and text."""
+        return [
+            ("", f"{type(self).__name__}: {self.problem}"),
+            ("  expected: ", self.expected),
+            ("  found:    ", self.found),
+            ("  to fix:   ", self.remedy),
+        ]
+
     def __str__(self) -> str:
-        return (
-            f"{type(self).__name__}: {self.problem}\n"
-            f"  expected: {self.expected}\n"
-            f"  found:    {self.found}\n"
-            f"  to mend:  {self.remedy}"
-        )
+        return "\n".join(label + text for label, text in self.rows())
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, and trials run in other processes.
@@ -113,12 +121,20 @@ class RunFolderError(CounterpoiseError):
     """The run folder cannot be used."""
 
 
+class FolderInUseError(RunFolderError):
+    """Another process holds the lock of a folder."""
+
+
 class DiskFullError(RunFolderError, OSError):
-    """A disk has no room for a file; an ``OSError`` as well, for whoever can do without that file."""
+    """A disk has no space for a file; an ``OSError`` as well, for callers that can go on without that file."""
 
 
 class TrialError(CounterpoiseError):
     """Training of one arm with one seed went wrong."""
+
+
+class DivergedError(TrialError):
+    """A training diverged: a result of its arm; another attempt would give the same."""
 
 
 MOST_ALIKE = 5
@@ -126,12 +142,12 @@ MOST_ALIKE = 5
 
 
 class ProblemsError(CounterpoiseError):
-    """Several things are wrong, and all of them are said at once.
+    """Several things are wrong, and all are reported together.
 
     Parameters
     ----------
     problems : sequence of CounterpoiseError
-        Two or more, in the order in which to mend them.
+        Two or more, in the order in which to fix them.
     """
 
     def __init__(self, problems: Sequence[CounterpoiseError]) -> None:
@@ -143,20 +159,19 @@ class ProblemsError(CounterpoiseError):
         )
         self.problems = tuple(problems)
 
-    def __str__(self) -> str:
+    def rows(self) -> list[tuple[str, str]]:
         """Write the first of every kind out in full, and count the others: a wrong path makes every line wrong."""
-        texts: list[str] = []
+        rows: list[tuple[str, str]] = []
         kinds: dict[type[CounterpoiseError], int] = {}
         for error in self.problems:
             kinds[type(error)] = kinds.get(type(error), 0) + 1
             if kinds[type(error)] <= MOST_ALIKE:
-                texts.append(str(error))
-        texts += [
-            f"... and {count - MOST_ALIKE} more of the kind {kind.__name__}"
+                rows += error.rows()
+        return rows + [
+            ("", f"... and {count - MOST_ALIKE} more of the kind {kind.__name__}")
             for kind, count in kinds.items()
             if count > MOST_ALIKE
         ]
-        return "\n".join(texts)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (ProblemsError, (self.problems,))

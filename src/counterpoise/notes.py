@@ -1,13 +1,14 @@
-"""What a reader must know about data or runs: a sentence, and of which kind it is.
+"""Notes on data or runs: a sentence and its kind.
 
-Whoever makes a note names its kind; whoever shows or counts notes goes by the kind, never by the words.
+Code that selects or counts notes uses the kind, never the words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 __all__ = ["Note", "NoteKind", "of_kind"]
 
@@ -23,19 +24,35 @@ class NoteKind(StrEnum):
     """Strategies that were left out, clamped weights, arms that are the same experiment."""
     CHANGED = "changed"
     """What is asked of the runs was changed, or its record lost, after trainings had finished."""
-    TRAINING = "training"
-    """How trainings went: batches in parts, steps whose loss was not finite."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """One sentence without its full stop, and its kind."""
+    """One sentence without its full stop, its kind, and the crop it is about, if it is about one."""
 
     kind: NoteKind
     text: str
+    subject: str = ""
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.subject}: {self.text}" if self.subject else self.text
+
+    def plain(self) -> dict[str, str]:
+        """Return the values that JSON holds."""
+        return {"kind": self.kind.value, "text": self.text, "subject": self.subject}
+
+    @classmethod
+    def of_plain(cls, entry: Mapping[str, str] | str) -> Self:
+        """Rebuild what :meth:`plain` made; a text alone is what older versions wrote about data.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If something is missing, or the kind is unknown.
+        """
+        if isinstance(entry, str):
+            return cls(NoteKind.DATA, entry)
+        return cls(NoteKind(entry["kind"]), entry["text"], entry.get("subject", ""))
 
 
 def of_kind(notes: Iterable[Note], *kinds: NoteKind) -> tuple[Note, ...]:

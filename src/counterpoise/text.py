@@ -12,10 +12,10 @@ __all__ = [
     "DASH",
     "counted",
     "duration",
+    "finite",
     "fixed",
     "grouped",
     "interval",
-    "known",
     "listed",
     "plural",
     "shortest",
@@ -71,12 +71,12 @@ def listed(names: Sequence[str]) -> str:
 # Missing values -------------------------------------------------------------------------------------------------
 
 
-def known(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
     """Return a number, or None where it is NaN or infinite: JSON and our records have no other word for it.
 
     Examples
     --------
-    >>> known(0.5), known(float("nan")), known(None)
+    >>> finite(0.5), finite(float("nan")), finite(None)
     (0.5, None, None)
     """
     return value if value is not None and math.isfinite(value) else None
@@ -87,7 +87,7 @@ def known(value: float | None) -> float | None:
 
 def fixed(value: float | None, decimals: int = 3) -> str:
     """Write a number with fixed decimals, or a dash where there is none."""
-    return DASH if known(value) is None else f"{value:.{decimals}f}"
+    return DASH if finite(value) is None else f"{value:.{decimals}f}"
 
 
 def signed(value: float | None, decimals: int = 3) -> str:
@@ -100,7 +100,7 @@ def signed(value: float | None, decimals: int = 3) -> str:
     >>> signed(0.0214), signed(-0.0002), signed(0.0002), signed(0.0), signed(None)
     ('+0.021', '-0.000', '+0.000', '0.000', '–')
     """
-    if value is None or not math.isfinite(value):
+    if finite(value) is None:
         return DASH
     return f"{value:+.{decimals}f}" if value else f"{0:.{decimals}f}"
 
@@ -113,7 +113,7 @@ def interval(low: float | None, high: float | None, decimals: int = 3) -> str:
     >>> interval(-0.0254, 0.009), interval(None, None)
     ('[-0.025, +0.009]', '–')
     """
-    if known(low) is None or known(high) is None:
+    if finite(low) is None or finite(high) is None:
         return DASH
     return f"[{signed(low, decimals)}, {signed(high, decimals)}]"
 
@@ -126,7 +126,7 @@ def significant(value: float | None) -> str:
     >>> significant(0.01234), significant(12.345), significant(None)
     ('0.0123', '12.3', '–')
     """
-    return DASH if known(value) is None else f"{value:#.3g}".rstrip(".")
+    return DASH if finite(value) is None else f"{value:#.3g}".rstrip(".")
 
 
 def times(factor: float | None) -> str:
@@ -137,7 +137,7 @@ def times(factor: float | None) -> str:
     >>> times(2.13), times(0.047), times(14.2)
     ('×2.1', '×0.047', '×14')
     """
-    if factor is None or not math.isfinite(factor):
+    if factor is None or finite(factor) is None:
         return DASH
     return f"×{factor:.0f}" if factor >= _TEN else f"×{factor:#.2g}".rstrip(".")
 

@@ -16,7 +16,7 @@ WriteExperiment = Callable[..., Path]
 def _refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    for part in ("expected:", "found:", "to mend:", *words):
+    for part in ("expected:", "found:", "to fix:", *words):
         assert part in done.stderr, done.stderr
 
 

@@ -13,8 +13,8 @@ from counterpoise.experiment.load import load_experiment
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_help_names_every_command_and_imports_nothing_heavy(command_line: CommandLine) -> None:
-    shown = command_line("--help").stdout
+def test_help_names_every_command_and_imports_nothing_heavy(process: CommandLine) -> None:
+    shown = process("--help").stdout
     for name in ("demo", "init", "hardware", "frequencies", "weights", "run", "trial", "results", "report", "data"):
         assert name in shown
     heavy = ("torch", "numba", "zarr", "pydantic", "scipy", "numpy")

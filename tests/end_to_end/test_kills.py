@@ -15,6 +15,8 @@ import torch
 from counterpoise.experiment.load import load_experiment
 from counterpoise.files.atomic import is_leftover, read_lines
 from counterpoise.machine.hardware import Hardware
+from counterpoise.preflight.design import design_experiment
+from counterpoise.preflight.inputs import read_inputs
 from counterpoise.preflight.prepare import PreparedRun, prepare_run
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.training.trial import run_trial
@@ -54,9 +56,8 @@ def undisturbed(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> T
 
 def prepare(experiment: Path) -> PreparedRun:
     hardware = Hardware(gpus=(), cores=1, memory_bytes=1 << 33, notes=())
-    return prepare_run(
-        load_experiment(experiment), experiment, hardware, on_store=lambda _request: lambda _voxels: None
-    )
+    design = design_experiment(read_inputs(load_experiment(experiment)), hardware)
+    return prepare_run(design, experiment, hardware)
 
 
 def write(folder: Path, data: Path) -> Path:
@@ -142,8 +143,9 @@ def assert_equal(one: object, other: object, where: str) -> None:
 LAST = r"\.last\.pt\.\d+\.tmp"
 
 
+@pytest.mark.slow  # tests/unit/training interrupts trials at the same points, without a kill
 def test_a_trial_killed_while_its_checkpoint_is_written_resumes_to_the_same_bits(
-    undisturbed: TrialFolder, command_line: CommandLine, tmp_path: Path
+    undisturbed: TrialFolder, process: CommandLine, tmp_path: Path
 ) -> None:
     """Killed when the checkpoint of epoch 1 has its second name and that of epoch 2 is about to be written."""
     trial = TrialFolder(tmp_path / "trials" / "weight_uniform" / "seed-0")
@@ -153,12 +155,13 @@ def test_a_trial_killed_while_its_checkpoint_is_written_resumes_to_the_same_bits
     checkpoint = torch.load(trial.last_checkpoint, weights_only=True)
     assert (checkpoint["epoch"], len(epochs(trial))) == (1, 2)  # one epoch is lost, and no more
     assert trial.previous_checkpoint.samefile(trial.last_checkpoint)
-    done = command_line("trial", trial.path)
+    done = process("trial", trial.path)
     assert done.returncode == 0, done.stderr
     assert "Resuming after epoch 1/3" in done.stdout
     assert_same(undisturbed, trial)
 
 
+@pytest.mark.slow
 def test_a_run_killed_together_with_its_trial_ends_in_the_same_bits(
     undisturbed: TrialFolder, small_data: Path, command_line: CommandLine, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def finished(
-    small_data: Path, command_line: CommandLine, tmp_path_factory: pytest.TempPathFactory
+    small_data: Path, process: CommandLine, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """One finished run and what it printed."""
     folder = tmp_path_factory.mktemp("run it")
@@ -54,7 +54,7 @@ folder = "my run"
 """,
         encoding="utf-8",
     )
-    done = command_line("run", experiment)
+    done = process("run", experiment)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "my run", done
 
@@ -83,7 +83,7 @@ def test_run_shows_duplicates_and_says_that_two_seeds_are_no_verdict(
 ) -> None:
     shown = finished[1].stdout
     assert "weight_effective_num has the weights of weight_uniform times 2: not trained a second time" in shown
-    assert "No verdict: needs 3 seeds" in shown
+    assert "No verdict: it needs 3 seeds" in shown
     assert "4 trials on " in shown
     assert str(finished[0] / "report.html") in shown
 
@@ -217,8 +217,8 @@ def test_a_run_interrupted_before_its_first_trial_says_stopped(
     code = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
-        "import counterpoise.preflight.survey as survey\n"
-        "survey.load_crops = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
+        "import counterpoise.preflight.inputs as inputs\n"
+        "inputs.load_crops = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.argv = ['counterpoise', 'run', sys.argv[1]]\n"
         "from counterpoise.cli.app import main\n"
         "main()\n"

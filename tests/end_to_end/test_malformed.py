@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
+import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.cli.app import main
-from counterpoise.engines.queue import StoppedError
+from counterpoise.engines.engine import StoppedError
 from counterpoise.experiment.config import Experiment
 from counterpoise.runs.speed import Speed
+
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+RequireClean = Callable[..., int]
 
 CLEAN, BAD_INPUT, STOPPED = 0, 2, 130
 EXAMPLES = 100
@@ -168,39 +168,22 @@ encodings = st.tuples(
 )
 
 
-# Running commands in this process -----------------------------------------------------------------------------------
-
-
-def call(*arguments: object) -> tuple[int, str]:
-    """Run a command as the console script does, and return its exit code and what it said on standard error.
-
-    Whatever it raises that is not an exit goes through: that is the traceback a user would see.
-    """
-    said, wrong = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.object(sys, "argv", ["counterpoise", *map(str, arguments)]),
-        mock.patch.object(sys, "path", list(sys.path)),
-        mock.patch.dict("os.environ"),
-        contextlib.redirect_stdout(said),
-        contextlib.redirect_stderr(wrong),
-    ):
-        try:
-            main()
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else CLEAN if end.code is None else 1, wrong.getvalue()
-    return CLEAN, wrong.getvalue()
-
-
-def require_clean(*arguments: object) -> int:
+@pytest.fixture(scope="module")
+def require_clean(command_line: CommandLine) -> Callable[..., int]:
     """Run a command and expect one of its clean ends; a refusal says its four parts as often as it begins."""
-    code, said = call(*arguments)
-    assert code in {CLEAN, BAD_INPUT, STOPPED}, f"{arguments}: exit code {code}\n{said}"
-    assert "Traceback" not in said
-    if code == BAD_INPUT:
-        parts = [sum(line.startswith(f"  {part}") for line in said.splitlines()) for part in
-                 ("expected: ", "found:    ", "to mend:  ")]  # fmt: skip
-        assert min(parts) == max(parts) >= 1, f"{arguments}: not in four parts\n{said}"
-    return code
+
+    def require(*arguments: object) -> int:
+        done = command_line(*arguments)
+        code, said = done.returncode, done.stderr
+        assert code in {CLEAN, BAD_INPUT, STOPPED}, f"{arguments}: exit code {code}\n{said}"
+        assert "Traceback" not in said
+        if code == BAD_INPUT:
+            parts = [sum(line.startswith(f"  {part}") for line in said.splitlines()) for part in
+                     ("expected: ", "found:    ", "to fix:   ")]  # fmt: skip
+            assert min(parts) == max(parts) >= 1, f"{arguments}: not in four parts\n{said}"
+        return code
+
+    return require
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -214,7 +197,7 @@ def untrained() -> Iterator[None]:
         raise StoppedError
 
     with (
-        mock.patch("counterpoise.preflight.rehearsal.measure_slots", measured),
+        mock.patch("counterpoise.preflight.first_steps.measure_slots", measured),
         mock.patch("counterpoise.run.run_trials", stopped),
     ):
         yield
@@ -225,7 +208,9 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("stores") / "store"
 
 
-def test_the_lines_that_are_spoilt_make_a_whole_experiment(small_data: Path, shared_store: Path) -> None:
+def test_the_lines_that_are_spoilt_make_a_whole_experiment(
+    small_data: Path, shared_store: Path, require_clean: RequireClean
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "experiment.toml"
         text = "\n".join(LINES).format(data=small_data, store=shared_store, here=folder)
@@ -236,7 +221,6 @@ def test_the_lines_that_are_spoilt_make_a_whole_experiment(small_data: Path, sha
         assert require_clean("run", file) == STOPPED
 
 
-@pytest.mark.slow
 @settings(max_examples=EXAMPLES, derandomize=True)
 @given(
     lines=lines_of_experiments,
@@ -247,6 +231,7 @@ def test_the_lines_that_are_spoilt_make_a_whole_experiment(small_data: Path, sha
 def test_any_experiment_ends_cleanly(
     small_data: Path,
     shared_store: Path,
+    require_clean: RequireClean,
     lines: list[str],
     damage: tuple[str, float, bytes],
     encoding: tuple[str, str],
@@ -263,7 +248,7 @@ def test_any_experiment_ends_cleanly(
             assert (checked == BAD_INPUT) == (code == BAD_INPUT), (checked, code)
 
 
-# Lists of crops -----------------------------------------------------------------------------------------------------
+# Lists of crops
 
 odd_cells = st.one_of(
     st.sampled_from(["", " ", "\t", "\x00", "x\x00y", "\x1b[2J", "\U0001f9ea", "\u2028", "a" * 300, "x" * 200_000]),
@@ -314,14 +299,13 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def linked_data(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the datasets of the made volume are found, for lists of its crops beside them."""
+    """A folder in which the datasets of the synthetic volume are found, for lists of its crops next to them."""
     folder = tmp_path_factory.mktemp("lists")
     for dataset in sorted(small_data.glob("phantom-*")):
         (folder / dataset.name).symlink_to(dataset)
     return folder
 
 
-@pytest.mark.slow
 @settings(max_examples=EXAMPLES, derandomize=True)
 @given(
     rows=tables(ROWS),
@@ -333,6 +317,7 @@ def linked_data(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_any_list_of_crops_ends_cleanly(
     linked_data: Path,
     shared_store: Path,
+    require_clean: RequireClean,
     rows: list[list[str]],
     quote: str,
     damage: tuple[str, float, bytes],
@@ -361,12 +346,12 @@ def test_any_list_of_crops_ends_cleanly(
 
 @pytest.mark.parametrize("command", ["check", "run", "plan"])
 @pytest.mark.parametrize("where", ["/", "/dev/null", ".", "nowhere/experiment.toml", "a" * 300, "b/" * 3000])
-def test_paths_that_are_no_experiment(command: str, where: str, tmp_path: Path) -> None:
+def test_paths_that_are_no_experiment(command: str, where: str, tmp_path: Path, require_clean: RequireClean) -> None:
     assert require_clean(command, tmp_path / where) == BAD_INPUT
 
 
 @pytest.mark.parametrize("where", ["/dev", "/dev/null", ".", "nowhere.csv", "a" * 300, "b/" * 3000])
-def test_paths_that_are_no_list_of_crops(where: str, tmp_path: Path) -> None:
+def test_paths_that_are_no_list_of_crops(where: str, tmp_path: Path, require_clean: RequireClean) -> None:
     for command in ("frequencies", "weights"):
         assert require_clean(command, "--datasplit", tmp_path / where, "--classes", "nuc") == BAD_INPUT
     assert require_clean("init", tmp_path / "e.toml", "--datasplit", tmp_path / where) == BAD_INPUT
@@ -378,10 +363,11 @@ def test_paths_that_are_no_list_of_crops(where: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["--voxel-size", "--validation-fraction", "--classes", "--preset", "--seed"])
 @given(value=st.one_of(odd_numbers, odd_characters.filter(lambda text: not text.startswith("-"))))
 @settings(max_examples=10, derandomize=True)
-def test_options_of_init(option: str, value: str, small_data: Path) -> None:
+def test_options_of_init(option: str, value: str, small_data: Path, command_line: CommandLine) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        code, said = call("init", Path(folder) / "e.toml", "--data", small_data, f"{option}={value}")
+        done = command_line("init", Path(folder) / "e.toml", "--data", small_data, f"{option}={value}")
+        code, said = done.returncode, done.stderr
         assert code in {CLEAN, BAD_INPUT}, said
         assert "Traceback" not in said
         if code == BAD_INPUT:
-            assert "to mend:" in said or "Usage:" in said, said
+            assert "to fix:" in said or "Usage:" in said, said

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from counterpoise import text
-from counterpoise.text import DASH, counted, duration, fixed, interval, known, signed, size
+from counterpoise.text import DASH, counted, duration, finite, fixed, interval, signed, size
 
 
 def test_examples_in_the_docstrings_hold() -> None:
@@ -23,7 +23,7 @@ def test_nouns_agree_with_their_number() -> None:
 @pytest.mark.parametrize("missing", [None, math.nan, math.inf])
 def test_a_missing_number_is_a_dash_everywhere_and_none_in_records(missing: float | None) -> None:
     assert fixed(missing) == signed(missing) == interval(missing, 0.1) == interval(0.1, missing) == DASH
-    assert known(missing) is None
+    assert finite(missing) is None
 
 
 def test_a_bound_below_zero_shows_on_which_side_it_lies() -> None:

@@ -5,31 +5,31 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from counterpoise import __version__
-from counterpoise.cli.commands_prepare import commands as prepare
-from counterpoise.cli.commands_results import commands as results
-from counterpoise.cli.commands_run import commands as run
-from counterpoise.cli.commands_store import data_commands, store_commands
 from counterpoise.cli.options import EXIT_BAD_INPUT, EXIT_READER_GONE, EXIT_STOPPED
+from counterpoise.cli.register import COMMANDS, CONTEXT, Group, Listed
 from counterpoise.errors import CounterpoiseError
 
 __all__ = ["app", "main"]
 
 
 class _StoppedError(Exception):
-    """Ctrl-C was pressed: typer ends without a word at a KeyboardInterrupt, but lets other exceptions through."""
+    """Ctrl-C was pressed: typer ends silently at a KeyboardInterrupt, but lets other exceptions through."""
 
 
 class _ReaderGoneError(Exception):
-    """Nobody reads our output any more: typer would end with the exit code of a failure."""
+    """The reader of our output is gone: typer would end with the exit code of a failure."""
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {entry.name: Listed(entry) for entry in COMMANDS}
+
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
             return super().invoke(ctx)
@@ -42,17 +42,11 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     help="Which class weighting gives the best Dice on annotated EM volumes, and can the data tell?",
-    epilog="A first look, without data: counterpoise demo",
+    epilog="Example: counterpoise demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT,
 )
-app.add_typer(prepare)
-app.add_typer(run)
-app.add_typer(results)
-app.add_typer(store_commands, name="store", rich_help_panel="Data")
-app.add_typer(data_commands, name="data", rich_help_panel="Data")
 
 
 @app.callback(invoke_without_command=True)
@@ -71,26 +65,32 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without "±" shows another sign for it
     try:
         try:
-            app()
+            app(prog_name="counterpoise")
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # at the interpreter's end it would be too late to notice that nobody reads it
+                sys.stdout.flush()  # at the interpreter's end it would be too late to notice that its reader is gone
     except CounterpoiseError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(EXIT_BAD_INPUT)
-    except (_ReaderGoneError, BrokenPipeError):  # the reader of our output has seen enough (`| head`)
+        _refuse(error)
+    except (_ReaderGoneError, BrokenPipeError):  # the reader of our output is gone (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         sys.exit(EXIT_READER_GONE)
-    except OSError as error:  # the disk is full, a folder vanished: the system's words, without a traceback
+    except OSError as error:  # the disk is full, a folder vanished: the system's message, without a traceback
         where = f" at {error.filename}" if error.filename else ""
-        told = CounterpoiseError(
-            f"{error.strerror or error}{where}",
-            expected="files and folders that the system lets this command use",
-            found=type(error).__name__,
-            remedy="check the path, its permissions and the room on its disk",
+        _refuse(
+            CounterpoiseError(
+                f"{error.strerror or error}{where}",
+                expected="files and folders that the system lets this command use",
+                found=type(error).__name__,
+                remedy="check the path, its permissions and the free space on its disk",
+            )
         )
-        typer.echo(str(told), err=True)
-        sys.exit(EXIT_BAD_INPUT)
     except (_StoppedError, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         sys.exit(EXIT_STOPPED)
+
+
+def _refuse(error: CounterpoiseError) -> NoReturn:
+    from counterpoise.cli.screen import print_error
+
+    print_error(error)
+    sys.exit(EXIT_BAD_INPUT)

@@ -3,142 +3,97 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
+import typer
+from rich.text import Text
 
-from counterpoise.cli.progress import duration
+from counterpoise.cli.options import (
+    EXIT_BAD_INPUT,
+    ExperimentPlace,
+    Format,
+    Json,
+    Seeds,
+    SetKeys,
+    TextOrJson,
+    is_json,
+    read_overrides,
+)
+from counterpoise.cli.places import find_source
 from counterpoise.cli.python_path import find_own_modules
-from counterpoise.cli.screen import console, counted, grouped, number, progress_bar, side
+from counterpoise.cli.screen import console, grouped, side, wrapped
+from counterpoise.cli.stages import StageScreen
 from counterpoise.errors import CounterpoiseError, ProblemsError
-from counterpoise.experiment.config import Experiment
-from counterpoise.experiment.load import load_experiment
+from counterpoise.experiment.load import Source, load_experiment
 from counterpoise.machine.hardware import find_hardware
 from counterpoise.preflight.check import Check, check_experiment
-from counterpoise.preflight.design import Design
-from counterpoise.preflight.estimate import BUSY, Cost
-from counterpoise.preflight.survey import Finding
-from counterpoise.sampling.tile_counts import count_tile_positives
-from counterpoise.statistics.support import plan_support
-from counterpoise.statistics.verdict_types import Settings
-from counterpoise.store.build import voxels_to_decode
+from counterpoise.preflight.findings import Finding, Subject
+from counterpoise.text import counted
 
-__all__ = ["show_check"]
+__all__ = ["check", "show_check"]
 
 _SUBJECT_WIDTH, _STATE_WIDTH = 13, 9
-_NARROWEST = 40
 _STYLES = {"ok": "green", "warning": "yellow", "PROBLEM": "bold red"}
 
 
-def show_check(file: Path, *, as_json: bool) -> bool:
+def show_check(source: Source, *, as_json: bool) -> bool:
     """Check an experiment and print what was found; return whether it can be run."""
-    find_own_modules(file.resolve().parent, Path.cwd())
+    find_own_modules(source.folder, Path.cwd())
     faults: list[CounterpoiseError] = []
     try:
-        experiment = load_experiment(file, on_fault=faults.append)
+        experiment = load_experiment(source, on_fault=faults.append)
     except CounterpoiseError as error:
-        finding = Finding("experiment", "the configuration cannot be used", (error, *faults))
-        return _show(file, Check((finding,)), as_json=as_json)
-    hardware, load = find_hardware(), psutil.getloadavg()[0]  # before this command adds its own
-    spinner = side.status("Trying a few training steps in every slot") if side.is_terminal else nullcontext()
-    with ExitStack() as bars:
-
-        def steps() -> Any:
-            bars.close()
-            return spinner
-
-        done = check_experiment(
-            experiment,
-            hardware,
-            on_store=lambda request: bars.enter_context(progress_bar("Decoding crops", voxels_to_decode(request))),
-            on_steps=steps,
-        )
-    if done.design is not None:
-        about_time = () if done.cost is None else (_tell_time(done, done.cost, load / hardware.cores),)
-        done = replace(done, findings=(*done.findings, *about_time, _look_at_scores(done.design, experiment)))
-    return _show(file, done, as_json=as_json)
+        finding = Finding(Subject.EXPERIMENT, "the configuration cannot be used", (error, *faults))
+        return _show(source, Check((finding,)), as_json=as_json)
+    with StageScreen(side) as stages:
+        done = check_experiment(experiment, find_hardware(), stages)
+    return _show(source, done, as_json=as_json)
 
 
-def _tell_time(done: Check, cost: Cost, load: float) -> Finding:
-    assert done.rehearsal is not None  # noqa: S101 - the cost was worked out from it
-    work = (
-        f"{counted(done.left, 'training')} x {duration(cost.trial_s)} on {counted(len(done.rehearsal.slots), 'slot')}"
-    )
-    busy = ("the machine was busy: alone, trials will be faster than this",) if load > BUSY else ()
-    return Finding("time", f"{work}: about {duration(cost.run_s)}", (), busy)
-
-
-def _look_at_scores(design: Design, experiment: Experiment) -> Finding:
-    positives = count_tile_positives(design.store, design.tiles, experiment.sampling)
-    support = plan_support(design.tiles.crops, design.store.classes, positives, experiment.verdict)
-    unit = {"crop": "validation crops", "data_set": "data sets"}[support.unit]
-    scored = sum(entry.scored for entry in support.classes)
-    text = (
-        f"{scored} of {len(support.classes)} classes on {support.clusters} {unit} "
-        f"(effective {number(support.effective, '.1f')})"
-    )
-    if not scored:
-        text = (
-            f"none can come of this: none of {len(support.classes)} classes can be scored on {support.clusters} {unit}"
-        )
-    warnings = [
-        f"{entry.name} has positives in {entry.positive_crops} of the scored {unit}, and needs {Settings.min_crops} to "
-        "be scored"
-        for entry in support.classes
-        if not entry.scored
-    ]
-    if scored and not support.is_about_new_crops:
-        warnings.append(f"fewer than {Settings.min_effective:g} effective {unit}: the verdict will hold for these only")
-    if len(experiment.arms.seeds) < Settings.min_seeds:
-        warnings.append(f"a verdict needs {Settings.min_seeds} seeds, and there are {len(experiment.arms.seeds)}")
-    return Finding("verdict", text, (), tuple(warnings))
-
-
-def _show(file: Path, done: Check, *, as_json: bool) -> bool:
+def _show(source: Source, done: Check, *, as_json: bool) -> bool:
     if as_json:
-        print(json.dumps(_as_json(file, done), indent=1))
+        print(json.dumps(_as_json(source.file, done), indent=1))
     else:
-        _print(file, done)
+        _print(source, done)
     return not done.problems
 
 
-def _print(file: Path, done: Check) -> None:
+def _print(source: Source, done: Check) -> None:
     for finding in done.findings:
         _print_line(finding.subject, "PROBLEM" if finding.problems else "ok", finding.text)
-        for warning in grouped(finding.warnings):
+        for warning in finding.warnings:
             _print_line("", "warning", warning)
     for position, note in enumerate(grouped(done.design.notes if done.design else ())):
         _print_line("" if position else "notes", "", note)
     console.print()
     warnings = sum(len(finding.warnings) for finding in done.findings)
     if not done.problems:
-        beside = f", {counted(warnings, 'warning')}" if warnings else ""
-        console.print(f"No problem{beside}. Next: counterpoise run {file}", markup=False, soft_wrap=True)
+        also = f", {counted(warnings, 'warning')}" if warnings else ""
+        console.print(f"No problem{also}. Next: {source.command('run')}", soft_wrap=True)
         return
-    console.print(f"{counted(len(done.problems), 'problem')}: this cannot be run.", style="bold", markup=False)
+    console.print(f"{counted(len(done.problems), 'problem')}: this cannot be run.", style="bold")
     side.print()
     many = done.problems[0] if len(done.problems) == 1 else ProblemsError(done.problems)
-    side.print(str(many), markup=False, soft_wrap=True)
+    side.print(str(many), soft_wrap=True)
 
 
 def _print_line(subject: str, state: str, text: str) -> None:
-    indent = _SUBJECT_WIDTH + _STATE_WIDTH
-    lines = textwrap.wrap(text, max(console.width - indent, _NARROWEST), break_long_words=False) or [""]
-    console.print(f"{subject:<{_SUBJECT_WIDTH}}", end="", markup=False)
-    console.print(f"{state:<{_STATE_WIDTH}}", style=_STYLES.get(state), end="", markup=False)
-    for position, line in enumerate(lines):
-        console.print(" " * indent * bool(position) + line, markup=False, soft_wrap=True)
+    """Print a finding next to its subject and state; the state in colour."""
+    start = f"{subject:<{_SUBJECT_WIDTH}}{state:<{_STATE_WIDTH}}"
+    for line in wrapped(start + text, console.width, hang=len(start)):
+        shown = Text(line)
+        if state and line.startswith(start):
+            shown.stylize(_STYLES[state], _SUBJECT_WIDTH, _SUBJECT_WIDTH + len(state))
+        console.print(shown, soft_wrap=True)
 
 
 # JSON ------------------------------------------------------------------------------------------------------------
 
 
 def _as_json(file: Path, done: Check) -> dict[str, Any]:
-    """Make plain values; what is not known is null."""
+    """Make plain values; an unknown value is null."""
     return {
         "experiment": str(file),
         "can_run": not done.problems,
@@ -153,14 +108,11 @@ def _as_json(file: Path, done: Check) -> dict[str, Any]:
             }
             for finding in done.findings
         ],
-        "notes": list(done.design.notes) if done.design else [],
+        "notes": [str(note) for note in done.design.notes] if done.design else [],
         "trainings_left": done.left,
         "steps": None
-        if done.rehearsal is None
-        else [
-            {"slot": slot, **asdict(speed)}
-            for slot, speed in zip(done.rehearsal.slots, done.rehearsal.speeds, strict=True)
-        ],
+        if done.steps is None
+        else [{"slot": slot, **asdict(speed)} for slot, speed in zip(done.steps.slots, done.steps.speeds, strict=True)],
         "cost": None if done.cost is None else asdict(done.cost),
     }
 
@@ -173,3 +125,20 @@ def _error_as_json(error: CounterpoiseError) -> dict[str, str]:
         "found": error.found,
         "remedy": error.remedy,
     }
+
+
+def check(
+    experiment: ExperimentPlace = None,
+    seeds: Seeds = None,
+    settings: SetKeys = None,
+    output: TextOrJson = Format.text,
+    as_json: Json = False,
+) -> None:
+    """Check everything that would stop or spoil a run; exit code 2 if something does.
+
+    It trains a few steps in every slot.
+
+    Example: counterpoise check experiment.toml
+    """
+    source = find_source(experiment, read_overrides(settings, seeds))
+    raise typer.Exit(0 if show_check(source, as_json=is_json(output, as_json)) else EXIT_BAD_INPUT)

@@ -1,19 +1,20 @@
-"""``demo`` and ``data phantom``: something to try everything on."""
+"""``demo``: the whole experiment on a synthetic volume."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from counterpoise.cli.run import run_and_show
+import typer
+
+from counterpoise.cli.data import write_synthetic_volume
 from counterpoise.cli.screen import console
-from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import write_text
-from counterpoise.phantom.make import write_phantom
 
-__all__ = ["make_phantom", "run_demo"]
+__all__ = ["demo"]
 
 _EXPERIMENT = """\
-# The demo: a small network on a made volume. `counterpoise init` writes one like it for your own data.
+# The demo: a small network on a synthetic volume. `counterpoise init` writes one like it for your own data.
 preset = "demo"
 
 [data]
@@ -26,36 +27,25 @@ folder = "run"
 """
 
 
-def run_demo(folder: Path, seed: int) -> int:
-    """Make the volume unless it is there, run the experiment, return its exit code."""
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put data and results.", metavar="FOLDER")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic volume.", metavar="N")] = 0,
+) -> None:
+    """Run a whole experiment on a synthetic volume: no data needed, minutes on a CPU.
+
+    What is there already is used again; an interrupted demo continues.
+
+    Example: counterpoise demo my-demo
+    """
+    from counterpoise.cli.run import run_and_show
+    from counterpoise.experiment.load import Source
+
     datasplit = folder / "data" / "datasplit.csv"
     if datasplit.exists():
-        console.print(f"using the made volume in {datasplit.parent}", markup=False)
+        console.print(f"using the synthetic volume in {datasplit.parent}", soft_wrap=True)
     else:
-        make_phantom(datasplit.parent, seed)
+        write_synthetic_volume(datasplit.parent, seed)
     experiment = folder / "experiment.toml"
     if not experiment.exists():
         write_text(experiment, _EXPERIMENT)
-    return run_and_show(experiment)
-
-
-def make_phantom(folder: Path, seed: int) -> None:
-    """Write a made volume into a new or empty folder."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunFolderError(
-            f"{folder} is in use",
-            expected="an empty folder, or none",
-            found="a file" if folder.is_file() else "a folder with other files in it",
-            remedy="name another folder",
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        csv = write_phantom(folder, seed=seed)
-    except OSError as error:
-        raise RunFolderError(
-            f"the made volume cannot be written to {folder}",
-            expected="a folder with room for about 40 MB, where you may write",
-            found=error.strerror or str(error),
-            remedy="name another folder, or make room",
-        ) from error
-    console.print(f"made volume: {csv}", markup=False, soft_wrap=True)
+    raise typer.Exit(run_and_show(Source(experiment)))

@@ -1,48 +1,28 @@
-"""``hardware``: what there is, what limits it, and the plan that follows from it."""
+"""``hardware``: what this machine has, what limits it, and the plan that follows."""
 
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
-from counterpoise.cli.screen import Column, console, counted, print_table
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from counterpoise.cli.options import Format, Json, TextOrJson, is_json
+from counterpoise.cli.places import find_source
+from counterpoise.cli.screen import Column, console, print_table
 from counterpoise.experiment.config import DataConfig, Experiment
 from counterpoise.experiment.load import load_experiment
-from counterpoise.machine.hardware import GIB, Gpu, Hardware, find_hardware
+from counterpoise.machine.gpus import Gpu
+from counterpoise.machine.hardware import Hardware, find_hardware
 from counterpoise.machine.plan import MachinePlan, plan_machine
+from counterpoise.text import counted, size
 
-__all__ = ["show_hardware"]
-
-
-def show_hardware(file: Path | None, *, as_json: bool) -> None:
-    """Print GPUs, cores, memory, and how an experiment, or the classic one, would use them.
-
-    Raises
-    ------
-    ConfigError
-        If the experiment cannot be used.
-    """
-    experiment, name = _classic(), "the classic experiment"
-    if file is not None:
-        experiment, name = load_experiment(file), str(file)
-    found = find_hardware()
-    trials = len(experiment.arms.strategies) * len(experiment.arms.seeds)
-    plan = plan_machine(experiment, found, trials=trials)
-    if as_json:
-        print(json.dumps(_as_json(found, experiment, plan, name, trials), indent=1))
-        return
-    console.print(f"{counted(found.cores, 'core')}, {_size(found.memory_bytes)} of memory", style="bold")
-    if found.gpus:
-        print_table(_gpu_columns(found.gpus))
-    for note in found.notes:
-        _print_line(f"note: {note}")
-    console.print(f"Plan for {name} ({counted(trials, 'trial')})", style="bold", markup=False)
-    for reason in (*plan.reasons, *_configured(experiment, plan)):
-        if reason not in found.notes:  # those stand above
-            _print_line(reason)
+__all__ = ["hardware"]
 
 
 def _classic() -> Experiment:
@@ -50,7 +30,7 @@ def _classic() -> Experiment:
 
 
 def _configured(experiment: Experiment, plan: MachinePlan) -> Iterator[str]:
-    """Say what the plan did not choose."""
+    """Yield what the plan did not choose."""
     if experiment.run.threads != "auto":
         yield f"{counted(experiment.run.threads, 'thread')} per slot: as configured"
     if experiment.training.batch_size != "auto":
@@ -65,8 +45,8 @@ def _gpu_columns(gpus: tuple[Gpu, ...]) -> list[Column]:
         (
             str(gpu.index),
             gpu.name,
-            _size(gpu.memory_bytes),
-            _size(gpu.free_bytes),
+            size(gpu.memory_bytes),
+            size(gpu.free_bytes),
             "yes" if gpu.bfloat16 else "no",
             f"{gpu.processes}, at most 1" if gpu.is_exclusive else str(gpu.processes),
             gpu.address or gpu.kind,
@@ -90,14 +70,46 @@ def _as_json(found: Hardware, experiment: Experiment, plan: MachinePlan, name: s
     }
 
 
-def _print_line(text: str) -> None:
-    """Print a line below its heading; on a terminal, what does not fit goes on below, indented further."""
-    width = console.width if console.is_terminal else len(text) + 2
-    lines = textwrap.wrap(
-        text, width, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
+def _print_list(lines: tuple[str, ...]) -> None:
+    """Print one fact per line; a terminal wraps them next to their bullet, a file or pipe gets them whole."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for line in lines:
+        table.add_row("-", Text(line))
+        if not console.is_terminal:
+            console.print(f"- {line}", soft_wrap=True)
+    if console.is_terminal:
+        console.print(table)
 
 
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.1f} GiB"
+def hardware(
+    experiment: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Plan for this experiment.toml, or that of a run folder. Default: the classic experiment.",
+            metavar="EXPERIMENT",
+            show_default=False,
+        ),
+    ] = None,
+    output: TextOrJson = Format.text,
+    as_json: Json = False,
+) -> None:
+    """Show what this machine has, what limits it, and how trials would use it.
+
+    Example: counterpoise hardware experiment.toml
+    """
+    used, name = _classic(), "the classic experiment"
+    if experiment is not None:
+        source = find_source(experiment)
+        used, name = load_experiment(source), str(source.file)
+    found = find_hardware()
+    trials = len(used.arms.strategies) * len(used.arms.seeds)
+    plan = plan_machine(used, found, trials=trials)
+    if is_json(output, as_json):
+        print(json.dumps(_as_json(found, used, plan, name, trials), indent=1))
+        return
+    console.print(f"{counted(found.cores, 'core')}, {size(found.memory_bytes)} of memory", style="bold")
+    if found.gpus:
+        print_table(_gpu_columns(found.gpus))
+    _print_list(found.notes)
+    console.print(f"Plan for {name} ({counted(trials, 'trial')})", style="bold", soft_wrap=True)
+    _print_list((*plan.choices, *_configured(used, plan)))

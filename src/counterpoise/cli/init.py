@@ -5,28 +5,89 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import tomli_w
+import typer
 
 from counterpoise.arrays import Vector3
-from counterpoise.cli.screen import console, counted, side
+from counterpoise.cli.options import Seeds, SetKeys, read_overrides, split_names
+from counterpoise.cli.screen import console, side, working
 from counterpoise.errors import ClassNameError, ConfigError, DatasplitError, VoxelSizeError, suggest
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import known_presets, parse_experiment
+from counterpoise.experiment.overrides import Override
 from counterpoise.experiment.template import as_toml
 from counterpoise.files.atomic import write_text
+from counterpoise.files.disk import refuse_unwritable
 from counterpoise.machine.hardware import find_hardware
 from counterpoise.machine.plan import plan_machine
-from counterpoise.volumes.crops import Crop, fit_crop, load_crops
+from counterpoise.text import counted
+from counterpoise.volumes.crops import Crop, load_crops
 from counterpoise.volumes.datasplit import CropRow, read_datasplit, write_datasplit
-from counterpoise.volumes.discover import CropSplit, FoundCrop, datasplit_rows, find_crops, split_crops
+from counterpoise.volumes.discover import CropSplit, datasplit_rows, find_crops, split_crops
+from counterpoise.volumes.fit import fit_crop
+from counterpoise.volumes.volume import FoundCrop
 from counterpoise.weights import MANUAL_WEIGHTS
 
-__all__ = ["write_experiment"]
+__all__ = ["init", "write_experiment"]
+
+_VOXEL_SIZE = ("data", "voxel_size_nm")
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="The configuration to write.", metavar="FILE")] = Path("experiment.toml"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of crops; their list is written next to the configuration (never over another).",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    datasplit: Annotated[Path | None, typer.Option(help="Or an existing list of crops.", metavar="FILE")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, with commas between. Default: those found.", metavar="A,B,...")
+    ] = None,
+    voxel_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Voxel size to train at, in nm. Default: 8,8,8, if every crop can be read at it.", metavar="Z,Y,X"
+        ),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="Which values to start from: classic or demo.", metavar="NAME")
+    ] = "classic",
+    validation_fraction: Annotated[
+        float, typer.Option(help="Share of the crops to validate on, above 0 and below 1.", metavar="SHARE")
+    ] = 0.15,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.", metavar="N")] = 0,
+    seeds: Seeds = None,
+    settings: SetKeys = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite an existing configuration (no list of crops).")
+    ] = False,
+) -> None:
+    """Write a commented experiment.toml that fits this data and this machine.
+
+    Example: counterpoise init --data crops --set training.epochs=30
+    """
+    write_experiment(
+        file,
+        data=data,
+        datasplit=datasplit,
+        classes=split_names(classes),
+        voxel_size=voxel_size,
+        preset=preset,
+        validation_fraction=validation_fraction,
+        seed=seed,
+        overrides=read_overrides(settings, seeds),
+        force=force,
+    )
 
 
 def write_experiment(
@@ -39,13 +100,14 @@ def write_experiment(
     preset: str,
     validation_fraction: float,
     seed: int,
+    overrides: Sequence[Override] = (),
     force: bool,
 ) -> None:
     """Find crops or read their list, check everything, and only then write the list and the configuration."""
     _check_options(file, data, datasplit, preset, validation_fraction, force=force)
     requested = None if voxel_size is None else _parse_voxel_size(voxel_size)
     base = file.resolve().parent
-    with tempfile.TemporaryDirectory(prefix="counterpoise-init-") as scratch:
+    with working("Reading the crops"), tempfile.TemporaryDirectory(prefix="counterpoise-init-") as scratch:
         if data is not None:
             names, crops, split = _split(data, classes, validation_fraction, seed)
             listed = Path(scratch).resolve() / "datasplit.csv"  # a list to check; the one to keep comes last
@@ -56,29 +118,27 @@ def write_experiment(
             assert datasplit is not None  # noqa: S101 - _check_options saw to it
             listed, rows = datasplit, read_datasplit(datasplit)
             names = _choose_classes(classes, {name for row in rows for name in row.classes})
-        experiment, fallback = _make(preset, os.path.relpath(datasplit, base), names, requested, file.stem, listed)
+        own = {
+            "preset": preset,
+            "data": {"datasplit": os.path.relpath(datasplit, base), "classes": list(names)},
+            "run": {"folder": f"runs/{file.stem}"},
+        }
+        experiment, fallback = _make(own, requested, overrides, listed)
     text = as_toml(experiment, header=_header(experiment, file))
-    try:
+    with refuse_unwritable(ConfigError, f"{file} cannot be written", remedy="name another place"):
         base.mkdir(parents=True, exist_ok=True)
         if data is not None and not datasplit.exists():
             write_datasplit(datasplit, datasplit_rows(crops, split.splits, names, base))
         write_text(file, text)
-    except OSError as error:
-        raise ConfigError(
-            f"{file} cannot be written",
-            expected="a folder where you may create files",
-            found=error.strerror or str(error),
-            remedy="name another place",
-        ) from error
     if data is not None:
         train, validate = split.splits.count("train"), split.splits.count("validate")
-        apart = f"{split.gap_nm:g} nm or more apart" if split.gap_nm else "apart, some of them side by side"
+        apart = f"{split.gap_nm:g} nm or more apart" if split.gap_nm else "no overlap, some adjacent"
         about = f"{train} train and {counted(validate, 'validate crop')}, {apart}"
-        console.print(f"{datasplit}: {about}", markup=False, soft_wrap=True)
-    console.print(f"{file}: preset {preset}, classes {', '.join(names)}", markup=False, soft_wrap=True)
+        console.print(f"{datasplit}: {about}", soft_wrap=True)
+    console.print(f"{file}: preset {preset}, classes {', '.join(names)}", soft_wrap=True)
     for line in (*fallback, *_warnings(names, rows)):
-        side.print(line, markup=False, soft_wrap=True)
-    console.print(f"next: counterpoise run {file}", markup=False, soft_wrap=True)
+        side.print(line, soft_wrap=True)
+    console.print(f"next: counterpoise plan {shlex.quote(str(file))}", soft_wrap=True)
 
 
 def _check_options(
@@ -109,7 +169,7 @@ def _check_options(
         raise ConfigError(
             f"{file} exists",
             expected="a new file",
-            found="one that may hold your work",
+            found="the file exists",
             remedy="name another file, or overwrite it with --force",
         )
 
@@ -172,19 +232,18 @@ def _lists(file: Path, rows: tuple[CropRow, ...]) -> bool:
 
 
 def _make(
-    preset: str, datasplit: str, names: Sequence[str], voxel_size: Vector3 | None, stem: str, listed: Path
+    own: Mapping[str, Any], voxel_size: Vector3 | None, overrides: Sequence[Override], listed: Path
 ) -> tuple[Experiment, list[str]]:
     """Make the configuration; without a voxel size, take the preset's, or one that all crops can be read at."""
-    data = {"datasplit": datasplit, "classes": list(names)}
-    own: dict[str, object] = {"preset": preset, "data": data, "run": {"folder": f"runs/{stem}"}}
 
     def with_size(size: Vector3 | None) -> Experiment:
-        table = data if size is None else data | {"voxel_size_nm": list(size)}
-        return parse_experiment(tomli_w.dumps(own | {"data": table}), name="the options of init")
+        chosen = () if size is None else (Override(_VOXEL_SIZE, list(size), ("--voxel-size", _as_option(size))),)
+        return parse_experiment(tomli_w.dumps(own), name="the options of init", overrides=(*chosen, *overrides))
 
     experiment = with_size(voxel_size)
-    crops = load_crops(listed, names).crops
-    unreadable = [crop for crop in crops if not _can_be_read(crop, experiment)] if voxel_size is None else []
+    crops = load_crops(listed, experiment.data.classes).crops
+    is_given = voxel_size is not None or any(override.path == _VOXEL_SIZE for override in overrides)
+    unreadable = [] if is_given else [crop for crop in crops if not _can_be_read(crop, experiment)]
     notes = []
     if unreadable:
         first, wanted = unreadable[0], _as_option(experiment.data.voxel_size_nm)
@@ -230,4 +289,4 @@ def _warnings(names: Sequence[str], rows: Sequence[CropRow]) -> Iterator[str]:
     if missing:
         yield f"warning: no validation crop annotates {', '.join(missing)}: no Dice there"
     if set(names) - set(MANUAL_WEIGHTS):
-        yield "note: weight_manual needs a weight for every class: set arms.manual_weights, or it is left out"
+        yield "note: weight_manual needs a weight for every class: set arms.manual_weights, or it is excluded"

@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 from counterpoise.cli.python_path import find_own_modules
-from counterpoise.cli.screen import print_notes, progress_bar, side
+from counterpoise.cli.screen import print_notes, side
+from counterpoise.cli.stages import StageScreen
 from counterpoise.engines.job_scripts import array_script, require_kind, submit_command
-from counterpoise.experiment.load import load_experiment
+from counterpoise.experiment.load import Source, load_experiment
 from counterpoise.files.atomic import write_text
-from counterpoise.files.lock import refuse_if_held
+from counterpoise.files.lock import Purpose, only_one_process
 from counterpoise.machine.hardware import find_hardware
+from counterpoise.preflight.design import design_run
 from counterpoise.preflight.prepare import prepare_run
-from counterpoise.preflight.survey import require_usable
-from counterpoise.store.build import voxels_to_decode
 
 __all__ = ["print_jobs"]
 
 
-def print_jobs(file: Path, kind: str) -> None:
+def print_jobs(source: Source, kind: str) -> None:
     """Prepare a run, print the array script of its trials, keep it in the run folder, and say what to do with it."""
-    find_own_modules(file.resolve().parent, Path.cwd())
-    experiment = load_experiment(file)
+    find_own_modules(source.folder, Path.cwd())
+    experiment = load_experiment(source)
     require_kind(kind, experiment.engine)
-    refuse_if_held(experiment.run.folder, "runs this experiment")
-    with ExitStack() as bars:
-        prepared = prepare_run(
-            experiment,
-            file,
-            find_hardware(),
-            on_store=lambda request: bars.enter_context(progress_bar("Decoding crops", voxels_to_decode(request))),
-            crops=require_usable(experiment),
-        )
+    hardware = find_hardware()
+    with StageScreen(side) as stages:
+        design = design_run(experiment, hardware, stages)
+    design.run.path.mkdir(parents=True, exist_ok=True)
+    with only_one_process(design.run.path, Purpose.RUN_EXPERIMENT):
+        prepared = prepare_run(design, source, hardware)
     prepared.run.engine.mkdir(exist_ok=True)
     script = prepared.run.array_script(kind)
     text = array_script(
@@ -50,8 +46,8 @@ def print_jobs(file: Path, kind: str) -> None:
     print_notes(prepared.notes, to=side)
     for line in (
         f"submit it:       {submit_command(kind, script)}",
-        "                 submit it again for trials that did not finish; finished ones end at once",
-        f"see how it goes: counterpoise status {prepared.run.path}",
-        f"in the end:      counterpoise report {prepared.run.path}",
+        "                 submit it again for trials that did not finish; finished ones are skipped",
+        f"print its status: counterpoise status {prepared.run.path}",
+        f"when finished:   counterpoise report {prepared.run.path}",
     ):
-        side.print(line, markup=False, soft_wrap=True)
+        side.print(line, soft_wrap=True)

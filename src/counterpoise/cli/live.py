@@ -1,4 +1,4 @@
-"""What a run looks like while it runs: a live table on a terminal, plain lines elsewhere."""
+"""The screen of a run: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,45 +7,44 @@ from collections.abc import Callable
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from counterpoise.cli.frequencies import print_arms, print_frequencies
-from counterpoise.cli.progress import draw_trials, duration
-from counterpoise.cli.screen import console, counted, print_notes, side
+from counterpoise.cli.class_tables import print_arms, print_frequencies
+from counterpoise.cli.progress import draw_trials
+from counterpoise.cli.screen import console, print_notes, side
+from counterpoise.cli.stages import StageScreen
+from counterpoise.preflight.observer import Stage
 from counterpoise.preflight.prepare import PreparedRun
 from counterpoise.runs.layout import TrialFolder
 from counterpoise.runs.progress import read_progress
 from counterpoise.runs.records import TrialStatus
 from counterpoise.store import StoreRequest
-from counterpoise.store.build import voxels_to_decode
+from counterpoise.text import counted, duration
 
 __all__ = ["RunScreen"]
 
 _REDRAW_S = 0.5
-_TOLD_FROM = 0.02
+_ESTIMATED_FROM = 0.02
 """Share of the work from which on the time left is estimated."""
 
 
 class RunScreen:
-    """Shows a run; the observer of :func:`counterpoise.run.run_experiment`."""
+    """Shows a run; the observer of :func:`counterpoise.run.run_experiment`. From the start it shows what is done."""
 
     def __init__(self) -> None:
         self._began: float | None = None
         self._done_before = 0.0
-        self._bar: Progress | None = None
+        self._stages = StageScreen(console, plain=True)
         self._live: Live | None = None
-        self._told: dict[TrialFolder, tuple[str, int]] = {}
+        self._printed: dict[TrialFolder, tuple[str, int]] = {}
         self._drawn = 0.0
 
+    def began(self, stage: Stage) -> None:
+        """Show a stage before the first trial."""
+        self._stages.began(stage)
+
     def building_store(self, request: StoreRequest) -> Callable[[int], object]:
-        """Show a bar that fills as voxels are decoded; it stays invisible if the store is there already."""
-        if not console.is_terminal:
-            return lambda _: None
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console, transient=True)
-        task = self._bar.add_task("Decoding crops", total=voxels_to_decode(request))
-        self._bar.start()
-        return lambda voxels: self._bar.advance(task, voxels) if self._bar else None
+        """Show how many voxels are decoded."""
+        return self._stages.building_store(request)
 
     def prepared(self, run: PreparedRun) -> None:
         """Show data, weights and plan."""
@@ -60,11 +59,10 @@ class RunScreen:
         console.print(
             f"\n{counted(len(run.trials), 'trial')} on {counted(len(run.design.machine.slots), 'slot')}; validation on "
             f"{counted(len(tiles.patches), 'fixed tile')} of {counted(len(tiles.crops), 'crop')} (list {tiles.hash()})",
-            markup=False,
             soft_wrap=True,
         )
         for reason in run.design.machine.reasons:
-            console.print(f"  {reason}", style="dim", markup=False)
+            console.print(f"  {reason}", style="dim")
         console.print()
         if console.is_terminal:
             self._live = Live(self._table(run), console=console, auto_refresh=False)
@@ -79,10 +77,9 @@ class RunScreen:
             self._live.update(self._table(run), refresh=True)
 
     def told(self, line: str) -> None:
-        """Print a line, above the table if there is one; decoding is over when there is something to tell."""
-        if self._bar is not None:
-            self.close()
-        (self._live.console if self._live is not None else side).print(line, style="bold", markup=False)
+        """Print a line, above the table if there is one."""
+        self._stages.close()
+        (self._live.console if self._live is not None else side).print(line, style="bold")
 
     def trials_ended(self, run: PreparedRun) -> None:
         """Draw the last state and let go of the terminal."""
@@ -94,9 +91,7 @@ class RunScreen:
 
     def close(self) -> None:
         """Let go of the terminal, whatever was shown last."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._stages.close()
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -113,15 +108,14 @@ class RunScreen:
             status = TrialStatus.read(folder.status)
             finished_epochs = status.epoch if status.step == status.steps_per_epoch else status.epoch - 1
             news = (status.state, max(finished_epochs, 0))
-            if self._told.get(folder, ("waiting", 0)) == news:
+            if self._printed.get(folder, ("waiting", 0)) == news:
                 continue
-            self._told[folder] = news
+            self._printed[folder] = news
             dice = "" if status.dice_mean is None else f"  Val Dice: {status.dice_mean:.4f}"
             epochs = f"  epoch {news[1]}/{status.epochs}" if status.epochs else ""
             reason = f"  {status.reason}" if status.reason else ""
             console.print(
                 f"{folder.arm} seed {folder.seed}: {status.state}{epochs}{dice}{reason}",
-                markup=False,
                 soft_wrap=True,
             )
 
@@ -129,4 +123,4 @@ class RunScreen:
 def _time_left(elapsed: float, before: float, done: float) -> str:
     """Estimate the time left from what this process has seen done; ``before`` was done when it began."""
     here = done - before
-    return f", about {duration(elapsed / here * (1 - done))} left" if here > _TOLD_FROM and done < 1 else ""
+    return f", about {duration(elapsed / here * (1 - done))} left" if here > _ESTIMATED_FROM and done < 1 else ""

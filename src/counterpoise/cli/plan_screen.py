@@ -3,159 +3,97 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
-from counterpoise.cli.progress import duration
-from counterpoise.cli.screen import Column, console, counted, number, print_notes, print_table
+from counterpoise.cli.screen import Column, console, print_notes, print_table
 from counterpoise.cli.verdict import fold_blocks
-from counterpoise.experiment.config import Experiment
-from counterpoise.preflight.design import Design
-from counterpoise.preflight.estimate import Cost
-from counterpoise.report.verdict_blocks import Paragraph
-from counterpoise.statistics.precision import PlannedNoise, PlannedPrecision
+from counterpoise.preflight.cost import Cost
+from counterpoise.preflight.plan import POWER, CostBasis, NoiseChoice, Outlook, Plan
+from counterpoise.report import hypothesis_statements, statements
+from counterpoise.report.blocks import Paragraph, labelled
+from counterpoise.report.statements import Entry
 from counterpoise.statistics.support import PlannedSupport
-from counterpoise.statistics.verdict_types import Settings
+from counterpoise.statistics.verdict_types import Obstacle, Settings
+from counterpoise.text import counted, duration, finite, fixed, size
 
-__all__ = ["POWER", "NoiseChoice", "Outlook", "Plan", "plan_as_json", "print_plan"]
+__all__ = ["plan_as_json", "print_plan"]
 
-POWER = 0.8
-"""Chance to find a difference that is said to be found."""
-
-_GB, _MB = 1e9, 1e6
-_TENTHS_BELOW_S = 10.0
 _LABEL_WIDTH = 10
-_NARROWEST = 40
 
 
-@dataclass(frozen=True)
-class NoiseChoice:
-    """The noise that is planned with, and where it comes from, in words."""
-
-    values: PlannedNoise
-    source: str
-    is_measured: bool
-    threshold: Literal["half", "tuned"] | None
-    """Of the scores whose noise it is; None if that was not said."""
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What the planned arms and crops can show, by number of seeds; ``for_margin`` is None beyond any number."""
-
-    by_seeds: dict[int, PlannedPrecision]
-    for_margin: int | None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that is said.
-
-    ``untestable`` are claims of hypotheses, each with the reason; ``busy`` is the load average of a machine that
-    others use as well.
-    """
-
-    experiment: Experiment
-    design: Design
-    support: PlannedSupport
-    noise: NoiseChoice
-    obstacle: str
-    untestable: tuple[tuple[str, str], ...]
-    outlook: Outlook | None
-    left: int
-    store_bytes: int
-    busy: float | None
-    cost: Cost | None
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """Name the arms that are trained."""
-        return tuple(arm.name for arm in self.design.arms if arm.runs)
-
-
-def print_plan(plan: Plan, *, measured: bool) -> None:
-    """Print the design, what it can show, and what it costs; ``measured`` is whether the cost was asked for."""
-    _print_entries(_describe_design(plan))
+def print_plan(plan: Plan) -> None:
+    """Print the design, what it can show, and what it costs."""
+    _print_blocks(labelled(_describe_design(plan), _LABEL_WIDTH))
     console.print()
     print_table(_support_columns(plan.support))
     print_notes(plan.design.notes, to=console)
     console.print()
-    _print_entries([("Noise", text) for text in _describe_noise(plan)])
+    _print_blocks(labelled([Entry("Noise", text) for text in _describe_noise(plan)], _LABEL_WIDTH))
     if plan.outlook is not None:
         console.print()
         print_table(
             _outlook_columns(plan, plan.outlook),
-            title=f"Differences to {plan.experiment.arms.baseline} in mean Dice that can be seen",
+            title=f"Differences to {plan.experiment.arms.baseline} in mean Dice that can be detected",
         )
     console.print()
     for sentence in _conclusions(plan):
-        console.print(sentence, markup=False)
+        console.print(sentence)
     _print_hypotheses(plan)
     console.print()
-    _print_entries(_describe_cost(plan, measured=measured))
+    _print_blocks(labelled(_describe_cost(plan), _LABEL_WIDTH))
 
 
-def _print_entries(entries: Iterable[tuple[str, str]]) -> None:
-    """Print labelled paragraphs that wrap beside their labels."""
-    before = ""
-    for label, text in entries:
-        shown = "" if label == before else label
-        before = label
-        for line in textwrap.wrap(text, max(console.width - _LABEL_WIDTH, _NARROWEST)):
-            console.print(f"{shown:<{_LABEL_WIDTH}}{line}", markup=False, soft_wrap=True)
-            shown = ""
+def _print_blocks(blocks: Iterable[Paragraph]) -> None:
+    for line in fold_blocks(blocks, console.width):
+        console.print(line, soft_wrap=True)
 
 
-def _describe_design(plan: Plan) -> list[tuple[str, str]]:
+def _describe_design(plan: Plan) -> list[Entry]:
     arms, experiment, design, support = plan.arms, plan.experiment, plan.design, plan.support
-    seeds = len(experiment.arms.seeds)
     copies = [f"{arm.name} is {arm.same_as} again" for arm in design.arms if arm.same_as and not arm.runs]
-    unscored = [entry.name for entry in support.classes if not entry.scored]
-    unit = f"validation {support.one_unit}"
-    question = f"which weighting gives the best Dice?  baseline: {experiment.arms.baseline}"
+    scored = sum(entry.scored for entry in support.classes)
+    unit = f"validation {support.unit.noun}"
     trained = f"{len(arms)}: {', '.join(arms)}" + (f"; not trained: {', '.join(copies)}" if copies else "")
-    data = f"{counted(support.clusters, unit)} (effective {number(support.effective, '.1f')})"
+    data = f"{counted(support.clusters, unit)} ({statements.effective(support.effective)})"
     if support.select:
         data += f", thresholds tuned on {support.select} more"
     data += f", {counted(len(design.tiles.patches), 'fixed tile')} (list {design.tiles.hash()})"
     return [
-        ("Question", f"{question}  margin that matters to you: {experiment.verdict.margin:.3f}"),
-        ("Arms", trained),
-        ("Runs", f"{counted(len(arms), 'arm')} x {counted(seeds, 'seed')} = {counted(len(design.trials), 'training')}"),
-        ("Data", f"{data}; {len(support.classes) - len(unscored)} of {len(support.classes)} classes can be scored"),
+        Entry("Question", statements.question(experiment.arms.baseline, experiment.verdict.margin)),
+        Entry("Arms", trained),
+        Entry("Runs", statements.design(len(arms), len(experiment.arms.seeds), len(design.trials))),
+        Entry("Data", f"{data}; {scored} of {len(support.classes)} classes can be scored"),
     ]
 
 
 def _support_columns(support: PlannedSupport) -> list[Column]:
-    rows = [("class", f"{support.units} with positives", "effective", "scored")]
+    rows = [("class", f"{support.unit.nouns} with positives", "effective", "scored")]
     for entry in support.classes:
         scored = "yes" if entry.scored else f"no: needs {Settings.min_crops}"
-        rows.append((entry.name, str(entry.positive_crops), number(entry.effective_crops, ".1f"), scored))
+        rows.append((entry.name, str(entry.positive_crops), fixed(entry.effective_crops, 1), scored))
     return list(zip(*rows, strict=True))
 
 
 def _describe_noise(plan: Plan) -> Iterator[str]:
-    noise, unit, units = plan.noise, plan.support.one_unit, plan.support.units
+    noise, unit = plan.noise, plan.support.unit.noun
     own = noise.values.run_sd * math.sqrt(1 - noise.values.seed_share)
-    yield f"retraining the same arm moves the score by ±{own:.4f} (1 sd): {noise.source}"
+    yield f"{statements.retraining(own)}: {noise.source}"
     if noise.is_measured:
         shared = f"{noise.values.seed_share:.0%} of the whole variance"
         yield f"beyond that, what all arms of a seed share: {shared}, which the comparison removes"
     else:
         yield "nothing is assumed to be shared by the arms of a seed"
     if not plan.support.is_about_new_crops:
-        yield (
-            f"fewer than {Settings.min_effective:g} effective {units}: what is seen will hold for these validation "
-            f"{units} only, and how arms differ from {unit} to {unit} is left out"
-        )
+        only = statements.these_only(Settings(unit=plan.support.unit))
+        yield f"{only}, and how arms differ from {unit} to {unit} is left out"
     elif noise.values.crop_sd > 0:
         yield f"the difference of two arms varies by ±{noise.values.crop_sd:.4f} from {unit} to {unit}"
     elif noise.is_measured:
         yield f"no difference of two arms was found to vary from {unit} to {unit}"
     else:
-        yield f"arms are taken to differ alike on every {unit} (--crop-sd); if they do not, less can be seen than this"
+        yield f"arms are taken to differ alike on every {unit} (--crop-sd); if not, less is detectable than this"
     if plan.experiment.verdict.thresholds == "tuned" and noise.threshold is not None:
         yield _describe_threshold(noise)
 
@@ -163,8 +101,8 @@ def _describe_noise(plan: Plan) -> Iterator[str]:
 def _describe_threshold(noise: NoiseChoice) -> str:
     if noise.threshold == "tuned":
         return "this is the noise of scores at tuned thresholds, on the half that was not tuned on"
-    text = "this is the noise of scores at threshold 1/2; what tuned thresholds add to it is not known"
-    return f"{text}: that run has no record to tune them by" if noise.is_measured else text
+    text = "this is the noise of scores at threshold 1/2; that of tuned thresholds is not known"
+    return f"{text}: that run has no counts to tune them with" if noise.is_measured else text
 
 
 def _outlook_columns(plan: Plan, outlook: Outlook) -> list[Column]:
@@ -184,9 +122,9 @@ def _outlook_columns(plan: Plan, outlook: Outlook) -> list[Column]:
 
 def _conclusions(plan: Plan) -> Iterator[str]:
     margin, seeds = plan.experiment.verdict.margin, len(plan.experiment.arms.seeds)
-    units = plan.support.units
+    units = plan.support.unit.nouns
     if plan.obstacle:
-        yield f"No verdict can come of this: {plan.obstacle}."
+        yield f"There can be no verdict: {_obstacle(plan)}."
     if plan.outlook is None:
         return
     needed = plan.outlook.for_margin
@@ -205,51 +143,86 @@ def _conclusions(plan: Plan) -> Iterator[str]:
         yield f"Your margin is {margin:.3f}: finding that would take about {needed} seeds."
 
 
+def _obstacle(plan: Plan) -> str:
+    """Say why no verdict can come of the plan; empty if one can."""
+    match plan.obstacle:
+        case None:
+            return ""
+        case Obstacle.ONE_ARM:
+            return statements.ONE_ARM
+        case Obstacle.FEW_SEEDS:
+            return f"it needs {Settings.min_seeds} seeds, and the plan has {len(plan.experiment.arms.seeds)}"
+        case _:
+            return f"no class has positives in {Settings.min_crops} scored validation {plan.support.unit.nouns}"
+
+
+def _untestable(plan: Plan) -> list[tuple[str, str]]:
+    settings = Settings(unit=plan.support.unit)
+    return [
+        (claim, hypothesis_statements.untestable(why, settings, no_verdict=_obstacle(plan)))
+        for claim, why in plan.untestable
+    ]
+
+
 def _print_hypotheses(plan: Plan) -> None:
     """Say which hypotheses cannot be tested with this design; nothing if all can."""
     if plan.obstacle and plan.untestable:
-        console.print("Without a verdict no hypothesis can be tested.", markup=False)
+        console.print("Without a verdict no hypothesis can be tested.")
     elif plan.untestable:
         share = f"{len(plan.untestable)} of the experiment's {len(plan.experiment.hypothesis)}"
-        console.print(f"Hypotheses that this design cannot test ({share}):", markup=False)
-        entries = [Paragraph(f"  {claim}: {reason}", hang=4) for claim, reason in plan.untestable]
-        for line in fold_blocks(entries, console.width):
-            console.print(line, markup=False, soft_wrap=True)
+        console.print(f"Hypotheses that this design cannot test ({share}):")
+        _print_blocks(Paragraph(f"  {claim}: {text}", hang=4) for claim, text in _untestable(plan))
 
 
-def _describe_cost(plan: Plan, *, measured: bool) -> list[tuple[str, str]]:
-    machine, cost = plan.design.machine, plan.cost
-    lines = [("Machine", reason) for reason in machine.reasons]
-    store = f"voxel store {_size(plan.store_bytes)}, shared by all trials"
-    if cost is None:
-        why = "not measured (--no-measure)" if not measured else "every trial is finished"
-        if plan.left and plan.experiment.engine.is_elsewhere:
-            why = f"not measured: trials run on {plan.experiment.engine.kind}, not here"
-        return [*lines, ("Cost", why), ("", store)]
+def _describe_cost(plan: Plan) -> list[Entry]:
+    machine = [Entry("Machine", reason) for reason in plan.design.machine.reasons]
+    return machine + [Entry("Cost", text) for text in _costs(plan)]
+
+
+def _costs(plan: Plan) -> Iterator[str]:
+    yield _why_no_cost(plan) if plan.cost is None else _describe_basis(plan, plan.cost)
+    if plan.cost is not None and plan.busy is not None:
+        yield f"the machine was busy (load {plan.busy:.1f}): alone, trials will be faster than this"
+    yield f"voxel store {size(plan.store_bytes)}, shared by all trials"
+    if plan.cost is None:
+        return
     finished = len(plan.design.trials) - plan.left
-    memory = f"{_size(cost.memory_bytes)} of memory"
-    if cost.gpu_memory_bytes:
-        memory += f", {_size(cost.gpu_memory_bytes)} on the GPU"
-    slots = counted(len(machine.slots), "slot")
-    lines.append(
-        ("Cost", f"measured by a few steps in {slots} at once: {_short(cost.epoch_s)} per epoch; {memory} per trial")
-    )
-    if plan.busy is not None:
-        lines.append(("Cost", f"the machine was busy (load {plan.busy:.1f}): alone, trials will be faster than this"))
-    lines.append(("Cost", store))
     if finished:
-        lines.append(("Cost", f"{counted(finished, 'training')} finished before, and not counted here"))
-    work = f"{counted(plan.left, 'training')} x {duration(cost.trial_s)} on {slots}"
-    lines.append(("Cost", f"{work}: about {duration(cost.run_s)}; {_size(cost.disk_bytes)}"))
-    return lines
+        yield f"{counted(finished, 'training')} finished before, and not counted here"
+    about = "at least" if plan.basis is CostBasis.LOWER_BOUND else "about"
+    work = f"{counted(plan.left, 'training')} x {duration(plan.cost.trial_s)} on {_slots(plan)}"
+    yield f"{work}: {about} {duration(plan.cost.run_s)}; {size(plan.cost.disk_bytes)}"
 
 
-def _short(seconds: float) -> str:
-    return duration(seconds) if seconds >= _TENTHS_BELOW_S else f"{seconds:.1f} s"
+def _why_no_cost(plan: Plan) -> str:
+    reasons = {
+        CostBasis.FINISHED: "every trial is finished",
+        CostBasis.ELSEWHERE: f"not measured: trials run on {plan.experiment.engine.kind}, not here",
+        CostBasis.NOT_ASKED: "not measured (--no-measure)",
+    }
+    return reasons.get(plan.basis, "not known: no training step could be begun in time; --measure waits for it")
 
 
-def _size(size: float) -> str:
-    return f"{size / _GB:.1f} GB" if size >= _GB / 10 else f"{size / _MB:.1f} MB"
+def _describe_basis(plan: Plan, cost: Cost) -> str:
+    """Say what the cost was worked out from, and the first figures."""
+    epoch = f"{duration(cost.epoch_s)} per epoch"
+    if plan.basis is CostBasis.LOWER_BOUND:
+        return (
+            f"estimated from a first step of a small batch that took too long: at least {epoch}; --measure waits for it"
+        )
+    memory = ""
+    if cost.memory_bytes is not None:
+        memory = f"; {size(cost.memory_bytes)} of memory"
+        memory += f", {size(cost.gpu_memory_bytes)} on the GPU" if cost.gpu_memory_bytes else ""
+        memory += " per trial"
+    if plan.basis is CostBasis.ALL_SLOTS:
+        return f"measured by a few steps in {_slots(plan)} at once: {epoch}{memory}"
+    alone = "" if len(plan.design.machine.slots) == 1 else ", as if trials did not slow each other down"
+    return f"estimated from steps of a small batch in one slot{alone}: {epoch}{memory}; --measure measures full batches"
+
+
+def _slots(plan: Plan) -> str:
+    return counted(len(plan.design.machine.slots), "slot")
 
 
 # JSON --------------------------------------------------------------------------------------------------------------
@@ -270,18 +243,18 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
             "unit": support.unit,
             "scored": support.clusters,
             "for_thresholds": support.select,
-            "effective": _finite(support.effective),
+            "effective": finite(support.effective),
         },
-        "classes": [{**asdict(entry), "effective_crops": _finite(entry.effective_crops)} for entry in support.classes],
-        "notes": list(design.notes),
+        "classes": [{**asdict(entry), "effective_crops": finite(entry.effective_crops)} for entry in support.classes],
+        "notes": [str(note) for note in design.notes],
         "noise": {
             **asdict(plan.noise.values),
             "source": plan.noise.source,
             "is_measured": plan.noise.is_measured,
             "threshold": plan.noise.threshold,
         },
-        "no_verdict": plan.obstacle,
-        "untestable": [{"claim": claim, "reason": reason} for claim, reason in plan.untestable],
+        "no_verdict": _obstacle(plan),
+        "untestable": [{"claim": claim, "reason": text} for claim, text in _untestable(plan)],
         "scope": "new" if support.is_about_new_crops else "this",
         "power": POWER,
         "precision": [] if outlook is None else [{"seeds": s, **asdict(p)} for s, p in outlook.by_seeds.items()],
@@ -297,9 +270,6 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "trainings_left": plan.left,
         "store_bytes": plan.store_bytes,
         "load_average": plan.busy,
+        "cost_basis": plan.basis.name.lower(),
         "cost": None if plan.cost is None else asdict(plan.cost),
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,23 +1,29 @@
-"""How the state of a run is drawn: the table of trials, the line above it, the machine below it."""
+"""The status of a run on a terminal: the table of trials, the line above it, the machine below it."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Group
 from rich.text import Text
 
-from counterpoise.cli.screen import Column, fold, number, table_of
-from counterpoise.machine.hardware import GIB
-from counterpoise.machine.health import Health
-from counterpoise.runs.progress import RunProgress, TrialProgress
+from counterpoise.cli.screen import Column, table_of, width_of
+from counterpoise.machine.health import Health, read_health
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.progress import RunProgress, TrialProgress, read_progress
+from counterpoise.text import DASH, counted, duration, fixed, size
 
-__all__ = ["draw_trials", "duration", "headline", "health_lines", "trial_columns"]
+__all__ = ["draw_trials", "fitting", "headline", "health_lines", "look", "trial_columns"]
 
 _STYLES = {"waiting": "dim", "finished": "green", "failed": "red"}
 _LINES_AROUND = 4
 """Title, heading, summary, and the line the cursor is on."""
+
+_HEADING = ("trial", "seed", "state", "epoch", "Val Dice", "best", "train loss", "patches/s", "left")
+_SPARED = ("patches/s", "train loss", "best", "left", "Val Dice", "epoch")
+"""Columns that a narrow terminal goes without, in this order."""
 
 _RUNNERS = {
     "running": "running here",
@@ -27,10 +33,21 @@ _RUNNERS = {
 }
 
 
+def look(run: RunFolder) -> tuple[RunProgress, Health]:
+    """Read how a run and this machine are doing.
+
+    Raises
+    ------
+    RunFolderError
+        If this is not a run folder.
+    """
+    return read_progress(run, now=time.time()), read_health(run.path)
+
+
 def draw_trials(title: str, trials: Sequence[TrialProgress], *, width: int, height: int) -> Group:
     """Draw what fits a terminal: title, trials (those that matter most now), and a line for the others."""
     shown = _most_important(trials, max(height - _LINES_AROUND, 1))
-    columns = fold(trial_columns(shown), width)[0]  # the last ones go first on a narrow terminal
+    columns = fitting(trial_columns(shown), width)
     others = Counter(t.status.state for t in trials) - Counter(t.status.state for t in shown)
     summary = "and " + ", ".join(f"{count} {state}" for state, count in others.items()) if others else ""
     return Group(
@@ -42,7 +59,7 @@ def draw_trials(title: str, trials: Sequence[TrialProgress], *, width: int, heig
 
 def trial_columns(trials: Sequence[TrialProgress]) -> list[Column]:
     """Make the columns of the table of trials."""
-    rows = [("trial", "seed", "state", "epoch", "Val Dice", "best", "train loss", "patches/s", "left")]
+    rows: list[tuple[str, ...]] = [_HEADING]
     for trial in trials:
         status = trial.status
         rows.append(
@@ -50,15 +67,25 @@ def trial_columns(trials: Sequence[TrialProgress]) -> list[Column]:
                 trial.folder.arm,
                 str(trial.folder.seed),
                 status.state,
-                f"{status.epoch}/{status.epochs}" if status.epochs else "–",
-                number(status.dice_mean),
-                number(status.best_dice),
-                number(status.train_loss),
-                number(status.patches_per_s if status.state == "running" else None, ".0f"),
-                duration(trial.left_s) if trial.left_s else "–",
+                f"{status.epoch}/{status.epochs}" if status.epochs else DASH,
+                fixed(status.dice_mean, 4),
+                fixed(status.best_dice, 4),
+                fixed(status.train_loss, 4),
+                fixed(status.patches_per_s if status.state == "running" else None, 0),
+                duration(trial.left_s) if trial.left_s else DASH,
             )
         )
     return list(zip(*rows, strict=True))
+
+
+def fitting(columns: Sequence[Column], width: int) -> list[Column]:
+    """Choose the columns of the table of trials that fit a width; none is narrowed."""
+    kept = list(columns)
+    for name in _SPARED:
+        if sum(map(width_of, kept)) <= width:
+            break
+        kept = [column for column in kept if column[0] != name]
+    return kept
 
 
 def headline(progress: RunProgress) -> str:
@@ -71,28 +98,21 @@ def headline(progress: RunProgress) -> str:
 
 
 def health_lines(health: Health) -> list[str]:
-    """Say how the machine is doing, a line per GPU and one for the rest."""
+    """Write the load of the machine, a line per GPU and one for the rest."""
     lines = [
         f"GPU {gpu.index} {gpu.name}: {'busy ' + format(gpu.busy, '.0%') if gpu.busy is not None else 'load unknown'}, "
-        f"{gpu.used_bytes / GIB:.1f} of {gpu.memory_bytes / GIB:.1f} GiB"
+        f"{size(gpu.used_bytes)} of {size(gpu.memory_bytes)}"
         for gpu in health.gpus
     ]
     machine = (
-        f"load {health.load:.1f} on {health.cores} cores; memory {health.memory_used_bytes / GIB:.1f} of "
-        f"{health.memory_bytes / GIB:.1f} GiB; disk {health.disk_free_bytes / GIB:.0f} GiB free"
+        f"load {health.load:.1f} on {counted(health.cores, 'core')}; memory {size(health.memory_used_bytes)} of "
+        f"{size(health.memory_bytes)}; disk {size(health.disk_free_bytes)} free"
     )
     return [*lines, machine]
 
 
-def duration(seconds: float) -> str:
-    """Write a time in the two largest units that say something."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
 def _most_important(trials: Sequence[TrialProgress], most: int) -> list[TrialProgress]:
-    """Choose the trials to show: all of them, or as many running and failed ones as there is room for."""
+    """Choose the trials to show: all of them, or as many running and failed ones as fit."""
     if len(trials) <= most:
         return list(trials)
     return [trial for state in ("running", "failed") for trial in trials if trial.status.state == state][:most]

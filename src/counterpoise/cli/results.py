@@ -1,4 +1,4 @@
-"""``results`` and ``report``: what a run has shown so far."""
+"""``results``: what a run has shown so far."""
 
 from __future__ import annotations
 
@@ -6,86 +6,84 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
-from counterpoise.cli.screen import console, counted, number, plain_console, print_table, side
+from counterpoise.cli.options import Json, RunPlace
+from counterpoise.cli.places import find_run
+from counterpoise.cli.screen import console, plain_console, print_table, side
+from counterpoise.cli.verdict import print_verdict
 from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import write_text
-from counterpoise.report import write_comparison, write_report
-from counterpoise.report.formats import results_as_csv, results_as_json, tables_as_csv, write_reference
-from counterpoise.report.tables import ResultTables, read_tables
-from counterpoise.report.typeset import as_latex, as_markdown
-from counterpoise.report.verdict_text import judge_run
-from counterpoise.runs.layout import RunFolder
-from counterpoise.runs.records import read_arms
-from counterpoise.statistics.results import ArmResult, Results, Spread, load_results
+from counterpoise.files.disk import refuse_unwritable
+from counterpoise.report import statements
+from counterpoise.report.formats import results_as_csv, results_as_json, write_reference
+from counterpoise.report.latex import as_latex
+from counterpoise.report.paper import as_csv, as_markdown
+from counterpoise.runs.read import read_run
+from counterpoise.statistics.results import ArmResult, Results, Spread, summarise_run
+from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.verdict_types import Verdict
+from counterpoise.text import DASH, counted, fixed, signed
 
-__all__ = ["make_report", "print_results", "show_results"]
+__all__ = ["ResultsFormat", "print_outcome", "print_results", "results"]
 
 
-_PAPER: Mapping[str, Callable[[ResultTables], str]] = {
-    "csv": tables_as_csv,
-    "latex": as_latex,
-    "markdown": as_markdown,
+class ResultsFormat(StrEnum):
+    """What ``results`` prints or writes.
+
+    ``latex``, ``markdown`` and ``csv`` are the tables of a paper, with intervals; ``trials`` is one line of csv per
+    finished trial, as in ``results.csv``; ``reference`` is a folder of files as the reference experiment has them.
+    """
+
+    text = "text"
+    json = "json"
+    latex = "latex"
+    markdown = "markdown"
+    csv = "csv"
+    trials = "trials"
+    reference = "reference"
+
+
+_PAPER: Mapping[ResultsFormat, Callable[[Verdict], str]] = {
+    ResultsFormat.csv: as_csv,
+    ResultsFormat.latex: as_latex,
+    ResultsFormat.markdown: as_markdown,
 }
 """The formats that show the verdict's tables."""
 
 
-def show_results(path: Path, output: str, out: Path | None) -> None:
-    """Print or write the results of a run folder."""
-    results = load_results(RunFolder(path))
-    try:
-        if output == "reference":
-            files = write_reference(results, out or path / "reference")
-            side.print(f"{counted(len(files), 'file')} in {out or path / 'reference'}", markup=False, soft_wrap=True)
-        elif out is not None:
-            write_text(out, _as_text(results, output))
-        elif output == "table":
-            print_results(results)
-        else:
-            print(_as_text(results, output), end="")
-    except OSError as error:
-        if out is None and output != "reference":
-            raise
-        raise RunFolderError(
-            f"the results cannot be written to {out or path / 'reference'}",
-            expected="a place where you may write, in a folder that is there",
-            found=error.strerror or str(error),
-            remedy="make the folder, or name another place with --out",
-        ) from error
-
-
-def _as_text(results: Results, output: str) -> str:
+def _as_text(results: Results, output: ResultsFormat) -> str:
     if output in _PAPER:
-        tables = read_tables(results.run)
-        if tables.no_verdict:
-            side.print(f"no intervals: {tables.no_verdict}", markup=False, soft_wrap=True)
-        return _PAPER[output](tables)
-    if output == "trials":
+        verdict = judge_run(results.run)
+        if not verdict.has_verdict:
+            side.print(f"no intervals: {statements.obstacle(verdict)}", soft_wrap=True)
+        return _PAPER[output](verdict)
+    if output is ResultsFormat.trials:
         return results_as_csv(results)
-    if output == "json":
+    if output is ResultsFormat.json:
         return json.dumps(results_as_json(results), indent=1) + "\n"
     page = io.StringIO()
     print_results(results, to=plain_console(file=page))
     return page.getvalue()
 
 
-def make_report(path: Path, other: Path | None = None, out: Path | None = None) -> None:
-    """Judge a run folder, write its report (or, of two, one page with both) and say where it is."""
-    run, second = RunFolder(path), None if other is None else RunFolder(other)
-    runs = [run] if second is None else [run, second]
-    for each in runs:
-        read_arms(each)
-    for each in runs:
-        judge_run(each)
-    file = write_report(run, out) if second is None else write_comparison(run, second, out)
-    console.print(str(file), markup=False, soft_wrap=True)
+def print_outcome(results: Results, verdict: Verdict, report: Path) -> None:
+    """Print the table of a run that has ended, the verdict on it, and where its report is."""
+    console.print()
+    print_results(results)
+    console.print()
+    print_verdict(verdict)
+    if report.exists():
+        console.print(f"\nreport: {report}", soft_wrap=True)
 
 
 def print_results(results: Results, *, to: Console = console) -> None:
-    """Print the table, one line per strategy, best last Dice first; then what is missing from it."""
+    """Print the table, one line per strategy, sorted by last Dice; then what is missing from it."""
     rows = [_heading(results), *(_row(arm, results) for arm in results.arms)]
     print_table(
         list(zip(*rows, strict=True)), title="Dice on the validation crops: mean ± sd over the finished seeds", to=to
@@ -101,16 +99,15 @@ def print_results(results: Results, *, to: Console = console) -> None:
         to.print(
             "±: over seeds as they are; the sd of the verdict leaves out what all arms of a seed share.", style="dim"
         )
-    trained = [arm for arm in results.arms if arm.record.runs]
-    for note in results.notes:
-        to.print(f"note: {note}", markup=False, soft_wrap=True)
+    for note in statements.parts(results.parts):
+        to.print(f"note: {note}", soft_wrap=True)
     for trial in results.failed:
         line = f"failed: {trial.arm} seed {trial.seed}: {trial.status.reason or 'no reason recorded'}"
-        to.print(line, style="red", markup=False, soft_wrap=True)
-    states = Counter(trial.status.state for arm in trained for trial in arm.unfinished)
+        to.print(line, style="red", soft_wrap=True)
+    states = Counter(trial.status.state for trial in results.unfinished)
     open_ones = [f"{count} {state}" for state, count in sorted(states.items()) if state != "failed"]
     if open_ones:
-        to.print(f"unfinished trials: {', '.join(open_ones)}", style="bold", markup=False)
+        to.print(f"unfinished trials: {', '.join(open_ones)}", style="bold")
 
 
 def _heading(results: Results) -> list[str]:
@@ -119,7 +116,7 @@ def _heading(results: Results) -> list[str]:
 
 
 def _row(arm: ArmResult, results: Results) -> list[str]:
-    planned = len(results.record.seeds)
+    planned = len(results.plan.seeds)
     if arm.record.same_as and not arm.record.runs:
         return [arm.record.name, "", f"= {arm.record.same_as}", *[""] * (3 + len(results.classes))]
     baseline = arm.record.name == results.baseline
@@ -128,14 +125,60 @@ def _row(arm: ArmResult, results: Results) -> list[str]:
         arm.record.name,
         f"{len(arm.trials)}/{planned}",
         _pm(arm.last_dice),
-        "baseline" if baseline else _pm(arm.difference, "+.4f"),
+        "baseline" if baseline else _pm(arm.difference, signed),
         _pm(arm.best_dice),
-        number(epoch.mean if epoch else None, ".0f"),
-        *(number(score.mean if score else None, ".3f") for score in arm.last_dice_by_class.values()),
+        fixed(epoch.mean if epoch else None, 0),
+        *(fixed(score.mean if score else None) for score in arm.last_dice_by_class.values()),
     ]
 
 
-def _pm(value: Spread | None, form: str = ".4f") -> str:
+def _pm(value: Spread | None, write: Callable[[float, int], str] = fixed) -> str:
     if value is None:
-        return "–"
-    return number(value.mean, form) + ("" if value.sd is None else f" ± {value.sd:.4f}")
+        return DASH
+    return write(value.mean, 4) + ("" if value.sd is None else f" ± {value.sd:.4f}")
+
+
+def results(
+    run: RunPlace = None,
+    output: Annotated[
+        ResultsFormat,
+        typer.Option(
+            "--format",
+            help="How to print or write them: text, json, latex, markdown, csv (tables of a paper), trials (csv, a "
+            "line per trial), reference (a folder of files).",
+            metavar="NAME",
+        ),
+    ] = ResultsFormat.text,
+    as_json: Json = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write instead of printing; reference: RUN/reference.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Show or write a run's results, finished or not.
+
+    Example: counterpoise results runs/classic --format latex --out table.tex
+    """
+    chosen = ResultsFormat.json if as_json else output
+    found = summarise_run(read_run(find_run(run)))
+    if chosen is ResultsFormat.reference:
+        out = out or found.run.folder.path / "reference"
+    if out is not None:
+        _write(found, chosen, out)
+    elif chosen is ResultsFormat.text:
+        print_results(found)
+    else:
+        print(_as_text(found, chosen), end="")
+
+
+def _write(results: Results, output: ResultsFormat, out: Path) -> None:
+    with refuse_unwritable(
+        RunFolderError,
+        f"the results cannot be written to {out}",
+        expected="a place where you may write, in an existing folder",
+        remedy="create the folder, or name another place with --out",
+    ):
+        if output is ResultsFormat.reference:
+            side.print(f"{counted(len(write_reference(results, out)), 'file')} in {out}", soft_wrap=True)
+        else:
+            write_text(out, _as_text(results, output))

@@ -1,31 +1,39 @@
-"""The terminal: one console for output, one for what goes beside it, and how tables, numbers and notes look."""
+"""The terminal: a console for output, one for messages, and how tables, numbers and notes look."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Timer
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from counterpoise.text import counted
+from counterpoise.errors import CounterpoiseError
+from counterpoise.notes import Note
 
 __all__ = [
     "Column",
     "console",
-    "counted",
     "fold",
     "grouped",
-    "number",
     "plain_console",
+    "print_error",
+    "print_lines",
     "print_notes",
     "print_table",
     "progress_bar",
     "side",
     "table_of",
+    "width_of",
+    "working",
+    "wrapped",
 ]
 
 Column = Sequence[str]
@@ -35,11 +43,28 @@ _PLAIN_WIDTH = 160
 """Columns where output goes to a file or a pipe, which has no width of its own."""
 
 _GAP = 2
+
+_NARROWEST = 30
+"""Columns of text next to a hanging indent, however narrow the terminal."""
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+_PATIENCE_S = 1.0
+"""Where there is no terminal, what takes longer is announced by a line."""
 _MOST_ALIKE = 3
 """As many notes with the same words are shown one by one; more are grouped."""
 
 
 class _Screen(Console):
+    """A console without colours of its own choice and without markup: names and paths may have brackets."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(highlight=False, markup=False, **settings)
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **settings: Any) -> None:
+        """Print; what is to stay one line in a pipe (``soft_wrap``) breaks between words on a terminal."""
+        super().print(*objects, soft_wrap=soft_wrap and not self.is_terminal, **settings)
+
     def on_broken_pipe(self) -> None:
         """Let the command end as one whose reader has gone (``cli/app.py``), not as one that failed."""
         raise BrokenPipeError
@@ -47,11 +72,11 @@ class _Screen(Console):
 
 def plain_console(*, file: object = None, stderr: bool = False) -> Console:
     """Make a console for a file or a pipe: no colours, wide lines."""
-    return _Screen(file=file, stderr=stderr, highlight=False, width=_PLAIN_WIDTH)  # type: ignore[arg-type]
+    return _Screen(file=file, stderr=stderr, width=_PLAIN_WIDTH)
 
 
 def _console(*, stderr: bool) -> Console:
-    found = _Screen(stderr=stderr, highlight=False)
+    found = _Screen(stderr=stderr)
     return found if found.is_terminal else plain_console(stderr=stderr)
 
 
@@ -65,19 +90,20 @@ def fold(columns: Sequence[Column], width: int) -> list[list[Column]]:
     No column is ever narrowed: a number that is cut off is another number.
     """
     first, *others = columns
-    room = width - _width(first)
+    free = width - width_of(first)
     tables: list[list[Column]] = [[first]]
-    left = room
+    left = free
     for column in others:
-        if _width(column) > left and len(tables[-1]) > 1:
+        if width_of(column) > left and len(tables[-1]) > 1:
             tables.append([first])
-            left = room
+            left = free
         tables[-1].append(column)
-        left -= _width(column)
+        left -= width_of(column)
     return tables
 
 
-def _width(column: Column) -> int:
+def width_of(column: Column) -> int:
+    """Return how many characters wide a column is, with the gap after it."""
     return max(map(cell_len, column)) + _GAP
 
 
@@ -92,39 +118,65 @@ def table_of(columns: Sequence[Column], *, styles: Sequence[str] = ()) -> Table:
 
 
 def print_table(columns: Sequence[Column], *, title: str = "", to: Console = console) -> None:
-    """Print a table under its title; what does not fit beside the rest goes below it."""
+    """Print a table under its title; columns that do not fit go below."""
     if title:
-        to.print(title, style="bold", markup=False, soft_wrap=True)
+        to.print(title, style="bold", soft_wrap=True)
     for position, part in enumerate(fold(columns, to.width)):
         if position:
             to.print()
         to.print(table_of(part))
 
 
-def number(value: float | None, form: str = ".4f") -> str:
-    """Format a number; a missing one is a dash."""
-    return "–" if value is None or value != value else format(value, form)  # noqa: PLR0124 - NaN differs from itself
+def print_error(error: CounterpoiseError) -> None:
+    """Print an error's parts on standard error; on a terminal each is wrapped next to its label."""
+    if not side.is_terminal:
+        side.print(str(error), soft_wrap=True)
+        return
+    for label, text in error.rows():
+        row = Table.grid()
+        row.add_row(*map(Text, (label, text) if label else (text,)))
+        side.print(row)
 
 
-def grouped(notes: Iterable[str]) -> list[str]:
-    """Say once what many crops share: ``dataset/crop1: text`` and its like become ``text (12 crops: ...)``."""
+def wrapped(text: str, width: int, *, hang: int = 0) -> list[str]:
+    """Fold text between words; lines after the first are indented by ``hang`` columns, and intervals stay whole.
+
+    A word that is longer than a line (a path) stays whole and has a line of its own: rich would divide or cut it.
+    """
+    whole = re.sub(r"\[[^\[\]]*\]", lambda interval: interval[0].replace(" ", _NO_BREAK), text)
+    lines = textwrap.wrap(
+        whole,
+        max(width, hang + _NARROWEST),
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_NO_BREAK, " ") for line in lines] or [""]
+
+
+def grouped(notes: Iterable[Note]) -> list[str]:
+    """Write notes as lines: what many crops share is said once, as ``text (12 crops: first, second, ...)``."""
     crops: dict[str, list[str]] = {}
-    parsed = [(note, re.match(r"([^:]+/[^:]+): (.+)", note)) for note in notes]
-    for _, found in parsed:
-        if found:
-            crops.setdefault(found[2], []).append(found[1])
-    lines: dict[str, None] = {}  # in the order of their first appearance
-    for note, found in parsed:
-        alike = crops[found[2]] if found else []
-        many = found is not None and len(alike) > _MOST_ALIKE
-        lines[f"{found[2]} ({len(alike)} crops: {alike[0]}, {alike[1]}, ...)" if found and many else note] = None
-    return list(lines)
+    for note in notes:
+        crops.setdefault(note.text, []).append(note.subject)
+    lines = []
+    for text, subjects in crops.items():
+        if len(subjects) > _MOST_ALIKE and all(subjects):
+            lines.append(f"{text} ({len(subjects)} crops: {subjects[0]}, {subjects[1]}, ...)")
+        else:
+            lines += dict.fromkeys(f"{subject}: {text}" if subject else text for subject in subjects)
+    return lines
 
 
-def print_notes(notes: Iterable[str], *, to: Console) -> None:
+def print_notes(notes: Iterable[Note], *, to: Console) -> None:
     """Print notes, those of many crops as one."""
-    for note in grouped(notes):
-        to.print(f"note: {note}", markup=False, soft_wrap=True)
+    print_lines(grouped(notes), to=to)
+
+
+def print_lines(notes: Iterable[str], *, to: Console) -> None:
+    """Print sentences as notes."""
+    for note in notes:
+        to.print(f"note: {note}", soft_wrap=True)
 
 
 @contextmanager
@@ -134,3 +186,19 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int], object]]:
     with Progress(*columns, console=side, transient=True, disable=not side.is_terminal) as progress:
         task = progress.add_task(title, total=total)
         yield lambda done: progress.advance(task, done)
+
+
+@contextmanager
+def working(doing: str) -> Iterator[None]:
+    """Show that something of unknown length is being done: a spinner; without a terminal, a line after a second."""
+    if side.is_terminal:
+        with side.status(doing):
+            yield
+        return
+    line = Timer(_PATIENCE_S, lambda: side.print(f"{doing} ...", soft_wrap=True))
+    line.start()
+    try:
+        yield
+    finally:
+        line.cancel()
+        line.join()

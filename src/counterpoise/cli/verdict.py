@@ -3,72 +3,66 @@
 from __future__ import annotations
 
 import json
-import re
-import textwrap
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-from counterpoise.cli.screen import console, fold
-from counterpoise.report.verdict_blocks import Block, Grid, Paragraph, align, verdict_blocks
-from counterpoise.report.verdict_text import judge_run, verdict_as_json, verdict_lines
-from counterpoise.runs.layout import RunFolder
+from counterpoise.cli.options import Format, Json, RunPlace, TextOrJson, is_json
+from counterpoise.cli.places import find_run
+from counterpoise.cli.screen import console, fold, side, wrapped
+from counterpoise.report.blocks import Block, Paragraph, Table, align, verdict_blocks, verdict_lines
+from counterpoise.report.verdict_file import keep_verdict, verdict_document
+from counterpoise.runs.read import read_run
+from counterpoise.statistics.verdict import judge_run
 from counterpoise.statistics.verdict_types import Verdict
 
-__all__ = ["fold_blocks", "print_verdict", "show_verdict"]
-
-_NARROWEST = 30
-"""Columns of text beside a hanging indent, however narrow the terminal."""
-
-_NO_BREAK = "\N{NO-BREAK SPACE}"
-
-
-def show_verdict(path: Path, *, as_json: bool) -> None:
-    """Judge a run folder, keep the verdict in it, and print it."""
-    verdict = judge_run(RunFolder(path))
-    if as_json:
-        print(json.dumps(verdict_as_json(verdict), indent=1))
-    else:
-        print_verdict(verdict)
+__all__ = ["fold_blocks", "print_verdict", "verdict"]
 
 
 def print_verdict(verdict: Verdict) -> None:
     """Print the verdict: folded on a terminal; elsewhere in whole lines, as it stands in ``verdict.json``."""
     folded = console.is_terminal
     for line in fold_blocks(verdict_blocks(verdict), console.width) if folded else verdict_lines(verdict):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def fold_blocks(blocks: Iterable[Block], width: int) -> Iterator[str]:
     """Write paragraphs and tables as lines that fit a width.
 
     A paragraph goes on below its own text, not below its label; an interval stays in one line. What does not fit of a
-    table goes below it, beside the first column again; a cell that is wider than the terminal stays whole.
+    table goes below it, with the first column repeated; a cell that is wider than the terminal stays whole.
 
     Parameters
     ----------
-    blocks : iterable of Paragraph and Grid
+    blocks : iterable of Paragraph and Table
         In their order.
     width : int
         Columns of the terminal.
     """
     for block in blocks:
-        yield from _fold_text(block, width) if isinstance(block, Paragraph) else _fold_table(block, width)
+        if isinstance(block, Paragraph):
+            yield from wrapped(block.text, width, hang=block.hang)
+        else:
+            yield from _fold_table(block, width)
 
 
-def _fold_text(paragraph: Paragraph, width: int) -> list[str]:
-    text = re.sub(r"\[[^\[\]]*\]", lambda interval: interval[0].replace(" ", _NO_BREAK), paragraph.text)
-    lines = textwrap.wrap(
-        text,
-        max(width, paragraph.hang + _NARROWEST),
-        subsequent_indent=" " * paragraph.hang,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace(_NO_BREAK, " ") for line in lines] or [""]
-
-
-def _fold_table(grid: Grid, width: int) -> Iterator[str]:
+def _fold_table(grid: Table, width: int) -> Iterator[str]:
     for position, part in enumerate(fold(list(zip(*grid.rows, strict=True)), width)):
         if position:
             yield ""
         yield from align(list(zip(*part, strict=True)))
+
+
+def verdict(run: RunPlace = None, output: TextOrJson = Format.text, as_json: Json = False) -> None:
+    """Say what the runs can tell about the weightings, with error bars.
+
+    It judges the trainings that are finished, and keeps the verdict in the run folder.
+
+    Example: counterpoise verdict runs/classic
+    """
+    opened = read_run(find_run(run))
+    found = judge_run(opened)
+    if not keep_verdict(opened.folder.verdict, found):
+        side.print(f"note: {opened.folder.verdict} was not written: read-only folder", soft_wrap=True)
+    if is_json(output, as_json):
+        print(json.dumps(verdict_document(found), indent=1))
+    else:
+        print_verdict(found)

@@ -1,1 +1,1 @@
-"""Where trials run: processes of this machine, or jobs of a cluster."""
+"""Where trials run: processes of this machine, or jobs of a cluster. ``engine`` states the contract."""

@@ -1,4 +1,4 @@
-"""Parsl's interchange, between the engine and its workers, as a process that outlives nobody.
+"""The interchange: Parsl's process that passes tasks from the engine to the workers of its jobs.
 
 Parsl's own would go on after the engine was killed, and with it the cluster's jobs, idle until their time is over.
 This one ends with the engine; the workers miss its heartbeat, end their trials and then themselves.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import runpy
-import signal
 import threading
 import time
 
@@ -19,7 +18,7 @@ _LOOK_S = 1.0
 
 def main() -> None:
     """Run the interchange; its configuration comes by standard input, from Parsl."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the engine, which still needs us
+    os.setsid()  # signals to the terminal or the process group are for the engine, which still needs this process
     engine = os.getppid()
 
     def watch() -> None:
@@ -28,7 +27,9 @@ def main() -> None:
         os._exit(0)
 
     threading.Thread(target=watch, daemon=True, name="watch engine").start()
-    runpy.run_module("parsl.executors.high_throughput.interchange", run_name="__main__")
+    from parsl.executors.high_throughput import interchange
+
+    runpy.run_path(str(interchange.__file__), run_name="__main__")
 
 
 if __name__ == "__main__":

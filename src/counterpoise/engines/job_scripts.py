@@ -1,4 +1,4 @@
-"""Array scripts for sites that allow nothing but one's own: a task per trial, and nothing but the trial's command.
+"""Job scripts: an array job with one task per trial, for sites where Parsl cannot be used; needs the program only.
 
 The time of a task is kept by coreutils' ``timeout``, not by the scheduler's signals: SLURM and LSF differ in what
 they signal and to whom, and a second SIGINT would stop a trial before its checkpoint.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from counterpoise.engines.node import JOB_BEGAN
 from counterpoise.engines.workers import job_beginning
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
@@ -63,13 +65,12 @@ def array_script(
         If the engine is of another kind.
     """
     require_kind(kind, engine)
-    slot = slots[0]
+    slot, scheduler = slots[0], _SCHEDULERS[kind]
     share = max(engine.cores // slot.threads, 1)
     exports = {**dict(slot.environment), "PYTHONUNBUFFERED": "1", **environment}
-    index, again = _INDEX[kind], _AGAIN[kind]
     lines = [
         "#!/bin/bash",
-        *_HEADS[kind](engine, len(trials), len(slots), slot, max(engine.memory_gb // share, 1), logs),
+        *scheduler.head(engine, len(trials), len(slots), slot, max(engine.memory_gb // share, 1), logs),
         *filter(None, [engine.options.strip()]),
         "",
         job_beginning(engine).rstrip(),
@@ -78,20 +79,21 @@ def array_script(
         "folders=(",
         *(f"  {shlex.quote(str(trial.path))}" for trial in trials),
         ")",
-        f"folder=${{folders[{index}]}}",
+        f"folder=${{folders[{scheduler.index}]}}",
         "",
         "# Interrupted before the task's time is over, a trial stops after its checkpoint, and timeout says 124.",
-        f"timeout --foreground --signal=INT {engine.train_s} \\",
+        f"left=$(( {JOB_BEGAN} + {engine.train_s} - $(date +%s) ))  # what comes before has taken its time",
+        'timeout --foreground --signal=INT "$(( left > 0 ? left : 1 ))" \\',
         f'  counterpoise trial "$folder" --device {slot.device} --threads {slot.threads} >> "$folder"/log.txt 2>&1',
         "code=$?",
-        *again,
+        *scheduler.again,
         'exit "$code"',
     ]
     return "\n".join(lines) + "\n"
 
 
 def require_kind(kind: str, engine: EngineConfig) -> None:
-    """Refuse a table that was written for something else: what it asks for would be guessed.
+    """Refuse an ``[engine]`` table of another kind: what to ask for would be a guess.
 
     Raises
     ------
@@ -141,29 +143,41 @@ def _lsf_head(engine: EngineConfig, trials: int, at_once: int, slot: Slot, _: in
     return [*(f"#BSUB -{key} {value}" for key, value in pairs.items() if value), "#BSUB -r"]
 
 
-_HEADS = {"slurm": _slurm_head, "lsf": _lsf_head}
-
-_INDEX = {
-    "slurm": "${SLURM_ARRAY_TASK_ID:?is set by sbatch}",
-    "lsf": "$(( ${LSB_JOBINDEX:?is set by bsub} - 1 ))",
-}
-
-_AGAIN = {
-    "slurm": [
-        f'if [ "$code" -eq {OUT_OF_TIME} ]; then',
-        '  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
-        "fi",
-    ],
-    "lsf": [f"# LSF queues a task again that ends with {OUT_OF_TIME} (-Q)."],
-}
-
-
 def _plain(folder: Path) -> str:
     """Return a folder for a directive, with a slash; nothing (where the job is submitted) if it needs quotes there."""
     return f"{folder}/" if re.fullmatch(r"[\w./@:+,=-]+", str(folder)) else ""
 
 
+@dataclass(frozen=True)
+class _Scheduler:
+    """What differs between schedulers: the head, the number of a task (from 0), queueing again, and submission."""
+
+    head: Callable[[EngineConfig, int, int, Slot, int, Path], list[str]]
+    index: str
+    again: tuple[str, ...]
+    submit: str
+
+
+_SCHEDULERS = {
+    "slurm": _Scheduler(
+        _slurm_head,
+        index="${SLURM_ARRAY_TASK_ID:?is set by sbatch}",
+        again=(
+            f'if [ "$code" -eq {OUT_OF_TIME} ]; then',
+            '  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
+            "fi",
+        ),
+        submit="sbatch",
+    ),
+    "lsf": _Scheduler(
+        _lsf_head,
+        index="$(( ${LSB_JOBINDEX:?is set by bsub} - 1 ))",
+        again=(f"# LSF queues a task again that ends with {OUT_OF_TIME} (-Q).",),
+        submit="bsub <",
+    ),
+}
+
+
 def submit_command(kind: str, script: Path) -> str:
     """Return the shell line that submits a script."""
-    file = shlex.quote(str(script))
-    return f"sbatch {file}" if kind == "slurm" else f"bsub < {file}"
+    return f"{_SCHEDULERS[kind].submit} {shlex.quote(str(script))}"

@@ -1,7 +1,7 @@
-"""What a worker on a cluster's node does: run one trial's command, watch the clock, and look for orders.
+"""The node's side: what a worker in a cluster's job does. It runs one trial's command, within its time and its orders.
 
 The engine and the node share nothing but the run folder: orders go through a small file in the trial's folder, which
-the node looks at once a second, and everything the trial has to say is in its own files. A node that has lost touch
+the node reads once a second, and everything the trial has to say is in its own files. A node that has lost contact
 with the engine finds in that file that the trial was given to another, and ends its own.
 """
 
@@ -13,29 +13,39 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from counterpoise.engines.local import RUNNER_VARIABLE
+from counterpoise.engines.process import signal_group, start_trial
 from counterpoise.files.atomic import read_json, write_json
 from counterpoise.runs.layout import TrialFolder
 
-__all__ = ["JOB_BEGAN", "Assignment", "Ended", "Order", "give_order", "train_on_node"]
+__all__ = ["JOB_BEGAN", "Assignment", "NodeResult", "Order", "give_order", "train_on_node"]
 
 JOB_BEGAN = "COUNTERPOISE_JOB_BEGAN"
 """Variable that a job's first line sets: seconds since 1970 when its time began to run."""
-
-Order = Literal["", "soon", "now", "time", "replaced"]
-"""Why a trial was asked to stop: not at all; after its checkpoint or at once, as the user wants; after its checkpoint,
-because the job's time is nearly over; at once, because the trial is no longer this node's."""
 
 _LOOK_S = 1.0
 _GRACE_S = 10.0
 
 
+class Order(StrEnum):
+    """Why a trial was asked to stop; NONE is false."""
+
+    NONE = ""
+    STOP_SOON = "soon"
+    """After its checkpoint: the user wants it."""
+    STOP_NOW = "now"
+    OUT_OF_TIME = "time"
+    """After its checkpoint: the job's time is nearly over."""
+    REPLACED = "replaced"
+    """At once: the trial was given to another worker."""
+
+
 @dataclass(frozen=True)
 class Assignment:
-    """One trial for one worker, once.
+    """One trial for one worker.
 
     Parameters
     ----------
@@ -64,20 +74,20 @@ class Assignment:
     train_s: int | None
 
 
-class Ended(NamedTuple):
-    """How a trial's process ended on a node: whether it was asked to, and its exit code (below 0: the signal)."""
+class NodeResult(NamedTuple):
+    """How a trial's process ended on a node: what it was ordered, and its exit code (below 0: minus the signal)."""
 
     order: Order
     code: int
     node: str
 
 
-def give_order(folder: TrialFolder, token: str, order: Literal["", "soon", "now"]) -> None:
-    """Say whose the trial is now, and whether it shall stop."""
+def give_order(folder: TrialFolder, token: str, order: Order) -> None:
+    """Write to which assignment the trial belongs now, and whether it shall stop."""
     write_json(folder.orders, {"token": token, "stop": order}, durable=False)
 
 
-def train_on_node(assignment: Assignment) -> Ended:
+def train_on_node(assignment: Assignment) -> NodeResult:
     """Run a trial's command in a process group of its own until it ends or must stop.
 
     Raises
@@ -87,47 +97,38 @@ def train_on_node(assignment: Assignment) -> Ended:
     OSError
         If the command ``counterpoise`` cannot be started here.
     """
-    folder = TrialFolder(Path(assignment.folder))
-    order = _read_order(folder, assignment.token) or _order_of_the_clock(assignment)
+    folder, node = TrialFolder(Path(assignment.folder)), socket.gethostname()
+    order = _current_order(folder, assignment)
     if order:
-        return Ended(order, 0, socket.gethostname())
-    process = _start(folder, assignment)
-    given: Order = ""
+        return NodeResult(order, 0, node)
+    process = _start(folder, assignment, node)
+    given = Order.NONE
     while True:
         try:
-            return Ended(given, process.wait(_LOOK_S), socket.gethostname())
+            return NodeResult(given, process.wait(_LOOK_S), node)
         except subprocess.TimeoutExpired:
-            order = _read_order(folder, assignment.token) or _order_of_the_clock(assignment)
-        if order in {"now", "replaced"}:
+            order = _current_order(folder, assignment)
+        if order in {Order.STOP_NOW, Order.REPLACED}:
             _end(process)
         elif order and not given:
             process.send_signal(signal.SIGINT)  # a second one would stop it at once
         given = order or given
 
 
-def _start(folder: TrialFolder, assignment: Assignment) -> subprocess.Popen[bytes]:
-    command = ["counterpoise", "trial", assignment.folder]
-    command += ["--device", assignment.device, "--threads", str(assignment.threads)]
-    environment = {**os.environ, **dict(assignment.environment)}
-    paths = (dict(assignment.environment).get("PYTHONPATH"), os.environ.get("PYTHONPATH"))
-    environment |= {
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "PYTHONUNBUFFERED": "1",
-        RUNNER_VARIABLE: str(os.getpid()),  # a trial ends with the worker that started it
-    }
+def _start(folder: TrialFolder, assignment: Assignment, node: str) -> subprocess.Popen[bytes]:
+    environment = dict(assignment.environment)
+    paths = (environment.get("PYTHONPATH"), os.environ.get("PYTHONPATH"))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     if assignment.gpus:
         environment["CUDA_VISIBLE_DEVICES"] = _own_gpu(assignment)
-    with folder.log.open("ab") as log:
-        log.write(f"--- on {socket.gethostname()}, attempt {assignment.attempt} ---\n".encode())
-        log.flush()
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
+    return start_trial(
+        ["counterpoise"],
+        folder,
+        device=assignment.device,
+        threads=assignment.threads,
+        environment=environment,
+        heading=f"on {node}, attempt {assignment.attempt}",
+    )
 
 
 def _own_gpu(assignment: Assignment) -> str:
@@ -141,31 +142,34 @@ def _own_gpu(assignment: Assignment) -> str:
     return names[int(os.environ.get("PARSL_WORKER_RANK", "0")) // assignment.per_gpu % assignment.gpus]
 
 
+def _current_order(folder: TrialFolder, assignment: Assignment) -> Order:
+    return _read_order(folder, assignment.token) or _order_of_the_clock(assignment)
+
+
 def _read_order(folder: TrialFolder, token: str) -> Order:
-    """Look what the engine wants; a file that cannot be read now (a shared disk hiccups) says nothing new."""
+    """Read the engine's order; a file that cannot be read now (a shared disk fails for a moment) says nothing new."""
     try:
         content = read_json(folder.orders)
     except (OSError, ValueError, TypeError):
-        return ""
+        return Order.NONE
     if content.get("token") != token:
-        return "replaced"
-    stop = content.get("stop")
-    return stop if stop in {"soon", "now"} else ""
+        return Order.REPLACED
+    return next((o for o in (Order.STOP_SOON, Order.STOP_NOW) if o == content.get("stop")), Order.NONE)
 
 
 def _order_of_the_clock(assignment: Assignment) -> Order:
     began = os.environ.get(JOB_BEGAN, "")
     if assignment.train_s is None or not began.isdigit():
-        return ""
-    return "time" if time.time() >= int(began) + assignment.train_s else ""
+        return Order.NONE
+    return Order.OUT_OF_TIME if time.time() >= int(began) + assignment.train_s else Order.NONE
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a trial with all it has started: politely first, for good after a grace period."""
+    """End a trial with all it has started: by SIGTERM first, by SIGKILL after a grace period."""
     for number in (signal.SIGTERM, signal.SIGKILL):
+        signal_group(process, number)
         try:
-            os.killpg(process.pid, number)
             process.wait(_GRACE_S)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
+        except subprocess.TimeoutExpired:
             continue
         return

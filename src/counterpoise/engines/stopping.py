@@ -1,39 +1,45 @@
-"""Being asked to stop: Ctrl-C once lets trials reach their next checkpoint, everything else stops them now."""
+"""Stop requests by signal: to a run (all its trials), and to the process of one trial."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from types import FrameType
-from typing import Literal
 
-__all__ = ["StopRequests", "stop_requests"]
+__all__ = ["StopAfterCheckpoint", "StopRequest", "StopRequests", "stop_requests"]
 
-Urgency = Literal["", "soon", "now"]
+
+class StopRequest(IntEnum):
+    """How soon a run was asked to stop; NONE is false."""
+
+    NONE = 0
+    AFTER_CHECKPOINT = 1
+    NOW = 2
 
 
 class StopRequests:
-    """What this process has been asked since it began to listen."""
+    """The signals this process has received since it began to listen."""
 
     def __init__(self) -> None:
         self._received: list[int] = []
 
     def note(self, number: int, _: FrameType | None) -> None:
-        """Take note of a signal (a handler)."""
+        """Record a signal (a handler)."""
         self._received.append(number)
 
     @property
-    def urgency(self) -> Urgency:
-        """Return ``soon`` after one SIGINT, ``now`` after a second one or any other signal, empty before."""
+    def request(self) -> StopRequest:
+        """Return AFTER_CHECKPOINT after one SIGINT, NOW after a second one or any other signal, NONE before."""
         if not self._received:
-            return ""
-        return "soon" if self._received == [signal.SIGINT] else "now"
+            return StopRequest.NONE
+        return StopRequest.AFTER_CHECKPOINT if self._received == [signal.SIGINT] else StopRequest.NOW
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequests]:
-    """Collect Ctrl-C, SIGTERM and a closed terminal instead of dying of them."""
+    """Record Ctrl-C, SIGTERM and a closed terminal instead of ending at once."""
     requests = StopRequests()
     signals = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup asks to outlive the terminal
@@ -44,3 +50,23 @@ def stop_requests() -> Iterator[StopRequests]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class StopAfterCheckpoint:
+    """SIGINT handler of a trial: the first asks for a stop after the next checkpoint, the second stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._told = False
+        signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            signal.default_int_handler(number, frame)
+        self.asked = True
+
+    def tell(self, say: Callable[[str], object]) -> None:
+        """Say once that the request was heard; not in the handler, where a line may be half printed."""
+        if self.asked and not self._told:
+            self._told = True
+            say("Stopping after this epoch's checkpoint; Ctrl-C again stops now")

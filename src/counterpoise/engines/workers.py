@@ -1,4 +1,7 @@
-"""Parsl's workers: from ``[engine]`` to a scheduler's jobs. The only module that imports Parsl, and only when asked."""
+"""Workers: processes in a scheduler's jobs that train one trial at a time, submitted and reached through Parsl.
+
+Parsl is optional: it is imported here and in ``interchange`` only, when workers are started.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from typing import Any
 
 import psutil
 
-from counterpoise.engines.node import JOB_BEGAN, Assignment, Ended, train_on_node
+from counterpoise.engines import interchange
+from counterpoise.engines.node import JOB_BEGAN, Assignment, NodeResult, train_on_node
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
 
@@ -27,10 +31,10 @@ _HEARTBEAT_S = 30
 _LOST_AFTER_S = 120
 _COMMAND_TIMEOUT_S = 60
 _CORES_PER_WORKER = 1e-3
-"""Almost none: how many workers a node has is said by their number."""
+"""Almost none: the number of workers per node is set, not derived from its cores."""
 
 _DEAD_JOBS = 3
-"""This many jobs that have ended before any worker of theirs called: the next would, too."""
+"""After so many jobs in a row that ended before a worker of theirs called, the next would end the same way."""
 
 
 class Workers:
@@ -44,24 +48,24 @@ class Workers:
         self._dead: dict[str, Any] = {}
         executor.block_error_handler = self._note
 
-    def train(self, assignment: Assignment) -> Future[Ended]:
+    def train(self, assignment: Assignment) -> Future[NodeResult]:
         """Give a trial to the next worker that is free."""
-        future: Future[Ended] = self._train(assignment)
+        future: Future[NodeResult] = self._train(assignment)
         return future
 
-    def lost(self, future: Future[Ended]) -> str:
-        """Say which worker was lost with its trial, by whatever happened to its node; empty if none was."""
+    def lost(self, future: Future[NodeResult]) -> str:
+        """Describe the worker that was lost with its trial, whatever happened to its node; empty if none was."""
         from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
         error = future.exception()
         return str(error) if isinstance(error, WorkerLost | ManagerLost) else ""
 
     def fault(self, is_training: Callable[[], bool]) -> ConfigError | None:
-        """Say why nothing more can come of the workers; None if something can, or a trial is being trained."""
+        """Return why nothing more can come of the workers; None if something can, or a trial is being trained."""
         if self._executor.bad_state_is_set:
             return self._useless("its workers cannot be used", str(self._executor.executor_exception))
         if self._executor.interchange_proc.poll() is not None:
-            return self._useless("the process between engine and workers has ended", "no interchange")
+            return self._useless("the interchange, which passes trials to the workers, has ended", "no process")
         newest = sorted(dict(self._executor.status_facade), key=int)[-_DEAD_JOBS:]
         if len(newest) == _DEAD_JOBS and all(block in self._dead for block in newest) and not is_training():
             what = f"the last {_DEAD_JOBS} jobs were refused, or ended before a worker of theirs was ready"
@@ -69,7 +73,7 @@ class Workers:
         return None
 
     def _note(self, _: Any, status: Mapping[str, Any]) -> None:
-        """Take note of jobs that were refused, or ended before a worker called (Parsl asks it of an error handler)."""
+        """Record jobs that were refused, or ended before a worker called (Parsl calls its error handler for this)."""
         accepted = self._executor.blocks_to_job_id
         self._dead = {
             block: job for block, job in status.items() if job.status_name == "MISSING" or block not in accepted
@@ -80,15 +84,15 @@ class Workers:
             f"[engine] kind = {self._engine.kind}: {what}",
             expected="jobs in which `process_worker_pool.py` and `counterpoise` start, and which reach this machine",
             found=found,
-            remedy=f"read the scripts and logs in {self._executor.run_dir}, then mend worker_init, options or address",
+            remedy=f"read the scripts and logs in {self._executor.run_dir}, then fix worker_init, options or address",
         )
 
 
 def _words_of(job: Any) -> str:
-    """Find out what is known of a job's end, on one line."""
+    """Write what is known of a job's end on one line."""
     lines = [line for line in (job.stderr_summary or "").splitlines() if line.strip()]
     words = [job.message or "", f"exit code {job.exit_code}" if job.exit_code else "", *lines[-3:]]
-    return re.sub(r"\s+", " ", "; ".join(filter(None, words))) or "no word from them"
+    return re.sub(r"\s+", " ", "; ".join(filter(None, words))) or "nothing is known of them"
 
 
 @contextmanager
@@ -124,7 +128,7 @@ def start_workers(engine: EngineConfig, folder: Path, *, per_node: int) -> Itera
         label="workers",
         provider=_provider(engine),
         address=engine.address or _LOOPBACK,
-        interchange_launch_cmd=[sys.executable, "-m", "counterpoise.engines.interchange"],
+        interchange_launch_cmd=[sys.executable, "-m", interchange.__name__],
         max_workers_per_node=per_node,
         cores_per_worker=_CORES_PER_WORKER,
         heartbeat_period=_HEARTBEAT_S,
@@ -148,7 +152,7 @@ def start_workers(engine: EngineConfig, folder: Path, *, per_node: int) -> Itera
     finally:
         if executor.interchange_proc.poll() is None:
             kernel.cleanup()
-        else:  # Parsl's way of cancelling jobs begins with a question to the interchange
+        else:  # Parsl asks the interchange before it cancels jobs
             executor.provider.cancel(list(executor.job_ids_to_block))
 
 
@@ -205,7 +209,13 @@ def _provider(engine: EngineConfig) -> Any:
             extra_limits=cards,
             persistent_volumes=list(engine.volumes.items()),
         )
-    always |= {"walltime": engine.walltime, "cmd_timeout": _COMMAND_TIMEOUT_S}
+    return _queue_provider(engine, always | {"walltime": engine.walltime, "cmd_timeout": _COMMAND_TIMEOUT_S})
+
+
+def _queue_provider(engine: EngineConfig, always: dict[str, Any]) -> Any:
+    """Make the provider of a scheduler with queues."""
+    from parsl import launchers, providers
+
     if engine.kind == "slurm":
         heads = [f"#SBATCH --gpus-per-node={engine.gpus}"] if engine.gpus else []
         return providers.SlurmProvider(

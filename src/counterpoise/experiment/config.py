@@ -11,7 +11,8 @@ from counterpoise.errors import suggest
 from counterpoise.experiment.engine import EngineConfig, check_engine
 from counterpoise.experiment.explain import broken
 from counterpoise.experiment.hypothesis import Hypothesis, check_hypotheses
-from counterpoise.experiment.limits import UsablePath, require_possible_patch
+from counterpoise.experiment.limits import Count, NonNegative, Positive, UsablePath, require_possible_patch
+from counterpoise.experiment.losses import LossConfig, TverskyOptions
 from counterpoise.weights import CLASSIC, known_strategies
 
 __all__ = [
@@ -29,14 +30,11 @@ __all__ = [
     "VerdictConfig",
 ]
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 MOST_SEEDS = 1000
-"""More is a slip of the pen; a number like 10^12 would fill the memory before anything could complain."""
+"""More is a typing error; a number like 10^12 would fill the memory before anything could complain."""
 
 MOST_LOOKS = 100
-"""More is a slip of the pen. Every look is paid for with wider intervals: those of 100 looks at six arms of five seeds
+"""More is a typing error. Each look widens the intervals: those of 100 looks at six arms of five seeds
 are 1.9 times as wide as those of one (t quantiles with 12 degrees of freedom)."""
 
 _SEEDS_RULE = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers"
@@ -111,24 +109,6 @@ class ModelConfig(_Table):
         if value != "unet2d" and not (module and function):
             raise broken("unet2d, or module:callable", value, remedy=suggest(value, ["unet2d", "module:callable"]))
         return value
-
-
-class LossConfig(_Table):
-    """``[loss]``: per-class Tversky; alpha weighs false positives, beta false negatives."""
-
-    alpha: NonNegative = 0.6
-    """Weight of false positives."""
-    beta: NonNegative = 0.4
-    """Weight of false negatives."""
-    smooth: Positive = 1e-6
-    """Added to numerator and denominator of the index."""
-
-    @model_validator(mode="after")
-    def _counts_some_fault(self) -> Self:
-        if self.alpha == self.beta == 0:
-            rule = "alpha or beta above 0: without both, any prediction is perfect"
-            raise broken(rule, {"alpha": self.alpha, "beta": self.beta}, key="loss.alpha")
-        return self
 
 
 class TrainingConfig(_Table):
@@ -229,7 +209,7 @@ class VerdictConfig(_Table):
     thresholds: Literal["half", "tuned"] = "half"
     """Present above probability 1/2 (half), or above a threshold tuned on half of the crops (the rest is scored)."""
     looks: Annotated[int, Field(ge=1, le=MOST_LOOKS)] = 1
-    """How often you will look at the verdict while you add seeds, 100 at most; every look must be paid for."""
+    """How often you will look at the verdict while you add seeds, 100 at most; each look widens the intervals."""
     allow_unstable: bool = False
     """Whether an arm may be recommended although a training of it diverged."""
 
@@ -257,7 +237,7 @@ class Experiment(_Table):
     data: DataConfig
     sampling: SamplingConfig = SamplingConfig()
     model: ModelConfig = ModelConfig()
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = TverskyOptions()
     training: TrainingConfig = TrainingConfig()
     validation: ValidationConfig = ValidationConfig()
     arms: ArmsConfig = ArmsConfig()

@@ -3,18 +3,60 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from counterpoise.experiment.explain import broken
 
-__all__ = ["EngineConfig", "EngineKind", "check_engine", "walltime_seconds"]
+__all__ = ["ENGINES", "EngineConfig", "EngineKind", "EngineType", "check_engine", "walltime_seconds"]
 
-EngineKind = Literal["local", "slurm", "lsf", "pbs", "kubernetes", "parsl_local"]
-SCHEDULERS: Final = ("slurm", "lsf", "pbs")
-"""Those whose jobs have a walltime."""
+
+@dataclass(frozen=True)
+class EngineType:
+    """What is known of a kind of engine before one is started.
+
+    Parameters
+    ----------
+    module : str
+        Where its ``open_engine`` is (:mod:`counterpoise.engines.engine`); imported when trials run, because it may need
+        packages that are optional.
+    is_elsewhere : bool
+        Whether trials run on machines that this one cannot see.
+    has_walltime : bool
+        Whether its jobs have a longest time, which must be given.
+    has_image : bool
+        Whether its jobs run in a container image, which must be given.
+    has_nodes : bool
+        Whether a job may have several nodes.
+    """
+
+    module: str
+    is_elsewhere: bool = True
+    has_walltime: bool = False
+    has_image: bool = False
+    has_nodes: bool = False
+
+
+_CLUSTER = "counterpoise.engines.cluster"
+
+ENGINES: Final[Mapping[str, EngineType]] = {
+    "local": EngineType("counterpoise.engines.local", is_elsewhere=False),
+    "slurm": EngineType(_CLUSTER, has_walltime=True, has_nodes=True),
+    "lsf": EngineType(_CLUSTER, has_walltime=True),
+    "pbs": EngineType(_CLUSTER, has_walltime=True),
+    "kubernetes": EngineType(_CLUSTER, has_image=True),
+    "parsl_local": EngineType(_CLUSTER, is_elsewhere=False),
+}
+"""The register of engines by ``engine.kind``; the only place that names their modules."""
+
+if TYPE_CHECKING:
+    EngineKind = str
+else:
+    EngineKind = Literal[tuple(ENGINES)]
 
 _SHORTEST_S = 120
 _MOST_SPARE_S = 600
@@ -65,12 +107,15 @@ class EngineConfig(BaseModel):
     @property
     def is_elsewhere(self) -> bool:
         """Whether trials run on machines that this one cannot see."""
-        return self.kind not in {"local", "parsl_local"}
+        return ENGINES[self.kind].is_elsewhere
 
     @property
     def walltime_s(self) -> int | None:
-        """Longest time of a job in seconds; None without a limit."""
-        return walltime_seconds(self.walltime) if self.walltime else None
+        """Longest time of a job in seconds, in whole minutes; None without a limit.
+
+        LSF, and Parsl for SLURM, ask for whole minutes: a plan that counts the seconds would overrun the job.
+        """
+        return walltime_seconds(self.walltime) // 60 * 60 if self.walltime else None
 
     @property
     def train_s(self) -> int | None:
@@ -97,15 +142,16 @@ class EngineConfig(BaseModel):
 
     @model_validator(mode="after")
     def _has_what_its_scheduler_needs(self) -> Self:
-        if self.kind in SCHEDULERS and not self.walltime:
+        engine = ENGINES[self.kind]
+        if engine.has_walltime and not self.walltime:
             remedy = 'add walltime = "4:00:00", or what your site allows, under [engine]'
             raise broken(
                 f"{_WALLTIME_RULE}: {self.kind} must know", self.walltime, remedy=remedy, key="engine.walltime"
             )
-        if self.kind == "kubernetes" and not self.image:
+        if engine.has_image and not self.image:
             remedy = "name an image with counterpoise[cluster] in it"
             raise broken("the container image of the pods", self.image, remedy=remedy, key="engine.image")
-        if self.nodes > 1 and self.kind != "slurm":
+        if self.nodes > 1 and not engine.has_nodes:
             remedy = "ask for more jobs instead: engine.jobs"
             raise broken(f"1: a job of {self.kind} has one node here", self.nodes, remedy=remedy, key="engine.nodes")
         return self

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from counterpoise.errors import ConfigError, suggest
-from counterpoise.experiment.locate import find_line
 
-__all__ = ["broken", "explain_all"]
+__all__ = ["broken", "explain_all", "tables_in"]
 
 _BROKEN_RULE = "broken_rule"
 
@@ -21,17 +21,17 @@ def broken(rule: str, found: object, *, remedy: str = "", key: str = "") -> Pyda
     return PydanticCustomError(_BROKEN_RULE, "{rule}", {"rule": rule, "found": found, "remedy": remedy, "key": key})
 
 
-def explain_all(error: ValidationError, text: str, name: str, model: type[BaseModel]) -> list[ConfigError]:
+def explain_all(
+    error: ValidationError, place_of: Callable[[tuple[str, ...]], str], model: type[BaseModel]
+) -> list[ConfigError]:
     """Turn pydantic's complaints into errors of four parts, one per key; the first says how many follow it.
 
     Parameters
     ----------
     error : ValidationError
         What pydantic found.
-    text : str
-        The TOML document, to find the line.
-    name : str
-        Its file, for the message.
+    place_of : callable
+        Says where a key was set, for the message.
     model : type
         The configuration's model, to suggest known keys.
     """
@@ -39,24 +39,25 @@ def explain_all(error: ValidationError, text: str, name: str, model: type[BaseMo
     complaints = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     by_key: dict[tuple[str, ...], list[ErrorDetails]] = {}
     for complaint in complaints:
-        by_key.setdefault(_path_of(complaint), []).append(complaint)
+        by_key.setdefault(_path_of(complaint, model), []).append(complaint)
     more = len(by_key) - 1
     return [
-        _explain(alike, text, name, model, f" ({more} more after this one)" if more and not number else "")
+        _explain(alike, place_of, model, f" ({more} more after this one)" if more and not number else "")
         for number, alike in enumerate(by_key.values())
     ]
 
 
-def _explain(complaints: list[ErrorDetails], text: str, name: str, model: type[BaseModel], also: str) -> ConfigError:
+def _explain(
+    complaints: list[ErrorDetails], place_of: Callable[[tuple[str, ...]], str], model: type[BaseModel], also: str
+) -> ConfigError:
     """Turn the complaints about one key into an error."""
     first = complaints[0]
-    path = _path_of(first)
+    path = _path_of(first, model)
     key = ".".join(path) or "the experiment"
-    line = find_line(text, path)
-    place = f"{name}, line {line}" if line else name
+    place = place_of(path)
     kind = first["type"]
     if kind == "extra_forbidden":
-        known = _keys_at(model, path[:-1])
+        known = _keys_at(model, first["loc"][:-1])
         return ConfigError(
             f"{place}: unknown key {key!r}{also}",
             expected="a key of this table" if path[:-1] else "a table of an experiment",
@@ -72,7 +73,7 @@ def _explain(complaints: list[ErrorDetails], text: str, name: str, model: type[B
         )
     return ConfigError(
         f"{place}: {key} cannot be used{also}",
-        expected=_rule_of(first, complaints),
+        expected=_rule_of(key, first, complaints),
         found=_found_by(first),
         remedy=_context(first, "remedy") or f"correct {key}; docs/configuration.md says what every key means",
     )
@@ -86,11 +87,11 @@ _LENGTHS = {
 _WRONG_LENGTH = {"missing", "too_long", "tuple_type"}
 
 
-def _rule_of(first: ErrorDetails, choices: list[ErrorDetails]) -> str:
+def _rule_of(key: str, first: ErrorDetails, choices: list[ErrorDetails]) -> str:
     """Say what should have been there; a value that fits no choice of a union has a complaint for each."""
     if first["type"] == _BROKEN_RULE:
         return _context(first, "rule")
-    if first["type"] in _WRONG_LENGTH and (rule := _LENGTHS.get(".".join(_path_of(first)))):
+    if first["type"] in _WRONG_LENGTH and (rule := _LENGTHS.get(key)):
         return rule
     return " or ".join(choice["msg"].removeprefix("Input should be ") for choice in choices)
 
@@ -109,12 +110,13 @@ def _context(complaint: ErrorDetails, name: str) -> str:
     return str(complaint["ctx"][name]) if complaint["type"] == _BROKEN_RULE else ""
 
 
-def _path_of(complaint: ErrorDetails) -> tuple[str, ...]:
+def _path_of(complaint: ErrorDetails, model: type[BaseModel]) -> tuple[str, ...]:
     """Find tables and key; a check of several keys names its own, pydantic knows the table only."""
     if key := _context(complaint, "key"):
         return tuple(key.split(".", 2))  # a class name may have dots
-    path = tuple(str(part) for part in complaint["loc"] if not _is_union_tag(part))
-    # A list that is too short lacks its element 2: it is the list that is to be mended.
+    tags = {table.__name__ for field in model.model_fields.values() for table in tables_in(field.annotation)}
+    path = tuple(str(part) for part in complaint["loc"] if part not in tags and not _is_union_tag(part))
+    # A list that is too short lacks its element 2: it is the list that has to be corrected.
     return path[:-1] if complaint["type"] == "missing" and isinstance(complaint["loc"][-1], int) else path
 
 
@@ -126,13 +128,23 @@ def _is_union_tag(part: object) -> bool:
     return isinstance(part, str) and (part in _UNION_TAGS or part.startswith(("literal[", "constrained-")))
 
 
-def _keys_at(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
-    if not path:
+def tables_in(annotation: Any) -> list[type[BaseModel]]:
+    """List the tables a key may hold: a table, the entries of an array of tables, or one of several kinds of table.
+
+    Where there are several kinds, pydantic adds the name of the chosen one to the path of a complaint.
+    """
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [table for part in get_args(annotation) for table in tables_in(part)]
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    if not loc:
         return list(model.model_fields)
-    field = model.model_fields.get(path[0])
-    annotated = field.annotation if field else None
-    table = next(iter(get_args(annotated)), annotated)  # of tuple[Table, ...]: its entries
-    return list(table.model_fields) if isinstance(table, type) and issubclass(table, BaseModel) else []
+    field = model.model_fields.get(str(loc[0]))
+    tables = tables_in(field.annotation) if field else []
+    chosen = [table for table in tables if table.__name__ in loc] or tables
+    return [key for table in chosen[:1] for key in table.model_fields]
 
 
 def _header_of(path: tuple[str, ...]) -> str:

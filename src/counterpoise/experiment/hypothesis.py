@@ -156,7 +156,7 @@ def _parse_level(left: Term, sign: str, number: str, text: str) -> LevelClaim:
     relation = next((known for known in _LEVEL_RELATIONS if known == sign), None)
     if relation is None:
         raise broken(
-            "one of > >= < <= before a number", text, remedy="a score never equals a number: say above or below"
+            "one of > >= < <= before a number", text, remedy="a score never equals a number exactly: use > or <"
         )
     value = float(number)
     if not 0 <= value <= 1:
@@ -170,7 +170,7 @@ def _parse_comparison(left: Term, sign: str, right: Term, text: str) -> PairClai
         remedy = "'=' says the same within the margin; >= and <= are for numbers"
         raise broken("one of > < = != between two arms", text, remedy=remedy)
     if left.class_name != right.class_name:
-        raise broken("the same class on both sides, or none", text, remedy="scores of two classes are no comparison")
+        raise broken("the same class on both sides, or none", text, remedy="scores of two classes cannot be compared")
     if left == right:
         raise broken("two different arms", text)
     return PairClaim(left, relation, right)
@@ -192,7 +192,7 @@ class Hypothesis(BaseModel):
     claim: Annotated[Claim, PlainValidator(_read_claim), PlainSerializer(str, return_type=str)]
     """A > B, A < B, A = B (same within the margin), A != B, A >= 0.15, A best of B, C (or: all, the data-driven)."""
     because: Annotated[str, Field(max_length=1000)] = ""
-    """Why you expect it; shown beside the outcome."""
+    """Why you expect it; shown next to the outcome."""
 
 
 def check_hypotheses(

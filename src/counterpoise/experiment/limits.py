@@ -8,11 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from counterpoise.experiment.explain import broken
+from counterpoise.text import counted
 
-__all__ = ["MOST_PATCH_VALUES", "UsablePath", "require_possible_patch"]
+__all__ = ["MOST_PATCH_VALUES", "Count", "NonNegative", "Positive", "UsablePath", "require_possible_patch"]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
 
 MOST_PATCH_VALUES = 2**26
 """Of one patch with all its sections: 8192 x 8192 pixels. The network's first layer makes 64 times as many."""
@@ -46,5 +51,5 @@ def require_possible_patch(patch_shape: Sequence[int], slices: int) -> None:
     """
     if math.prod(patch_shape) * slices > MOST_PATCH_VALUES:
         rule = f"at most {MOST_PATCH_VALUES} pixels in all sections of a patch together"
-        found = f"{' x '.join(map(str, patch_shape))} pixels in {slices} section{'s' * (slices > 1)}"
+        found = f"{' x '.join(map(str, patch_shape))} pixels in {counted(slices, 'section')}"
         raise broken(rule, found, remedy="lower sampling.patch_shape or sampling.slices", key="sampling.patch_shape")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 
-__all__ = ["find_line"]
+__all__ = ["find_exactly", "find_line"]
 
 _TABLE = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
@@ -25,9 +26,19 @@ def find_line(text: str, path: tuple[str, ...]) -> int | None:
     Returns
     -------
     int or None
-        Line number from 1 of the longest part of the path that is there; None if no part is.
+        Line number from 1 of the longest part of the path that exists; None if no part is.
     """
-    best: tuple[int, int] | None = None
+    found = [(len(place), -number) for number, place in _places(text) if path[: len(place)] == place]
+    return -max(found)[1] if found else None
+
+
+def find_exactly(text: str, path: tuple[str, ...]) -> int | None:
+    """Find the line, from 1, where a key is set or a table begins; None if there is no such line."""
+    return next((number for number, place in _places(text) if place == path), None)
+
+
+def _places(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Go through lines and what each sets; one in an array of tables has a path with its number and one without."""
     table: tuple[str, ...] = ()
     entry = table  # the table with its number, if it is one of several
     entries: Counter[tuple[str, ...]] = Counter()
@@ -37,15 +48,9 @@ def find_line(text: str, path: tuple[str, ...]) -> int | None:
             if header[1] == "[[":
                 entry = (*table, str(entries[table]))
                 entries[table] += 1
-            places = (entry, table)
+            yield from ((number, place) for place in (entry, table))
         elif key := _KEY.match(line):
-            places = (entry + _parts(key[1]), table + _parts(key[1]))
-        else:
-            continue
-        for here in places:
-            if path[: len(here)] == here and (best is None or len(here) > best[0]):
-                best = (len(here), number)
-    return best[1] if best else None
+            yield from ((number, place + _parts(key[1])) for place in (entry, table))
 
 
 def _parts(dotted: str) -> tuple[str, ...]:

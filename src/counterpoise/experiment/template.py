@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_origin
 
 import tomli_w
 from pydantic import BaseModel
 
 from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.explain import tables_in
 from counterpoise.experiment.hypothesis import Hypothesis
 
 __all__ = ["as_markdown", "as_toml"]
@@ -21,7 +22,9 @@ _INTRODUCTION = """\
 `preset` says which values to start from: `classic` (the reference protocol below, six strategies, five seeds) or
 `demo` (a small network that fits a CPU). Whatever you set yourself goes on top. An unknown key, a wrong type or an
 impossible value is an error that names key and line. Relative paths start at the file's folder. `counterpoise init`
-writes a file with all keys and these comments. How a hypothesis is decided: [verdict.md](verdict.md#hypotheses).
+writes a file with all keys and these comments. `run`, `plan`, `check` and `init` take `--set training.epochs=5` for any
+key, and `--seeds 3`; the run folder keeps the complete text. How a hypothesis is decided:
+[verdict.md](verdict.md#hypotheses).
 
 This page is made from the code: `python -m counterpoise.experiment.template > docs/configuration.md`.
 """
@@ -40,13 +43,13 @@ def as_toml(experiment: Experiment, *, header: str) -> str:
     Returns
     -------
     str
-        A TOML document that :func:`~counterpoise.experiment.config.parse_experiment` reads back to the same
+        A TOML document that :func:`~counterpoise.experiment.load.parse_experiment` reads back to the same
         experiment.
     """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     lines += ["", *_entry(Experiment, "preset", experiment.preset)]
     if not experiment.hypothesis:  # a preset has some: that there are none must be said, and before the first table
-        lines += ["", *_hypothesis_comments(), "hypothesis = []  # delete this line where you add some"]
+        lines += ["", *_hypothesis_comments(), "hypothesis = []  # delete this line when you add some"]
     for name in Experiment.model_fields:
         table = getattr(experiment, name)
         if isinstance(table, BaseModel):
@@ -54,6 +57,7 @@ def as_toml(experiment: Experiment, *, header: str) -> str:
             lines += ["", f"[{name}]  # {about}" if about else f"[{name}]"]
             for key in type(table).model_fields:
                 lines += _entry(type(table), key, getattr(table, key))
+            lines += [f"{key} = {_value(value)}" for key, value in (table.model_extra or {}).items()]
     if experiment.hypothesis:
         lines += ["", *_hypothesis_comments()]
         for hypothesis in experiment.hypothesis:
@@ -69,18 +73,17 @@ def as_markdown() -> str:
     """List every key with its type, default and meaning, for ``docs/configuration.md``."""
     parts = [_INTRODUCTION]
     for name, field in Experiment.model_fields.items():
-        entries = get_args(field.annotation)  # of tuple[Table, ...], which TOML writes as [[name]]
-        table = entries[0] if entries else field.annotation
-        if not (isinstance(table, type) and issubclass(table, BaseModel)):
-            continue
-        about = (table.__doc__ or "").partition(": ")[2]
-        header = f"[[{name}]]" if entries else f"[{name}]"
-        parts.append(f"## `{header}`\n\n{about[:1].upper() + about[1:]}\n")
-        parts.append("| key | default | meaning |\n| --- | --- | --- |")
-        for key, entry in table.model_fields.items():
-            default = "(must be set)" if entry.is_required() else f"`{_value(entry.get_default())}`"
-            parts.append(f"| `{key}` | {default} | {entry.description} |")
-        parts.append("")
+        tables = tables_in(field.annotation)
+        if tables:  # tuple[Table, ...] is what TOML writes as [[name]]
+            parts.append(f"## `[[{name}]]`\n" if get_origin(field.annotation) is tuple else f"## `[{name}]`\n")
+        for table in tables:
+            about = (table.__doc__ or "").partition(": ")[2]
+            parts.append(f"{about[:1].upper() + about[1:]}\n")
+            parts.append("| key | default | meaning |\n| --- | --- | --- |")
+            for key, entry in table.model_fields.items():
+                default = "(must be set)" if entry.is_required() else f"`{_value(entry.get_default())}`"
+                parts.append(f"| `{key}` | {default} | {entry.description} |")
+            parts.append("")
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.config import (
-    LossConfig,
     ModelConfig,
     Precision,
     SamplingConfig,
     TrainingConfig,
     ValidationConfig,
 )
+from counterpoise.experiment.losses import LossConfig
 
 __all__ = ["TrialConfig", "TrialTraining"]
 
@@ -35,8 +35,8 @@ class TrialConfig(BaseModel):
     """What ``counterpoise trial`` needs to know, and all of it: one arm, one seed.
 
     Where the store lies does not change a result; what is in it does, so the hash of its content
-    (``store_fingerprint``) counts and its path does not. ``model_source`` is the hash of the file that a network of
-    one's own comes from.
+    (``store_fingerprint``) counts and its path does not. ``model_source`` and ``loss_source`` are hashes of the files
+    that a network and a loss of one's own come from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,12 +52,14 @@ class TrialConfig(BaseModel):
     model: ModelConfig
     model_source: str = ""
     loss: LossConfig
+    loss_source: str = ""
     training: TrialTraining
     validation: ValidationConfig
 
     def fingerprint(self) -> str:
         """Hash everything that can change the result (SHA-256, 64 hexadecimal digits)."""
-        content = self.model_dump(mode="json", exclude={"store"})
+        content = self.model_dump(mode="json", exclude={"store"} if self.loss_source else {"store", "loss_source"})
+        content["loss"] = self.loss.content()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
@@ -97,7 +99,7 @@ def _describe_fault(error: Exception) -> str:
     missing = [key for key, fault in faults if fault["type"] == "missing"]
     required = {name for name, key in TrialConfig.model_fields.items() if key.is_required()}
     if required <= set(missing):
-        return "a file with nothing of a trial in it"
+        return "a file without the keys of a trial"
     named = [f"no {key}" for key in missing]
     named += [f"{key}: {fault['msg'].lower()}" for key, fault in faults if fault["type"] != "missing"]
     more = len(named) - _MOST_NAMED

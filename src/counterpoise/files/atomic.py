@@ -1,4 +1,4 @@
-"""Write files so that no reader, crash or full disk ever meets or leaves half of one."""
+"""Write files so that no reader sees half of one, and no crash or full disk leaves half of one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import psutil
-
 from counterpoise.errors import DiskFullError
-from counterpoise.files.disk import Lack, describe_lack, is_lack_of_room
+from counterpoise.files.disk import DiskShortage, describe_shortage, is_disk_full
+from counterpoise.files.lock import is_alive
 
 __all__ = [
     "append_line",
@@ -33,30 +32,22 @@ _LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")
 
 
 def temporary_name(file: Path) -> Path:
-    """Name the file beside another in which its content is written first; the name says which process does so."""
+    """Name the file that content is written to before it replaces another; the name contains the process number."""
     return file.with_name(f".{file.name}.{os.getpid()}.tmp")
 
 
 def is_leftover(name: str) -> bool:
-    """Tell a temporary name by its form."""
+    """Tell whether a name has the form of :func:`temporary_name`."""
     return _LEFTOVER.fullmatch(name) is not None
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of processes that were killed; those of living processes stay."""
+    """Delete the temporary files of processes that were killed; those of running processes stay."""
     for file in folder.iterdir():
         found = _LEFTOVER.fullmatch(file.name)
-        if found is not None and not _is_another_process(int(found[1])):
+        # An earlier process may have had our number, which is common in containers.
+        if found is not None and (int(found[1]) == os.getpid() or not is_alive(int(found[1]))):
             file.unlink(missing_ok=True)
-
-
-def _is_another_process(number: int) -> bool:
-    if number == os.getpid():  # an earlier process had our number: in a container that is no rarity
-        return False
-    try:
-        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def write_atomically(file: Path, write: Callable[[BinaryIO], object], *, durable: bool = True) -> None:
@@ -74,10 +65,10 @@ def write_atomically(file: Path, write: Callable[[BinaryIO], object], *, durable
     Raises
     ------
     DiskFullError
-        If there is no room; says how much is needed. The file is as it was before.
+        If the disk is full; says how much is needed. The file is as it was before.
     """
     temporary = temporary_name(file)
-    with _telling_of_room(file) as need:
+    with _reporting_full_disk(file) as need:
         try:
             with _CountingWriter(temporary, need) as stream:
                 write(stream)
@@ -104,13 +95,13 @@ def _sync_names(folder: Path) -> None:
 
 @dataclass
 class _Need:
-    """How much room a file takes, as far as is known."""
+    """How many bytes a file takes, as far as they were written."""
 
     size_bytes: int = 0
 
 
 class _CountingWriter(io.BufferedWriter):
-    """Notes down how much it was asked to write, whether or not there was room for it."""
+    """Records how much it was asked to write, whether or not that succeeded."""
 
     def __init__(self, file: Path, need: _Need) -> None:
         super().__init__(io.FileIO(file, "w"))
@@ -122,26 +113,26 @@ class _CountingWriter(io.BufferedWriter):
 
 
 @contextmanager
-def _telling_of_room(file: Path) -> Iterator[_Need]:
-    """Turn the system's word for a full disk into an error that says which disk, and how much it lacks."""
+def _reporting_full_disk(file: Path) -> Iterator[_Need]:
+    """Turn the system's error for a full disk into one that says which disk it is, and how much it lacks."""
     need = _Need()
     try:
         yield need
     except OSError as error:
-        if not is_lack_of_room(error):
+        if not is_disk_full(error):
             raise
-        raise _full(file, describe_lack(file.parent, need.size_bytes, error), error) from error
+        raise _full(file, describe_shortage(file.parent, need.size_bytes, error), error) from error
 
 
-def _full(file: Path, lack: Lack, error: OSError) -> DiskFullError:
+def _full(file: Path, shortage: DiskShortage, error: OSError) -> DiskFullError:
     full = DiskFullError(
-        f"no room for {file.name}: it needs {lack.needed}, the disk at {lack.disk} has {lack.free} left",
-        expected=f"{lack.needed} free for {file}",
-        found=lack.found,
-        remedy="make room, then give the same command again: what was finished before is kept "
-        "(`counterpoise check` says how much a whole run takes)",
+        f"no space for {file.name}: it needs {shortage.needed}, the disk at {shortage.disk} has {shortage.free} left",
+        expected=f"{shortage.needed} free for {file}",
+        found=shortage.found,
+        remedy="free some space and run the same command again: finished work is kept "
+        "(`counterpoise check` says how much a whole run needs)",
     )
-    full.errno, full.strerror = error.errno, f"{lack.needed} needed, {lack.found}"
+    full.errno, full.strerror = error.errno, f"{shortage.needed} needed, {shortage.found}"
     return full
 
 
@@ -170,10 +161,10 @@ def append_line(file: Path, content: object) -> None:
     Raises
     ------
     DiskFullError
-        If there is no room; what was there before stays, and no part of the line.
+        If the disk is full; the earlier lines stay, and no part of the new one.
     """
     line = json.dumps(content, allow_nan=False).encode() + b"\n"
-    with _telling_of_room(file) as need, file.open("ab", buffering=0) as stream:
+    with _reporting_full_disk(file) as need, file.open("ab", buffering=0) as stream:
         need.size_bytes = len(line)
         before, left = stream.tell(), memoryview(line)
         try:
@@ -187,7 +178,7 @@ def append_line(file: Path, content: object) -> None:
 
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Read JSON lines; a torn last line (the writer was killed) is left out."""
+    """Read JSON lines; an incomplete last line (the writer was killed) is skipped."""
     if not file.exists():
         return
     lines = [line for line in file.read_bytes().split(b"\n") if line]

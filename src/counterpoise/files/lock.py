@@ -1,35 +1,46 @@
-"""One process at a time per folder: a lock that the system drops when its holder dies, however it dies."""
+"""One process at a time per folder, by a lock that the system releases when its holder ends, however it ends."""
 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import re
+import shlex
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
-from counterpoise.errors import RunFolderError
+from counterpoise.errors import FolderInUseError
 
-__all__ = ["LOCK_NAME", "Holder", "find_holder", "only_one_process", "refuse_if_held"]
+__all__ = ["LOCK_NAME", "Holder", "Purpose", "find_holder", "is_alive", "only_one_process", "refuse_if_held"]
 
 LOCK_NAME = ".lock"
-"""Of the file; it names the process that holds the lock, or died holding it."""
+"""Name of the file; it names the process that holds the lock, or died holding it."""
 
 _POLL_S = 0.1
 _CLOCK_S = 2.0
-"""Clocks of processes and files agree this well."""
+"""Clocks of processes and file systems agree this well."""
+
+
+class Purpose(Enum):
+    """What a folder is locked for; the value completes "another process ..."."""
+
+    RUN_EXPERIMENT = "runs the experiment"
+    TRAIN_TRIAL = "trains the trial"
+    BUILD_STORE = "builds a voxel store"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that a folder's lock names: alive here, dead, or on another machine, where nothing is known of it."""
+    """The process that a folder's lock names: alive here, dead, or on another machine, whose processes are unknown."""
 
     process: int
     host: str
@@ -40,73 +51,56 @@ class Holder:
 
 
 def find_holder(folder: Path) -> Holder | None:
-    """Look for the process that a folder's lock names; the lock itself is not touched. None if it names none."""
+    """Return the process that a folder's lock names, without touching the lock; None if it names none."""
     lock = folder / LOCK_NAME
     try:
-        said, written = lock.read_text(encoding="utf-8", errors="replace").strip(), lock.stat().st_mtime
+        content, written = lock.read_text(encoding="utf-8", errors="replace").strip(), lock.stat().st_mtime
     except OSError:
         return None
-    found = re.fullmatch(r"process (\d+) on (\S+)", said)
+    found = re.fullmatch(r"process (\d+) on (\S+)", content)
     if found is None:
         return None
     process, host = int(found[1]), found[2]
     if host != socket.gethostname():
         return Holder(process, host, "elsewhere")
-    return Holder(process, host, "running" if _wrote(process, written) else "gone")
+    return Holder(process, host, "running" if is_alive(process, since=written + _CLOCK_S) else "gone")
 
 
-def refuse_if_held(folder: Path, doing: str) -> None:
-    """Refuse early, before anything is done, what :func:`only_one_process` would refuse later.
+def refuse_if_held(folder: Path, purpose: Purpose) -> None:
+    """Refuse early, before any work, what :func:`only_one_process` would refuse later.
 
     Raises
     ------
-    RunFolderError
-        If the process that the folder's lock names is alive, and another one than this.
+    FolderInUseError
+        If the process that the folder's lock names is alive, and is not this one.
     """
     holder = find_holder(folder)
     if holder is not None and holder.state == "running" and holder.process != os.getpid():
-        raise _held(folder, doing, str(holder))
-
-
-def _held(folder: Path, doing: str, holder: str) -> RunFolderError:
-    return RunFolderError(
-        f"another process {doing} in {folder}",
-        expected="one at a time",
-        found=holder or "a process that holds its lock",
-        remedy="wait for it, or stop it (its progress is kept)",
-    )
-
-
-def _wrote(process: int, written: float) -> bool:
-    """Tell the process that wrote the lock from a later one that was given the same number."""
-    try:
-        found = psutil.Process(process)
-        return found.create_time() <= written + _CLOCK_S and found.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+        raise _held(folder, purpose, str(holder))
 
 
 @contextmanager
-def only_one_process(folder: Path, doing: str, *, patience_s: float = 0.0) -> Iterator[None]:
-    """Hold a folder's lock while something is done in it.
+def only_one_process(folder: Path, purpose: Purpose, *, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold a folder's lock.
 
     Parameters
     ----------
     folder : Path
         Existing folder; gets a file ``.lock`` that names the holder.
-    doing : str
-        What is done, for the error of whoever comes second ("runs this experiment").
+    purpose : Purpose
+        What the lock is for, named in the error.
     patience_s : float
-        How long to wait for a holder to end.
+        How long to wait for another holder to end.
 
     Raises
     ------
-    RunFolderError
+    FolderInUseError
         If another process holds the lock; names it.
     OSError
-        If the folder cannot be written.
+        If the folder cannot be written to.
     """
-    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    # The mode follows the umask, so that members of a group may continue each other's runs.
+    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         deadline = time.monotonic() + patience_s
         while True:
@@ -116,7 +110,7 @@ def only_one_process(folder: Path, doing: str, *, patience_s: float = 0.0) -> It
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-                    raise _held(folder, doing, holder) from None
+                    raise _held(folder, purpose, holder) from None
                 time.sleep(_POLL_S)
         os.truncate(descriptor, 0)
         with suppress(OSError):  # on a full disk the lock holds without a name
@@ -124,6 +118,30 @@ def only_one_process(folder: Path, doing: str, *, patience_s: float = 0.0) -> It
         try:
             yield
         finally:
-            os.truncate(descriptor, 0)  # a process may live on after what it did here
+            os.truncate(descriptor, 0)  # the process may live on after this
     finally:
         os.close(descriptor)
+
+
+def _held(folder: Path, purpose: Purpose, holder: str) -> FolderInUseError:
+    remedy = "wait until it ends, or stop it (its progress is kept)"
+    if purpose is Purpose.RUN_EXPERIMENT:
+        run = shlex.quote(str(folder))
+        remedy = f"`counterpoise attach {run}` shows it, `counterpoise stop {run}` stops it (its progress is kept)"
+    return FolderInUseError(
+        f"another process {purpose.value} in {folder}",
+        expected="one process at a time",
+        found=holder or "a process that holds its lock",
+        remedy=remedy,
+    )
+
+
+def is_alive(process: int, *, since: float = math.inf) -> bool:
+    """Tell whether a process runs, and began no later than a time: numbers of processes are given again."""
+    try:
+        found = psutil.Process(process)
+        return found.create_time() <= since and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True

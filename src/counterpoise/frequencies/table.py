@@ -81,7 +81,7 @@ class FrequencyTable:
                 f"no positive voxel of {', '.join(empty)} in the train crops",
                 expected="at least one voxel of every class to train on",
                 found=", ".join(f"{name}: 0 of {self.total(name).known} known voxels" for name in empty),
-                remedy=f"leave {', '.join(empty)} out: classes = {rest}",
+                remedy=f"exclude {', '.join(empty)}: classes = {rest}",
             )
 
     def to_json(self, weight_strategies: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -95,8 +95,8 @@ class FrequencyTable:
         Returns
         -------
         dict
-            ``frequencies``, ``total_pos``, ``total_valid`` (train split, per class), ``weight_strategies``; beside
-            them ``validate`` with the same three, and ``crops`` with the counts of each.
+            ``frequencies``, ``total_pos``, ``total_valid`` (train split, per class), ``weight_strategies``;
+            ``validate`` with the same first three, and ``crops`` with the counts of each.
         """
         return {
             "classes": list(self.classes),

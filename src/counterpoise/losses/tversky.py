@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Integer
-from torch import Tensor, nn
+from torch import Tensor
 
+from counterpoise.losses.register import Loss, register_loss
 from counterpoise.losses.words import sum_words, tversky_loss_of_sums, tversky_loss_of_words
 
 __all__ = ["TverskyLoss", "tversky_index"]
@@ -64,7 +65,8 @@ def tversky_index(
     return (true_pos + smooth) / (true_pos + alpha * false_pos + beta * false_neg + smooth)
 
 
-class TverskyLoss(nn.Module):
+@register_loss("tversky")
+class TverskyLoss(Loss):
     r"""Sum of the classes' Tversky losses, each times its weight, over the number of classes.
 
     .. math:: L = \frac{1}{C} \sum_c w_c (1 - T_c)
@@ -96,8 +98,6 @@ class TverskyLoss(nn.Module):
     >>> round(loss(torch.zeros(1, 1, 2, 2), target).item(), 4)
     0.6154
     """
-
-    class_weights: Tensor
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class TverskyLoss(nn.Module):
         target : float tensor, same shape
             1 present, 0 absent, NaN unknown.
         known : bool tensor, same shape, optional
-            Where the class is known, beside what NaN says. With it, the target need not hold NaN.
+            Where the class is known, in addition to what NaN says. With it, the target need not hold NaN.
 
         Returns
         -------
@@ -183,27 +183,28 @@ class TverskyLoss(nn.Module):
             logits, present, known, self.class_weights, alpha=self.alpha, beta=self.beta, smooth=self.smooth
         )
 
-    @staticmethod
-    def sum_words(
+    def of_part(
+        self,
         logits: Float[Tensor, "batch class_ *space"],
         present: Integer[Tensor, " batch *space"],
         known: Integer[Tensor, " batch *space"],
     ) -> Float[Tensor, "3 class_"]:
-        """Sum up what :meth:`of_words` is made of; see :func:`~counterpoise.losses.words.sum_words`."""
+        """Sum up what :meth:`of_words` consists of; see :func:`~counterpoise.losses.words.sum_words`."""
         return sum_words(logits, present, known)
 
-    def of_sums(self, sums: Float[Tensor, "3 class_"]) -> Float[Tensor, ""]:
+    def of_parts(self, parts: Sequence[Float[Tensor, "3 class_"]]) -> Float[Tensor, ""]:
         """Compute the loss of a batch whose parts were summed up one after the other.
 
         Parameters
         ----------
-        sums : float tensor, shape (3, classes)
-            What :meth:`sum_words` gave for the parts, added up.
+        parts : sequence of float tensor, shape (3, classes)
+            What :meth:`of_part` gave for the parts.
 
         Returns
         -------
         float32 scalar
             As :meth:`of_words` of the whole batch; no gradient flows.
         """
+        sums = torch.stack(list(parts)).sum(0)
         loss = tversky_loss_of_sums(sums, self.class_weights, alpha=self.alpha, beta=self.beta, smooth=self.smooth)
         return loss.float()

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from counterpoise.losses.words_cpu import LogitLayout, gradient_of_words, sums_of_words
 
-__all__ = ["sum_words", "tversky_loss_of_sums", "tversky_loss_of_words"]
+__all__ = ["sum_words", "tversky_loss_of_sums", "tversky_loss_of_words", "unpack_labels"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ def tversky_loss_of_words(
     No term is a difference of nearly equal numbers, so that value and gradient are right to a few float32 roundings
     also where the prediction is nearly perfect or hopeless.
 
-    The backward pass reads the logits again instead of keeping probabilities: beside the gradient it needs no memory.
+    The backward pass reads the logits again instead of keeping probabilities; it needs memory for the gradient
+    only.
     On the CPU both passes are compiled loops (float32 and below; sums over 1024 pixels in float32, from there on in
     float64) whose result does not depend on the number of threads. Elsewhere, and for float64, they are vectorised
     torch, compiled on CUDA.
@@ -125,6 +126,30 @@ def tversky_loss_of_sums(
 ) -> Float[Tensor, ""]:
     """Compute the loss from :func:`sum_words`: what :func:`tversky_loss_of_words` returns, before it is rounded."""
     return _Index.of(sums, class_weights, alpha, beta, smooth).loss()
+
+
+def unpack_labels(
+    logits_BCX: Float[Tensor, "batch class_ *space"],
+    present_BX: Integer[Tensor, " batch *space"],
+    known_BX: Integer[Tensor, " batch *space"],
+) -> tuple[Float[Tensor, "batch class_ *space"], Bool[Tensor, "batch class_ *space"]]:
+    """Unpack label words for a loss that works on planes.
+
+    Parameters
+    ----------
+    logits_BCX, present_BX, known_BX
+        As for :func:`tversky_loss_of_words`.
+
+    Returns
+    -------
+    target : float32 tensor, shape of the logits
+        1 where the class is present, 0 where it is absent or unknown.
+    known : bool tensor, same shape
+        Where it is known whether the class is there.
+    """
+    logits_BCX, present_BX, known_BX = _fitting(logits_BCX, present_BX, known_BX)
+    classes, dimensions = logits_BCX.shape[1], logits_BCX.ndim
+    return _planes(known_BX & present_BX, classes, dimensions).float(), _planes(known_BX, classes, dimensions)
 
 
 def _fitting(logits: Tensor, present: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,19 +1,20 @@
-"""What a cluster's scheduler gave to this job, by the variables it sets.
+"""What a cluster's scheduler gave to this job, according to the variables it sets.
 
-Most sites enforce this by control groups and cpusets, which are looked at as well; where a site does not, these
-variables are all that keeps a job from using what belongs to others.
+Most sites enforce this with control groups and CPU sets, which are read as well; where a site does not, only these
+variables keep a job from using what belongs to others.
 
-``OMP_NUM_THREADS`` and its like are no limits: they say how many threads one library starts, sites set them to 1 for
-everybody, and every slot sets its own.
+``OMP_NUM_THREADS`` and similar variables are no limits: they set how many threads one library starts, many sites set
+them to 1 for everybody, and every slot sets its own.
 """
 
 from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
-from counterpoise.machine.limits import Limit, Limits, whole_number
+from counterpoise.machine.limits import Limit, Resource, whole_number
 
 __all__ = ["read_allocation"]
 
@@ -21,62 +22,68 @@ _MIB = 1 << 20
 _UNITS = {"K": 1 << 10, "M": _MIB, "G": 1 << 30, "T": 1 << 40}
 
 
-def read_allocation(environment: Mapping[str, str], host: str | None = None) -> Limits:
-    """Read what the job this process belongs to was given on this machine.
+def read_allocation(environment: Mapping[str, str], host: str | None = None) -> list[Limit]:
+    """Read what the job of this process was given on this machine.
 
     SLURM (sbatch(1), srun(1)): ``SLURM_CPUS_PER_TASK``, ``SLURM_CPUS_ON_NODE``, ``SLURM_JOB_CPUS_PER_NODE``; memory in
     MiB by ``SLURM_MEM_PER_NODE`` (0 is all of it), ``SLURM_MEM_PER_CPU`` or ``SLURM_MEM_PER_GPU``. LSF ("Environment
     variables set for job execution"): ``LSB_MCPU_HOSTS``, else ``LSB_DJOB_NUMPROC``, else ``LSB_MAX_NUM_PROCESSORS``.
-    PBS: ``NCPUS``, ``PBS_NCPUS``, and Torque's ``PBS_NUM_PPN``.
+    PBS: ``NCPUS``, else ``PBS_NCPUS``, else Torque's ``PBS_NUM_PPN``.
 
     Parameters
     ----------
     environment : mapping
-        Of this process. Outside of a job (no ``SLURM_JOB_ID``, ``LSB_JOBID``, ``PBS_JOBID``) nothing limits.
+        Of this process. Outside of a job (no ``SLURM_JOB_ID``, ``LSB_JOBID``, ``PBS_JOBID``) there is no limit.
     host : str, optional
         Name of this machine.
 
     Returns
     -------
-    Limits
-        A value that makes no sense is left out and noted.
+    list of Limit
+        Without an amount where a value makes no sense.
     """
-    limits = Limits()
+    limits: list[Limit] = []
     if environment.get("SLURM_JOB_ID"):
-        limits += _slurm(environment)
+        on_node = partial(_cpus_of_node, node=whole_number(environment.get("SLURM_NODEID", "")) or 0)
+        limits += _cores(
+            environment,
+            SLURM_CPUS_PER_TASK=whole_number,
+            SLURM_CPUS_ON_NODE=whole_number,
+            SLURM_JOB_CPUS_PER_NODE=on_node,
+        )
+        # A task may have fewer cores than the job has on this node; memory is that of the job.
+        limits += _slurm_memory(environment, max((limit.amount or 0 for limit in limits), default=0))
     if environment.get("LSB_JOBID"):
-        limits += _lsf(environment, host or socket.gethostname())
+        slots = partial(_slots_of_host, host=host or socket.gethostname())
+        limits += _first(
+            _cores(
+                environment,
+                LSB_MCPU_HOSTS=slots,
+                LSB_DJOB_NUMPROC=whole_number,
+                LSB_MAX_NUM_PROCESSORS=whole_number,
+            )
+        )
     if environment.get("PBS_JOBID"):
-        limits += _first(environment, ("NCPUS", "PBS_NCPUS", "PBS_NUM_PPN"))
+        limits += _first(_cores(environment, NCPUS=whole_number, PBS_NCPUS=whole_number, PBS_NUM_PPN=whole_number))
     return limits
 
 
-def _slurm(environment: Mapping[str, str]) -> Limits:
-    notes: list[str] = []
-    cores = [
-        Limit(count, f"{name}={environment[name]}")
-        for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
-        if (count := _count(environment, name, notes)) is not None
-    ]
-    name = "SLURM_JOB_CPUS_PER_NODE"
-    if text := environment.get(name):
-        per_node = _cpus_of_node(text, environment.get("SLURM_NODEID", "0"))
-        if per_node is None:
-            notes.append(f"{name}={text} cannot be read: ignored")
-        else:
-            cores.append(Limit(per_node, f"{name}={text}"))
-    on_node = max((limit.amount for limit in cores), default=None)  # a task may have fewer than the job has here
-    gpus = _count(environment, "SLURM_GPUS_ON_NODE", notes)
-    memory = []
-    for name, times in (("SLURM_MEM_PER_NODE", 1), ("SLURM_MEM_PER_CPU", on_node), ("SLURM_MEM_PER_GPU", gpus)):
-        size = _memory_bytes(environment, name, notes)
-        if size and times:
-            of_all = "" if name == "SLURM_MEM_PER_NODE" else f" MiB for each of {times:g}"
-            memory.append(Limit(size * times, f"{name}={environment[name]}{of_all}"))
-    return Limits(tuple(cores), tuple(memory), tuple(notes))
+def _cores(environment: Mapping[str, str], **variables: Callable[[str], int | None]) -> Iterator[Limit]:
+    """Read variables, each with its own function, as numbers of cores."""
+    for name, count in variables.items():
+        if text := environment.get(name, "").strip():
+            yield Limit(Resource.CORES, count(text) or None, f"{name}={text}")
 
 
-def _cpus_of_node(text: str, node: str) -> int | None:
+def _first(limits: Iterator[Limit]) -> Iterator[Limit]:
+    """Stop after the first limit that can be read."""
+    for limit in limits:
+        yield limit
+        if limit.amount:
+            return
+
+
+def _cpus_of_node(text: str, node: int) -> int | None:
     """Read ``72(x2),36`` (two nodes with 72, one with 36) for the node with this number; None if it cannot be read."""
     counts: list[int] = []
     for part in text.split(","):
@@ -84,50 +91,26 @@ def _cpus_of_node(text: str, node: str) -> int | None:
         if found is None:
             return None
         counts += [int(found[1])] * int(found[2] or 1)
-    position = whole_number(node) or 0
-    return counts[position] if position < len(counts) else counts[0]
+    return counts[node] if node < len(counts) else counts[0]
 
 
-def _lsf(environment: Mapping[str, str], host: str) -> Limits:
-    name = "LSB_MCPU_HOSTS"
-    words = environment.get(name, "").split()
-    slots = {_short(words[k]): words[k + 1] for k in range(0, len(words) - 1, 2)}
-    # The job's own process runs on the first host, whatever that calls itself.
-    count = whole_number(slots.get(_short(host), next(iter(slots.values()), "")))
-    if count:
-        return Limits(cores=(Limit(count, f"{name}={environment[name]}"),))
-    unread = Limits(notes=(f"{name}={environment[name]} cannot be read: ignored",) if words else ())
-    return unread + _first(environment, ("LSB_DJOB_NUMPROC", "LSB_MAX_NUM_PROCESSORS"))
+def _slots_of_host(text: str, host: str) -> int | None:
+    """Read ``h1 8 h2 4`` for this host, else for the first: a job's own process runs there, whatever its name is."""
+    words = text.split()
+    slots = {_short(name): count for name, count in zip(words[::2], words[1::2], strict=False)}
+    return whole_number(slots.get(_short(host), next(iter(slots.values()), "")))
 
 
 def _short(host: str) -> str:
     return host.partition(".")[0].lower()
 
 
-def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> Limits:
-    """Take the first variable that says something."""
-    notes: list[str] = []
-    for name in names:
-        count = _count(environment, name, notes)
-        if count is not None:
-            return Limits(cores=(Limit(count, f"{name}={environment[name]}"),), notes=tuple(notes))
-    return Limits(notes=tuple(notes))
-
-
-def _count(environment: Mapping[str, str], name: str, notes: list[str]) -> int | None:
-    text = environment.get(name, "").strip()
-    if count := whole_number(text):
-        return count
-    if text:
-        notes.append(f"{name}={text} is not a number above 0: ignored")
-    return None
-
-
-def _memory_bytes(environment: Mapping[str, str], name: str, notes: list[str]) -> int | None:
-    text = environment.get(name, "").strip()
-    found = re.fullmatch(r"([0-9]{1,12})([KMGT]?)", text)
-    if found:
-        return int(found[1]) * _UNITS.get(found[2], _MIB)
-    if text:
-        notes.append(f"{name}={text} is not an amount of memory: ignored")
-    return None
+def _slurm_memory(environment: Mapping[str, str], cores: float) -> Iterator[Limit]:
+    gpus = whole_number(environment.get("SLURM_GPUS_ON_NODE", "")) or 0
+    for name, count in (("SLURM_MEM_PER_NODE", 1), ("SLURM_MEM_PER_CPU", cores), ("SLURM_MEM_PER_GPU", gpus)):
+        text = environment.get(name, "").strip()
+        found = re.fullmatch(r"([0-9]{1,12})([KMGT]?)", text)
+        size = int(found[1]) * _UNITS.get(found[2], _MIB) if found else None
+        if text and size != 0:  # 0 means all the node has
+            times = "" if name == "SLURM_MEM_PER_NODE" else f", times {count or 'an unknown number'}"
+            yield Limit(Resource.MEMORY, size * count if size and count else None, f"{name}={text}{times}")

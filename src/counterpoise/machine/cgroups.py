@@ -1,9 +1,9 @@
-"""Control groups of Linux: what a container, a service or a cluster job may use, and how much of it is used.
+"""Control groups of Linux: what a container, a service or a cluster job may use, and how much memory it uses.
 
-A process is in one group of every hierarchy; a group limits everything below it, so the tightest limit on the way from
-the process's own group up to the root counts. ``/proc/self/cgroup`` names the groups, ``/proc/self/mountinfo`` says
-where they can be seen. Inside a container the upper part of the way is often hidden, and sometimes the name belongs to
-the world outside; then what is mounted is the container's own group [1]_ [2]_.
+A process belongs to one group of every hierarchy. A group limits everything below it, so the tightest limit between
+the process's own group and the root counts. ``/proc/self/cgroup`` names the groups, ``/proc/self/mountinfo`` says
+where they are mounted. In a container the upper groups are often hidden, and the name may be the one that the group
+has outside; what is mounted is then the container's own group [1]_ [2]_.
 
 References
 ----------
@@ -12,7 +12,7 @@ References
    processes are killed, above ``memory.high`` they are slowed down until they stand still.
 .. [2] The Linux kernel, "Control Groups version 1": admin-guide/cgroup-v1. ``cpu.cfs_quota_us`` is -1 without a limit,
    ``memory.limit_in_bytes`` close to 2**63. ``hierarchical_memory_limit`` in ``memory.stat`` is the tightest limit of
-   all groups above, also of those that cannot be seen.
+   all groups above, also of those that are hidden.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from counterpoise.machine.limits import Limit, Limits, whole_number
+from counterpoise.machine.limits import Limit, Resource, whole_number
 
 __all__ = ["MemoryUse", "read_group_limits", "read_group_memory"]
 
@@ -32,7 +32,7 @@ _NO_LIMIT_BYTES = 1 << 60
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Memory of a control group: in use and needed (without files that can be read again), and allowed."""
+    """Memory of a control group that is used (without files that can be read again), and allowed."""
 
     used_bytes: int
     limit_bytes: int
@@ -43,8 +43,8 @@ class MemoryUse:
         return self.limit_bytes - self.used_bytes
 
 
-def read_group_limits(system: Path = Path("/")) -> Limits:
-    """Read every limit of this process's control groups, of version 1 and 2, its own first.
+def read_group_limits(system: Path = Path("/")) -> list[Limit]:
+    """Read every limit of this process's control groups, of version 1 and 2, its own group first.
 
     Parameters
     ----------
@@ -53,72 +53,65 @@ def read_group_limits(system: Path = Path("/")) -> Limits:
 
     Returns
     -------
-    Limits
-        None at all where there are no control groups (other systems than Linux).
+    list of Limit
+        Empty where there are no control groups (other systems than Linux).
     """
-    cores: list[Limit] = []
-    memory: list[Limit] = []
-    notes: list[str] = []
-    for folder in _groups(system, "cpu"):
-        cores += _cpu_limits(folder, notes)
-    for folder in _groups(system, "memory"):
-        memory += _memory_limits(folder, notes)
-    for folder in _groups(system, "memory"):  # last, so that a limit is named by the file that sets it
-        memory += _limits_above(folder)
-    return Limits(tuple(cores), tuple(memory), tuple(notes))
+    memory = list(_groups(system, "memory"))
+    cores = [limit for folder in _groups(system, "cpu") for limit in _core_limits(folder)]
+    # Those of hidden groups come last, so that a limit is named by the file that sets it where that can be seen.
+    return cores + [limit for read in (_memory_limits, _hidden_limits) for folder in memory for limit in read(folder)]
 
 
 def read_group_memory(system: Path = Path("/")) -> MemoryUse | None:
-    """Read how much memory is used in the group that has least left; None if no group has a limit.
+    """Read the memory use of the group that has least left; None if no group has a limit.
 
-    Pages of files count as in use for the kernel, which drops them when it needs room: the store that trials map would
-    fill every container. They are left out here, as the machine's own "available" memory leaves them out.
+    The kernel counts cached pages of files as used and drops them when memory is short; a store that trials map would
+    fill every container. They are not counted here, as in the machine's own "available" memory.
     """
     uses = []
     for folder in _groups(system, "memory"):
-        limits = [*_memory_limits(folder, []), *_limits_above(folder)]
+        limits = [limit.amount for limit in (*_memory_limits(folder), *_hidden_limits(folder)) if limit.amount]
         used = _used_bytes(folder)
         if limits and used is not None:
-            uses.append(MemoryUse(used, int(min(limit.amount for limit in limits))))
+            uses.append(MemoryUse(used, int(min(limits))))
     return min(uses, key=lambda use: use.left_bytes, default=None)
 
 
-def _cpu_limits(folder: Path, notes: list[str]) -> Iterator[Limit]:
-    file = folder / "cpu.max"
-    if text := _read(file):
-        quota, _, period = text.partition(" ")
-        yield from _cores(quota, period, file, notes, unlimited="max")
-    file = folder / "cpu.cfs_quota_us"
-    if text := _read(file):
-        yield from _cores(text, _read(folder / "cpu.cfs_period_us"), file, notes, unlimited="-1")
+def _core_limits(folder: Path) -> Iterator[Limit]:
+    quota = _read(folder / "cpu.cfs_quota_us")
+    texts = {
+        "cpu.max": _read(folder / "cpu.max"),
+        "cpu.cfs_quota_us": quota and f"{quota} {_read(folder / 'cpu.cfs_period_us')}",
+    }
+    for name, text in texts.items():
+        if text and text.split()[0] not in {"max", "-1"}:
+            yield _limit(Resource.CORES, _share(text), folder / name, text)
 
 
-def _cores(quota: str, period: str, file: Path, notes: list[str], *, unlimited: str) -> Iterator[Limit]:
-    if quota == unlimited:
-        return
-    time, of = whole_number(quota), whole_number(period)
-    if time and of:
-        yield Limit(time / of, str(file))
-    else:
-        notes.append(f"{file} says {f'{quota} {period}'.strip()!r}, which is no share of time: ignored")
+def _share(text: str) -> float | None:
+    """Read the time per period, ``150000 100000``, as a number of cores; None if it makes no sense."""
+    quota, _, period = text.partition(" ")
+    used, of = whole_number(quota), whole_number(period)
+    return used / of if used and of else None
 
 
-def _memory_limits(folder: Path, notes: list[str]) -> list[Limit]:
-    limits = []
+def _memory_limits(folder: Path) -> Iterator[Limit]:
     for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
         text = _read(folder / name)
-        if size := whole_number(text):
-            limits.append(Limit(size, str(folder / name)))
-        elif text not in {"", "max"}:
-            notes.append(f"{folder / name} says {text!r}, which is no amount of memory: ignored")
-    return [limit for limit in limits if limit.amount < _NO_LIMIT_BYTES]
+        size = whole_number(text) or None
+        if text not in {"", "max"} and (size is None or size < _NO_LIMIT_BYTES):
+            yield _limit(Resource.MEMORY, size, folder / name, text)
 
 
-def _limits_above(folder: Path) -> Iterator[Limit]:
-    """Yield the limit of version 1's groups above, if there is one; those above may be out of sight."""
+def _hidden_limits(folder: Path) -> Iterator[Limit]:
+    """Yield the tightest limit of version 1's groups above, which may be hidden."""
     amount = _statistics(folder).get("hierarchical_memory_limit", 0)
     if 0 < amount < _NO_LIMIT_BYTES:
-        yield Limit(amount, f"{folder / 'memory.stat'} (hierarchical_memory_limit)")
+        yield Limit(Resource.MEMORY, amount, f"{folder / 'memory.stat'} (hierarchical_memory_limit)")
+
+
+def _limit(resource: Resource, amount: float | None, file: Path, text: str) -> Limit:
+    return Limit(resource, amount, str(file) if amount is not None else f"{file} ({text!r})")
 
 
 def _used_bytes(folder: Path) -> int | None:
@@ -140,25 +133,28 @@ def _statistics(folder: Path) -> dict[str, int]:
 
 
 def _groups(system: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of a controller's groups: this process's own, then those around it."""
+    """Yield the folders of a controller's groups: this process's own, then those above it."""
     memberships = list(_memberships(system))
-    for root, mount, kinds in _mounts(system):
-        for names, own in memberships:
-            if names == kinds == {""} or (controller in names and controller in kinds):
-                yield from _way_up(mount, _below(own, root))
+    for root, mount, mounted in _mounts(system):
+        for controllers, own in memberships:
+            if controllers == mounted == {""} or (controller in controllers and controller in mounted):
+                # A name outside of what is mounted is the one that a container's group has outside the container.
+                is_inside = own.is_relative_to(root) and ".." not in own.parts
+                below = own.relative_to(root) if is_inside else PurePosixPath()
+                yield from (mount / path for path in (below, *below.parents))
 
 
 def _memberships(system: Path) -> Iterator[tuple[set[str], PurePosixPath]]:
     """Yield controllers and path of every line of /proc/self/cgroup; version 2 has the controllers {""}."""
     for line in _read(system / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
-        controllers, found, path = rest.partition(":")
-        if found:
+        controllers, separator, path = rest.partition(":")
+        if separator:
             yield set(controllers.split(",")), PurePosixPath(path)
 
 
 def _mounts(system: Path) -> Iterator[tuple[PurePosixPath, Path, set[str]]]:
-    """Yield what is shown, where, and of which controllers, for every mounted hierarchy; {""} is version 2.
+    """Yield root, mount point and controllers of every mounted hierarchy; {""} is version 2.
 
     A line reads ``31 23 0:28 ROOT PLACE OPTIONS [TAGS ...] - TYPE SOURCE SUPEROPTIONS`` (proc_pid_mountinfo(5)).
     """
@@ -170,18 +166,6 @@ def _mounts(system: Path) -> Iterator[tuple[PurePosixPath, Path, set[str]]]:
         root, place = (_unescape(text) for text in fields[3:5])
         controllers = {""} if kind[0] == "cgroup2" else set(kind[-1].split(","))
         yield PurePosixPath(root), system / place.lstrip("/"), controllers
-
-
-def _below(own: PurePosixPath, root: PurePosixPath) -> PurePosixPath:
-    """Return a group's path below what is mounted; nothing if its name belongs to the world outside a container."""
-    if ".." in own.parts or not own.is_relative_to(root):
-        return PurePosixPath()
-    return own.relative_to(root)
-
-
-def _way_up(mount: Path, below: PurePosixPath) -> Iterator[Path]:
-    for path in (below, *below.parents):
-        yield mount / path
 
 
 def _unescape(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a GPU is here: one place to train on, whoever made it."""
+"""What is known about a GPU of any make."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 __all__ = ["Gpu", "GpuKind", "GpuLoad"]
 
 GpuKind = Literal["cuda", "rocm", "mps"]
-"""NVIDIA, AMD, Apple: who drives it, and how a process is tied to it."""
+"""NVIDIA, AMD, Apple: which driver it has, and how a process is bound to it."""
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class Gpu:
     index : int
         Number within the devices this process may use: the k in ``cuda:k``.
     address : str
-        What names this device alone: a UUID for ``CUDA_VISIBLE_DEVICES``, an entry for ``HIP_VISIBLE_DEVICES``; empty
-        on a Mac, which has one.
+        What selects this device alone: a UUID for ``CUDA_VISIBLE_DEVICES``, an entry for ``HIP_VISIBLE_DEVICES``; empty
+        on a Mac, which has only one.
     name : str
-        As the driver calls it.
+        As the driver reports it.
     memory_bytes, free_bytes : int
-        Memory in all, and not in use now.
+        Total memory, and memory not in use now.
     bfloat16 : bool
         Whether it multiplies in bfloat16 (NVIDIA: compute capability 8 and later).
     kind : {"cuda", "rocm", "mps"}
-        Who drives it.
+        Which driver it has.
     processes : int
-        Programs that compute on it now, as far as the driver says.
+        Programs that compute on it now, as far as the driver reports.
     is_exclusive : bool
         Whether it takes one process at a time (compute mode "exclusive process").
     """
@@ -49,7 +49,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class GpuLoad:
-    """How busy a GPU is now: share of time with work on it (None if it does not say), memory used and in all."""
+    """How busy a GPU is now: share of time with work on it (None if unknown), used and total memory in bytes."""
 
     index: int
     name: str

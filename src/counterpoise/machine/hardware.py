@@ -1,4 +1,4 @@
-"""What this machine has: GPUs, cores and memory that this process may use. Looks, and changes nothing."""
+"""What this machine has: GPUs, cores and memory that this process may use. Reads only, and changes nothing."""
 
 from __future__ import annotations
 
@@ -12,28 +12,18 @@ import psutil
 
 from counterpoise.machine.allocation import read_allocation
 from counterpoise.machine.cgroups import read_group_limits
-from counterpoise.machine.gpus import Gpu, GpuLoad
-from counterpoise.machine.limits import GIB, Limit, Limits, tightest
-from counterpoise.machine.nvidia import find_nvidia, gpu_answers, read_gpu_load
+from counterpoise.machine.gpus import Gpu
+from counterpoise.machine.limits import Limit, Resource, tightest
+from counterpoise.machine.nvidia import find_nvidia
 from counterpoise.machine.torch_gpus import find_by_torch, torch_without_cuda
+from counterpoise.text import shortest, size
 
-__all__ = [
-    "GIB",
-    "Gpu",
-    "GpuLoad",
-    "Hardware",
-    "Processors",
-    "find_gpus",
-    "find_hardware",
-    "find_processors",
-    "gpu_answers",
-    "read_gpu_load",
-]
+__all__ = ["Hardware", "find_gpus", "find_hardware", "usable_cores"]
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """GPUs, usable cores, usable memory; ``notes`` says what limits them."""
+    """Usable GPUs, cores and memory; ``notes`` says what limits them."""
 
     gpus: tuple[Gpu, ...]
     cores: int
@@ -41,39 +31,33 @@ class Hardware:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Processors:
-    """Usable cores, usable memory; ``notes`` says what limits them."""
-
-    cores: int
-    memory_bytes: int
-    notes: tuple[str, ...]
-
-
 def find_hardware(environment: Mapping[str, str] = os.environ, system: Path = Path("/")) -> Hardware:
-    """Find what may be used, inside a container or a cluster job as well.
+    """Find what this process may use, inside a container or a cluster job as well.
 
     Parameters
     ----------
     environment : mapping
-        Variables of schedulers, and those that choose GPUs, are honoured.
+        Of this process; schedulers and users set limits in it.
     system : Path
-        The root of the file system: where the kernel shows this process's limits.
-
-    Returns
-    -------
-    Hardware
-        Everything that was found to limit something is in its notes.
+        The root of the file system, where the kernel shows this process's limits.
     """
     gpus, about_gpus = find_gpus(environment, system)
-    processors = find_processors(environment, system)
-    return Hardware(gpus, processors.cores, processors.memory_bytes, (*about_gpus, *processors.notes))
+    limits = _limits(environment, system)
+    unread = [f"{limit.source} is not {limit.resource.value}: ignored" for limit in limits if limit.amount is None]
+    cores, about_cores = _cores(limits)
+    memory, about_memory = _memory(limits)
+    return Hardware(gpus, cores, memory, (*about_gpus, *unread, *about_cores, *about_memory))
+
+
+def usable_cores(environment: Mapping[str, str] = os.environ, system: Path = Path("/")) -> int:
+    """Count the cores that this process may use, without asking for GPUs."""
+    return _cores(_limits(environment, system))[0]
 
 
 def find_gpus(
     environment: Mapping[str, str] = os.environ, system: Path = Path("/")
 ) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
-    """Find the GPUs that this process may use and torch can: NVIDIA's, else AMD's or Apple's.
+    """Find the GPUs that this process and torch can use: NVIDIA's, else AMD's or Apple's.
 
     Parameters
     ----------
@@ -83,7 +67,7 @@ def find_gpus(
     Returns
     -------
     tuple of Gpu
-        None if training has to run on the CPU.
+        Empty if training has to run on the CPU.
     tuple of str
         What limits them, or why there are none.
     """
@@ -91,49 +75,29 @@ def find_gpus(
     without = torch_without_cuda()
     if gpus and without:
         names = ", ".join(dict.fromkeys(gpu.name for gpu in gpus))
-        notes = (*notes, f"torch {without} cannot use {names}: install a build of torch with CUDA")
-        gpus = ()
+        gpus, notes = (), (*notes, f"torch {without} cannot use {names}: install a build of torch with CUDA")
     if not gpus:
         gpus, others = find_by_torch(environment, system)
         notes = others if gpus else (*notes, *others)
     return gpus, notes
 
 
-def find_processors(environment: Mapping[str, str] = os.environ, system: Path = Path("/")) -> Processors:
-    """Find the cores and the bytes of memory that this process may use, without asking for GPUs.
-
-    A limit of one and a half cores is one core: a second thread would stand still half of the time, and the first one
-    would wait for it.
-
-    Parameters
-    ----------
-    environment, system
-        As for :func:`find_hardware`.
-    """
-    there = os.cpu_count() or 1
-    limits = read_group_limits(system) + read_allocation(environment) + _affinity()
-    memory = psutil.virtual_memory().total
-    notes = list(limits.notes)
-    cores = there
-    if limit := tightest(limits.cores, there):
-        cores = max(math.floor(limit.amount), 1)
-        notes.append(f"{_number(limit.amount)} of {there} cores may be used: {limit.source}")
-    if limit := tightest(limits.memory_bytes, memory):
-        notes.append(f"{_size(limit.amount)} of {_size(memory)} of memory may be used: {limit.source}")
-        memory = int(limit.amount)
-    return Processors(cores, memory, tuple(notes))
+def _limits(environment: Mapping[str, str], system: Path) -> list[Limit]:
+    limits = read_group_limits(system) + read_allocation(environment)
+    if hasattr(os, "sched_getaffinity"):  # Linux: set by CPU sets, schedulers or taskset
+        limits.append(Limit(Resource.CORES, len(os.sched_getaffinity(0)), "the CPU set of this process"))
+    return limits
 
 
-def _affinity() -> Limits:
-    """Return the cores this process may run on, by cpusets, schedulers or ``taskset``; Linux alone says."""
-    if not hasattr(os, "sched_getaffinity"):
-        return Limits()
-    return Limits(cores=(Limit(len(os.sched_getaffinity(0)), "the CPU set of this process"),))
+def _cores(limits: list[Limit]) -> tuple[int, list[str]]:
+    """Round down to whole cores: on one and a half, a second thread would wait half of the time and delay the first."""
+    existing = os.cpu_count() or 1
+    usable, source = tightest(limits, Resource.CORES, existing)
+    notes = [f"{shortest(round(usable, 2))} of {existing} cores may be used: {source}"] if source else []
+    return max(math.floor(usable), 1), notes
 
 
-def _number(cores: float) -> str:
-    return f"{cores:.2f}".rstrip("0").rstrip(".")
-
-
-def _size(size_bytes: float) -> str:
-    return f"{size_bytes / GIB:.1f} GiB"
+def _memory(limits: list[Limit]) -> tuple[int, list[str]]:
+    existing = psutil.virtual_memory().total
+    usable, source = tightest(limits, Resource.MEMORY, existing)
+    return int(usable), [f"{size(usable)} of {size(existing)} of memory may be used: {source}"] if source else []

@@ -10,29 +10,32 @@ from pathlib import Path
 import psutil
 
 from counterpoise.machine.cgroups import read_group_memory
-from counterpoise.machine.hardware import GIB, GpuLoad, read_gpu_load
+from counterpoise.machine.gpus import GpuLoad
+from counterpoise.machine.limits import GIB
+from counterpoise.machine.nvidia import read_gpu_load
+from counterpoise.text import size
 
 __all__ = ["Health", "read_health"]
 
-_LITTLE_DISK = 2 * GIB
-_LITTLE_MEMORY = 0.05
+_LOW_DISK_BYTES = 2 * GIB
+_LOW_MEMORY_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Health:
-    """Load of the machine this is asked on.
+    """Load of this machine.
 
     Parameters
     ----------
     gpus : tuple of GpuLoad
-        Empty without a driver; a divided card has an entry for every part.
+        Empty without NVIDIA's driver; a divided card has an entry for every part.
     load : float
-        Processes that want a core, averaged over a minute.
+        Processes that use or wait for a core, averaged over a minute.
     cores : int
-        Of the machine, as the load is.
+        Of the machine, like the load.
     memory_used_bytes, memory_bytes : int
-        Of the machine, or of this process's control group (container, cluster job) where that has less left. Files in
-        memory that can be read again do not count as used.
+        Of the machine, or of this process's control group (container, cluster job) where that has less left. Cached
+        files do not count as used.
     disk_free_bytes, disk_bytes : int
         Of the file system the run folder is on.
     """
@@ -49,20 +52,20 @@ class Health:
     def warnings(self) -> tuple[str, ...]:
         """Return what may soon stop a run."""
         lines = []
-        if self.disk_free_bytes < _LITTLE_DISK:
-            lines.append(f"the disk of the run folder has {self.disk_free_bytes / GIB:.1f} GiB left")
-        if self.memory_bytes - self.memory_used_bytes < _LITTLE_MEMORY * self.memory_bytes:
-            lines.append(f"{(self.memory_bytes - self.memory_used_bytes) / GIB:.1f} GiB of memory left")
+        if self.disk_free_bytes < _LOW_DISK_BYTES:
+            lines.append(f"the disk of the run folder has {size(self.disk_free_bytes)} left")
+        if (left := self.memory_bytes - self.memory_used_bytes) < _LOW_MEMORY_SHARE * self.memory_bytes:
+            lines.append(f"{size(left)} of memory left")
         return tuple(lines)
 
 
 def read_health(folder: Path, system: Path = Path("/")) -> Health:
-    """Look at the machine, and at the disk that holds a folder.
+    """Read the load of this machine and of the disk that holds a folder.
 
     Parameters
     ----------
     folder : Path
-        On the disk in question.
+        Existing folder on the disk.
     system : Path
         The root of the file system: where the kernel shows this process's limits.
     """
@@ -80,7 +83,7 @@ def read_health(folder: Path, system: Path = Path("/")) -> Health:
 
 
 def _memory(system: Path) -> tuple[int, int]:
-    """Return memory used and in all, of whatever has least left: the machine or a control group."""
+    """Return used and total memory of whichever has less left: the machine or a control group."""
     machine, group = psutil.virtual_memory(), read_group_memory(system)
     if group is not None and group.left_bytes < machine.available:
         return group.used_bytes, group.limit_bytes

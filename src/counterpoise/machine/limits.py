@@ -1,45 +1,49 @@
-"""A limit on what a process may use, and who set it."""
+"""A limit on what a process may use, and what sets it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
-__all__ = ["GIB", "Limit", "Limits", "tightest", "whole_number"]
+__all__ = ["GIB", "Limit", "Resource", "tightest", "whole_number"]
 
 GIB = 1 << 30
 
 
+class Resource(Enum):
+    """What is limited."""
+
+    CORES = "a number of cores"
+    MEMORY = "an amount of memory"
+
+
 @dataclass(frozen=True)
 class Limit:
-    """The most that may be used, cores (also parts of one) or bytes, and what says so: a file or a variable."""
+    """The most that may be used.
 
-    amount: float
+    Parameters
+    ----------
+    resource : Resource
+        What is limited.
+    amount : float or None
+        Cores (also parts of one) or bytes; None if the value cannot be read.
+    source : str
+        The file or variable that sets the limit; with the value where it is not a plain file.
+    """
+
+    resource: Resource
+    amount: float | None
     source: str
 
 
-@dataclass(frozen=True)
-class Limits:
-    """All limits found in one place; ``notes`` says what was found there and makes no sense."""
-
-    cores: tuple[Limit, ...] = ()
-    memory_bytes: tuple[Limit, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def __add__(self, other: Limits) -> Limits:
-        """Put the limits of two places together."""
-        return Limits(
-            (*self.cores, *other.cores), (*self.memory_bytes, *other.memory_bytes), (*self.notes, *other.notes)
-        )
-
-
-def tightest(limits: Iterable[Limit], most: float) -> Limit | None:
-    """Return the lowest limit if it is below what there is; the first of several as low."""
-    lowest = min(limits, key=lambda limit: limit.amount, default=None)
-    return lowest if lowest is not None and lowest.amount < most else None
+def tightest(limits: Iterable[Limit], resource: Resource, existing: float) -> tuple[float, str]:
+    """Return what may be used of what exists, and what says so: the first of the lowest limits, "" if none limits."""
+    amounts = [(limit.amount, limit.source) for limit in limits if limit.resource is resource and limit.amount]
+    return min([(existing, ""), *amounts], key=lambda found: found[0])
 
 
 def whole_number(text: str) -> int | None:
-    """Read a number as the kernel and schedulers write it: ASCII digits, at most 20; None for anything else."""
+    """Read a number as the kernel and schedulers write it: at most 20 ASCII digits; None for anything else."""
     return int(text) if re.fullmatch(r"[0-9]{1,20}", text) else None

@@ -5,21 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
-__all__ = ["Card", "choose_visible"]
+__all__ = ["ListFault", "Names", "VisibleDevices", "choose_visible"]
+
+Names = tuple[str, ...]
+"""What a device is called. The first is its UUID: ``GPU-...`` for a whole card, ``MIG-...`` for a part of a divided
+one, which has a second name, ``MIG-GPU-.../3/0``."""
+
+
+class ListFault(Enum):
+    """What is wrong with an entry of the list."""
+
+    UNKNOWN = auto()
+    """It names no device, or several: the list ends before it."""
+    REPEATED = auto()
+    """It names a device again: CUDA then shows none."""
 
 
 @dataclass(frozen=True)
-class Card:
-    """The names of a card's devices: one for a whole card, one per part for a divided one; the first name is its UUID.
+class VisibleDevices:
+    """UUIDs of the devices that are left; what is wrong with the list, and with which entry of it."""
 
-    A whole card has the UUID ``GPU-...``, parts have ``MIG-...`` and, as a second name, ``MIG-GPU-.../3/0``.
-    """
+    uuids: tuple[str, ...]
+    fault: ListFault | None = None
+    entry: str = ""
 
-    devices: tuple[tuple[str, ...], ...]
 
-
-def choose_visible(text: str, cards: Sequence[Card]) -> tuple[tuple[str, ...], str]:
+def choose_visible(text: str, cards: Sequence[Sequence[Names]]) -> VisibleDevices:
     """Choose the devices that are named, in the order in which they are named.
 
     An entry is the number of a card, its UUID or the beginning of it that no other has, or the UUID of a part. The
@@ -34,15 +47,8 @@ def choose_visible(text: str, cards: Sequence[Card]) -> tuple[tuple[str, ...], s
     ----------
     text : str
         The variable; empty for no device.
-    cards : sequence of Card
-        Those CUDA can see, in the order of their numbers.
-
-    Returns
-    -------
-    tuple of str
-        UUIDs of the devices.
-    str
-        What was wrong with the list, to go behind a sentence; empty if nothing was.
+    cards : sequence of sequence of Names
+        Those CUDA can see, in the order of their numbers; of each, itself or the parts it is divided into.
 
     References
     ----------
@@ -51,38 +57,34 @@ def choose_visible(text: str, cards: Sequence[Card]) -> tuple[tuple[str, ...], s
 
     Examples
     --------
-    >>> cards = [Card((("GPU-aa11",),)), Card((("GPU-bb22",),))]
-    >>> choose_visible("1,0", cards)
-    (('GPU-bb22', 'GPU-aa11'), '')
-    >>> choose_visible("GPU-aa", cards)
-    (('GPU-aa11',), '')
+    >>> cards = [[("GPU-aa11",)], [("GPU-bb22",)]]
+    >>> choose_visible("1,0", cards).uuids
+    ('GPU-bb22', 'GPU-aa11')
+    >>> choose_visible("GPU-aa", cards).uuids
+    ('GPU-aa11',)
     >>> choose_visible("0,7,1", cards)
-    (('GPU-aa11',), ": the list ends at '7', which names none of them")
+    VisibleDevices(uuids=('GPU-aa11',), fault=<ListFault.UNKNOWN: 1>, entry='7')
     """
     chosen: list[str] = []
-    if not text.strip():
-        return (), ""
-    for entry in (part.strip() for part in text.split(",")):
-        found = _find(entry, cards)
-        if found is None:
-            return tuple(chosen), f": the list ends at {entry!r}, which names none of them"
-        if found in chosen:
-            return (), f": {entry!r} names a device for the second time, and CUDA then shows none"
-        chosen.append(found)
-    return tuple(chosen), ""
+    for entry in (part.strip() for part in text.split(",")) if text.strip() else ():
+        uuid = _find(entry, cards)
+        if uuid is None:
+            return VisibleDevices(tuple(chosen), ListFault.UNKNOWN, entry)
+        if uuid in chosen:
+            return VisibleDevices((), ListFault.REPEATED, entry)
+        chosen.append(uuid)
+    return VisibleDevices(tuple(chosen))
 
 
-def _find(entry: str, cards: Sequence[Card]) -> str | None:
+def _find(entry: str, cards: Sequence[Sequence[Names]]) -> str | None:
     """Return the UUID of the device an entry names; None if there is no such device, or more than one."""
-    digits = re.match(r"\+?([0-9]{1,9})", entry)
-    if digits:
+    if digits := re.match(r"\+?([0-9]{1,9})", entry):
         number = int(digits[1])
-        devices = cards[number].devices if number < len(cards) else ()
-        return devices[0][0] if devices else None
+        return cards[number][0][0] if number < len(cards) and cards[number] else None
     if not entry.startswith(("GPU-", "MIG-")):
         return None
-    every = [names for card in cards for names in card.devices]
-    exact = [names[0] for names in every if entry in names]
-    begun = [names[0] for names in every if any(name.startswith(entry) for name in names)]
+    devices = [names for card in cards for names in card]
+    exact = [names[0] for names in devices if entry in names]
+    begun = [names[0] for names in devices if any(name.startswith(entry) for name in names)]
     found = exact or begun
     return found[0] if len(found) == 1 else None

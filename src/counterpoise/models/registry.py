@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-
 from torch import nn
 
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.config import ModelConfig
 from counterpoise.models.unet import UNet2D
+from counterpoise.plugins import import_function
 
 __all__ = ["build_model"]
 
@@ -32,16 +30,9 @@ def build_model(config: ModelConfig, *, slices: int, classes: int) -> nn.Module:
     """
     if config.name == "unet2d":
         return UNet2D(slices, classes, config.width, config.depth)
-    module, _, name = config.name.partition(":")
-    try:
-        factory = _import_factory(module, name)
-    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
-        raise ConfigError(
-            f"model {config.name!r} cannot be imported",
-            expected="'unet2d', or module:callable importable from where you run",
-            found=str(error),
-            remedy="check the spelling, and that the module is on PYTHONPATH",
-        ) from error
+    factory = import_function(
+        config.name, what="model", expected="'unet2d', or module:callable importable from where you run"
+    )
     model = factory(slices=slices, classes=classes, width=config.width, depth=config.depth)
     if not isinstance(model, nn.Module):
         raise ConfigError(
@@ -51,10 +42,3 @@ def build_model(config: ModelConfig, *, slices: int, classes: int) -> nn.Module:
             remedy="return the module from the callable",
         )
     return model
-
-
-def _import_factory(module: str, name: str) -> Callable[..., object]:
-    factory: Callable[..., object] = getattr(importlib.import_module(module), name)
-    if not callable(factory):
-        raise TypeError(f"{name} is {type(factory).__name__}, not a callable")
-    return factory

@@ -1,8 +1,8 @@
-"""The anatomy of the made EM volume: cells, nuclei, mitochondria, Golgi stacks and ER as distances in nm.
+"""The anatomy of the synthetic EM volume: cells, nuclei, mitochondria, Golgi stacks and ER as distances in nm.
 
 Everything is an implicit function of the position in the world, so it can be drawn at any voxel size.
 A *distance* is negative inside, zero on the outer face of the outer membrane, positive outside; structures
-are cut by those made before them, so that none overlap. Lengths are in nm, axes z, y, x, fields float32.
+are cut by those placed before them, so that none overlap. Lengths are in nm, axes z, y, x, fields float32.
 """
 
 import itertools
@@ -32,13 +32,13 @@ _NUCLEUS_RADIUS_NM = 570.0
 _GAP_NM = 30.0  # extracellular space between two cells
 _FAR = np.float32(1e4)
 _SLAB = 6  # sections; some 100 000 voxels
-_MITO_ATTEMPTS = 450  # a third of them at each size; far fewer succeed than ids fit uint8
+_MITO_ATTEMPTS = 450  # a third of them at each size; far fewer succeed than uint8 has ids
 _NEIGHBOUR_NM = 250.0  # cells whose seed is this much farther than the nearest one don't come near
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What shall be seen in a crop.
+    """What a crop contains.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Scene:
     golgi : tuple of (int, float)
         Cisternae and disk radius (nm) of the Golgi stack; no stack if there are no cisternae.
     mito_fraction : float
-        Share of the crop that mitochondria shall fill, if there is room.
+        Share of the crop that mitochondria fill, if there is enough space.
     """
 
     nucleus_shift_nm: float
@@ -131,7 +131,7 @@ def grow(rng: np.random.Generator, grid: SpaceGrid, crop: SpaceGrid, scene: Scen
     crop : SpaceGrid
         The annotated part of it, where the scene is set.
     scene : Scene
-        What shall be seen there.
+        What the crop contains.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def grow(rng: np.random.Generator, grid: SpaceGrid, crop: SpaceGrid, scene: Scen
     cell, cell_id, seeds = _cells(rng, grid, np.stack([seed, seed + 2 * beyond * towards]).astype(np.float32))
     centres = np.concatenate([nucleus_centre[None], seeds[1:] + _jitter(rng, len(seeds) - 1, 120)])
     nucleus, nucleolus = _nuclei(rng, grid, cell, centres.astype(np.float32))
-    free = _smooth_max(cell + 45, 45 - nucleus, 40.0)  # negative where organelles have room
+    free = _smooth_max(cell + 45, 45 - nucleus, 40.0)  # negative where organelles may lie
     golgi = _golgi(rng, grid, crop, nucleus, free, nucleus_centre, scene)
     mito, crista, mito_id = _mitos(rng, grid, crop, np.maximum(free, 60 - golgi), scene.mito_fraction)
     closed = np.maximum(np.maximum(free, 42 - golgi), 34 - mito)
@@ -183,7 +183,7 @@ def _cells(rng: np.random.Generator, grid: SpaceGrid, fixed_seeds: Field) -> tup
 
 
 def _scatter(rng: np.random.Generator, fixed: Field, low: Field, high: Field, apart: float) -> Field:
-    """Throw points into a box, each at least `apart` from all others; the fixed ones (n, 3) come first."""
+    """Draw points in a box, each at least `apart` from all others; the fixed ones (n, 3) come first."""
     points = np.concatenate([fixed, rng.uniform(low, high, (400, 3)).astype(np.float32)])
     is_close = ((points[:, None] - points) ** 2).sum(-1) < apart**2
     kept = list(range(len(fixed)))
@@ -233,7 +233,7 @@ def _nuclei(rng: np.random.Generator, grid: SpaceGrid, cell: Field, centres: Fie
 def _golgi(
     rng: np.random.Generator, grid: SpaceGrid, crop: SpaceGrid, nucleus: Field, free: Field, centre: Field, scene: Scene
 ) -> Field:
-    """Stack cisternae beside the nucleus, parallel to it: bent disks at equal steps."""
+    """Stack cisternae next to the nucleus, parallel to it: bent disks at equal steps."""
     count, disk = scene.golgi
     golgi = np.full(grid.shape, _FAR, np.float32)
     if not count:
@@ -243,8 +243,8 @@ def _golgi(
     # The best place of many tried: deep in the cytoplasm, near the middle of the crop.
     tries = crop.centre() + rng.uniform(-0.22, 0.22, (300, 3)) * (np.array(crop.voxel_size_nm) * crop.shape)
     tries = tries.astype(np.float32)
-    lack_of_room = np.maximum(free[grid.lookup(tries)], -(height / 2 + 60))
-    place = tries[int(np.argmin(lack_of_room + 0.05 * np.linalg.norm(tries - crop.centre(), axis=1)))]
+    shortage = np.maximum(free[grid.lookup(tries)], -(height / 2 + 60))
+    place = tries[int(np.argmin(shortage + 0.05 * np.linalg.norm(tries - crop.centre(), axis=1)))]
     normal = _unit(place - centre + _jitter(rng, 1, 60)[0])
     where, part = grid.window(place[None], disk + height / 2 + 100)
     offset = [axis - value for axis, value in zip(part.axes(), place, strict=True)]
@@ -266,7 +266,7 @@ def _golgi(
 def _mitos(
     rng: np.random.Generator, grid: SpaceGrid, crop: SpaceGrid, taken: Field, fraction: float
 ) -> tuple[Field, Field, Ids]:
-    """Put sausages where there is room until they fill a share of the crop: distance, axis position, id."""
+    """Place tubes in free space until they fill a share of the crop: distance, axis position, id."""
     mito = np.full(grid.shape, _FAR, np.float32)
     along = np.zeros(grid.shape, np.float32)
     ids = np.zeros(grid.shape, np.uint8)
@@ -276,17 +276,17 @@ def _mitos(
     inside, _ = grid.window(np.stack([crop.centre() - extent / 2, crop.centre() + extent / 2]), 0)
     middles = crop.centre() + rng.uniform(-0.6, 0.6, (_MITO_ATTEMPTS, 3)) * extent
     radii = rng.uniform(125, 190, _MITO_ATTEMPTS)
-    has_no_room = taken[grid.lookup(middles)] > -0.55 * radii
+    is_blocked = taken[grid.lookup(middles)] > -0.55 * radii
     for attempt in range(_MITO_ATTEMPTS):
         radius = radii[attempt] * (1, 0.75, 0.55)[attempt * 3 // _MITO_ATTEMPTS]  # at last what fits
-        if has_no_room[attempt]:
+        if is_blocked[attempt]:
             continue
         path = _bent_path(rng, middles[attempt], rng.uniform(300, 1200))
-        room = np.minimum(-taken[grid.lookup(path)], mito[grid.lookup(path)] - 45)
-        if room.min() < radius:
+        clearance = np.minimum(-taken[grid.lookup(path)], mito[grid.lookup(path)] - 45)
+        if clearance.min() < radius:
             continue
         where, part = grid.window(path, radius + 120)
-        distance, position = _sausage(part, path)
+        distance, position = _tube_around(part, path)
         distance += dents[where] - np.float32(radius)
         nearer = distance < mito[where]
         mito[where] = np.where(nearer, distance, mito[where])
@@ -305,7 +305,7 @@ def _bent_path(rng: np.random.Generator, middle: npt.NDArray[np.float64], length
     return (middle + length * (t * heading + rng.uniform(0.3, 0.9) * (t**2 - 0.08) * bend)).astype(np.float32)
 
 
-def _sausage(grid: SpaceGrid, path: Field) -> tuple[Field, Field]:
+def _tube_around(grid: SpaceGrid, path: Field) -> tuple[Field, Field]:
     """Return the distance to a polyline and the position along it."""
     axes = grid.axes()
     nearest = np.full(grid.shape, _FAR * _FAR, np.float32)
@@ -329,15 +329,15 @@ def _sausage(grid: SpaceGrid, path: Field) -> tuple[Field, Field]:
 
 
 def _er(rng: np.random.Generator, grid: SpaceGrid, closed: Field) -> Field:
-    """Wind ribbons through the cytoplasm that is left: tubules where they are narrow, sheets where wide.
+    """Fill the remaining cytoplasm with ribbons: tubules where they are narrow, sheets where wide.
 
     A ribbon follows the zero surface of one noise near the zero surface of another.
     """
     across = distance_to_level(rng, grid, 300)
-    beside = np.abs(distance_to_level(rng, grid, 300))
+    along = np.abs(distance_to_level(rng, grid, 300))
     width = 130 + 110 * noise_on(rng, grid, 500)
-    np.maximum(beside - np.maximum(width, 0), 0, out=beside)
-    ribbon = np.sqrt(across**2 + beside**2) - np.float32(41)
+    np.maximum(along - np.maximum(width, 0), 0, out=along)
+    ribbon = np.sqrt(across**2 + along**2) - np.float32(41)
     return np.asarray(np.maximum(ribbon, closed), np.float32)
 
 

@@ -1,7 +1,7 @@
-"""A made EM volume with exactly known labels, written as `csc fetch-data` would leave it.
+"""A synthetic EM volume with exactly known labels, written as `csc fetch-data` would leave it.
 
-`phantom_cells` says where the membranes are; this module takes their picture, cuts out crops and writes them.
-Nothing here is measured: it is made so that a demonstration and the tests need no data and no network.
+`cells` says where the membranes are; this module images them, cuts out crops and writes them. It is there so that
+the demo and the tests need no data and no network.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from counterpoise.phantom.cells import (
     Scene,
     grow,
 )
-from counterpoise.phantom.space import Field, Noise, Shape, SpaceGrid
+from counterpoise.phantom.space import Field, Shape, SmoothNoise, SpaceGrid
 from counterpoise.volumes.datasplit import Split, write_datasplit
 
 __all__ = ["PHANTOM_CLASSES", "PhantomSize", "write_phantom"]
@@ -70,7 +70,7 @@ class _Look:
 
 @dataclass(frozen=True)
 class _Dataset:
-    """One made dataset. Labels have voxels of half the size of the grid on which anatomy is computed."""
+    """One synthetic dataset. Labels have voxels of half the size of the grid on which anatomy is computed."""
 
     name: str
     grid_nm: tuple[float, float, float]
@@ -139,7 +139,7 @@ _PLAN: tuple[tuple[_Dataset, tuple[_Crop, ...]], ...] = (
 
 
 def write_phantom(folder: Path, *, seed: int = 0, size: PhantomSize = "default") -> Path:
-    """Write three made datasets in the CellMap layout, and a datasplit of their crops.
+    """Write three synthetic datasets in the CellMap layout, and a datasplit of their crops.
 
     The datasets differ as real ones do: labels at half the raw voxel (8 of 16 nm), at the same voxel (8 nm),
     and anisotropic (10.48, 8, 8) nm; crops of many sizes; classes that a crop does not annotate, or annotates
@@ -149,7 +149,7 @@ def write_phantom(folder: Path, *, seed: int = 0, size: PhantomSize = "default")
     Parameters
     ----------
     folder : Path
-        Where to write; made if missing. Must not hold a phantom yet.
+        Where to write; created if missing. Must not hold a phantom yet.
     seed : int
         Of everything that is left to chance.
     size : {"default", "small"}
@@ -163,16 +163,16 @@ def write_phantom(folder: Path, *, seed: int = 0, size: PhantomSize = "default")
     Raises
     ------
     ValueError
-        If the size is unknown, the seed negative, or there is something in the way.
+        If the size is unknown, the seed negative, or one of the files to write exists.
     """
     if size not in ("default", "small"):
         raise ValueError(f"size of the phantom must be 'default' or 'small', found {size!r}")
     if seed < 0:
         raise ValueError(f"seed of the phantom must not be negative, found {seed}")
     table = folder / "datasplit.csv"
-    in_the_way = [path for path in (table, *(folder / dataset.name for dataset, _ in _PLAN)) if path.exists()]
-    if in_the_way:
-        raise ValueError(f"{in_the_way[0]} exists; remove it or name another folder for the phantom")
+    existing = [path for path in (table, *(folder / dataset.name for dataset, _ in _PLAN)) if path.exists()]
+    if existing:
+        raise ValueError(f"{existing[0]} exists; remove it or name another folder for the phantom")
     rng = np.random.default_rng(seed)
     rows = []
     for (dataset, crops), dataset_rng in zip(_PLAN, rng.spawn(len(_PLAN)), strict=True):
@@ -293,7 +293,7 @@ def _some_block(shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 @dataclass(frozen=True)
 class _Camera:
-    """What pictures of one dataset have in common: its look and two periodic textures of unit variance."""
+    """What images of one dataset have in common: its look and two periodic textures of unit variance."""
 
     look: _Look
     granules: Field
@@ -322,7 +322,7 @@ def _photograph(rng: np.random.Generator, anatomy: Anatomy, camera: _Camera, *, 
     """Draw the anatomy in grey: compartments with soft edges, then light, shot noise and the detector."""
     grid, look = anatomy.grid, camera.look
     offsets = rng.integers(0, 96, (2, 3))
-    cloud, light = Noise.over(rng, grid, 240), Noise.over(rng, grid, 1500)
+    cloud, light = SmoothNoise.over(rng, grid, 240), SmoothNoise.over(rng, grid, 1500)
     brightness = look.brightness + rng.normal(0, 0.025)
     contrast = look.contrast * rng.uniform(0.88, 1.12)
     photos = []

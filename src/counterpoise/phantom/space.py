@@ -1,4 +1,4 @@
-"""Fields in space for the made EM volume: grids on which they are evaluated, and smooth random ones.
+"""Fields in space for the synthetic EM volume: grids on which they are evaluated, and smooth random ones.
 
 Lengths are in nm, axes z, y, x, fields float32.
 """
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from counterpoise.volumes.geometry import Grid
 
-__all__ = ["Field", "Noise", "Shape", "SpaceGrid", "block_of", "distance_to_level", "noise_on"]
+__all__ = ["Field", "Shape", "SmoothNoise", "SpaceGrid", "block_of", "distance_to_level", "noise_on"]
 
 Field = npt.NDArray[np.float32]
 Shape = tuple[int, int, int]
@@ -62,7 +62,7 @@ def block_of(low: Shape, high: Shape) -> tuple[slice, ...]:
 
 
 @dataclass(frozen=True)
-class Noise:
+class SmoothNoise:
     """Smooth noise of about unit variance: a cubic B-spline with random coefficients, at any place of a box.
 
     Parameters
@@ -79,7 +79,7 @@ class Noise:
     coefficients: Field
 
     @classmethod
-    def over(cls, rng: np.random.Generator, grid: SpaceGrid, spacing_nm: float) -> "Noise":
+    def over(cls, rng: np.random.Generator, grid: SpaceGrid, spacing_nm: float) -> "SmoothNoise":
         """Draw noise for the box of a grid."""
         extent = (np.array(grid.voxel_size_nm) * grid.shape / spacing_nm).astype(int) + 5
         z, y, x = (origin - step / 2 for origin, step in zip(grid.translation_nm, grid.voxel_size_nm, strict=True))
@@ -101,7 +101,7 @@ class Noise:
 
 def noise_on(rng: np.random.Generator, grid: SpaceGrid, spacing_nm: float) -> Field:
     """Draw smooth noise and evaluate it on a grid."""
-    return Noise.over(rng, grid, spacing_nm).on(grid)
+    return SmoothNoise.over(rng, grid, spacing_nm).on(grid)
 
 
 def _spline_matrix(position: Field, knots: int, *, slope: bool) -> Field:
@@ -120,7 +120,7 @@ def _spline_matrix(position: Field, knots: int, *, slope: bool) -> Field:
 
 def distance_to_level(rng: np.random.Generator, grid: SpaceGrid, spacing_nm: float) -> Field:
     """Return the signed distance (first order: value / slope) to the zero surface of smooth noise."""
-    noise = Noise.over(rng, grid, spacing_nm)
+    noise = SmoothNoise.over(rng, grid, spacing_nm)
     value, slope = noise.on(grid), np.zeros(grid.shape, np.float32)
     for axis in range(3):
         slope += noise.on(grid, axis) ** 2

@@ -1,1 +1,1 @@
-"""Everything before the first trial."""
+"""What comes before the first trial, in one pass: inputs -> design -> checks -> cost -> prepared run."""

@@ -1,23 +1,27 @@
-"""An experiment looked over before it is run: what is wrong with it, what is worth knowing, what it will take."""
+"""``check``: what is wrong with an experiment, what is worth knowing, and what it will take, before it is run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+import psutil
 
 from counterpoise.errors import CounterpoiseError, RunFolderError
 from counterpoise.experiment.config import Experiment
+from counterpoise.files.disk import refuse_unwritable
 from counterpoise.frequencies.table import FrequencyTable
 from counterpoise.machine.hardware import Hardware
-from counterpoise.preflight.design import Design, OnVoxels, design_experiment
-from counterpoise.preflight.estimate import Cost, Work, estimate_cost
-from counterpoise.preflight.prepare import refuse_another_experiment
-from counterpoise.preflight.rehearsal import Rehearsal, free_bytes, in_words, rehearse, require_room, trials_left
-from counterpoise.preflight.survey import Finding, survey
-from counterpoise.runs.layout import RunFolder
-from counterpoise.store import StoreRequest
-from counterpoise.volumes.datasplit import LEAK
+from counterpoise.preflight.cost import BUSY, Cost, Work, estimate_cost
+from counterpoise.preflight.design import Design, design_experiment, require_same_experiment
+from counterpoise.preflight.findings import Finding, Subject, problems_of, refusals
+from counterpoise.preflight.first_steps import FirstSteps, require_space, try_first_steps
+from counterpoise.preflight.inputs import read_inputs
+from counterpoise.preflight.observer import SILENT, PreflightObserver, Stage
+from counterpoise.preflight.space import free_bytes
+from counterpoise.report import statements
+from counterpoise.statistics.verdict_types import Settings
+from counterpoise.text import counted, duration, size
 
 __all__ = ["Check", "check_experiment"]
 
@@ -32,7 +36,7 @@ class Check:
         One per subject.
     design : Design or None
         What would be trained; None if that cannot be worked out.
-    rehearsal : Rehearsal or None
+    steps : FirstSteps or None
         The steps that were tried.
     cost : Cost or None
         What the trials that are left will take.
@@ -42,24 +46,22 @@ class Check:
 
     findings: tuple[Finding, ...]
     design: Design | None = None
-    rehearsal: Rehearsal | None = None
+    steps: FirstSteps | None = None
     cost: Cost | None = None
     left: int = 0
 
     @property
     def problems(self) -> tuple[CounterpoiseError, ...]:
         """Return what is wrong."""
-        return tuple(error for finding in self.findings for error in finding.problems)
+        return problems_of(self.findings)
+
+    def adding(self, *findings: Finding) -> Check:
+        """Return a copy with more findings."""
+        return replace(self, findings=(*self.findings, *findings))
 
 
-def check_experiment(
-    experiment: Experiment,
-    hardware: Hardware,
-    *,
-    on_store: Callable[[StoreRequest], OnVoxels],
-    on_steps: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> Check:
-    """Look an experiment over: data, splits, room, weights, and real steps in every slot at once.
+def check_experiment(experiment: Experiment, hardware: Hardware, observer: PreflightObserver = SILENT) -> Check:
+    """Check an experiment: data, splits, space, weights, and real steps in every slot at once.
 
     Builds the voxel store if need be, as ``run`` would. If nothing is wrong, the run folder gets ``check.json``, so
     that ``run`` does not try the steps again; if something is, no run folder is made.
@@ -69,87 +71,108 @@ def check_experiment(
     experiment : Experiment
         Loaded from its file.
     hardware : Hardware
-        What there is to run on.
-    on_store : callable
-        Given the request before a store is opened or built; returns what is told the voxels decoded.
-    on_steps : callable
-        Makes a context that is entered while steps are tried.
+        What the machine has.
+    observer : PreflightObserver
+        Receives stages.
     """
-    seen, run = survey(experiment), RunFolder(experiment.run.folder)
-    if seen.has_problem("data", "store", "arms"):
-        return Check(seen.findings)
-    # Leaks are known by now, and are no reason to leave the rest unsaid.
-    allowing = experiment.data.model_copy(update={"allow_overlap": True})
+    load = psutil.getloadavg()[0]  # before this process adds its own
+    inputs = read_inputs(experiment, observer, open_crops=True)
+    if inputs.has_problem(Subject.DATA, Subject.STORE, Subject.ARMS):
+        return Check(inputs.findings)
     try:
-        design = design_experiment(
-            experiment.model_copy(update={"data": allowing}), hardware, on_store=on_store, crops=seen.crop_set
-        )
+        design = design_experiment(inputs, hardware, observer)
     except CounterpoiseError as error:
-        return Check((*seen.findings, Finding("classes", "no weights can be derived", (error,))))
-    if not experiment.data.allow_overlap:
-        design = replace(design, notes=tuple(note for note in design.notes if not note.startswith(LEAK)))
-    left = trials_left(design, run)
-    about_trials = (_look_at_classes(design.frequencies), _look_at_trials(design, run, left))
-    known = Check((*seen.findings, *about_trials), design, left=left)
-    if not left or experiment.engine.is_elsewhere or seen.has_problem("run folder"):
-        where = f"trials run on {experiment.engine.kind}, not here" if experiment.engine.is_elsewhere else ""
-        why = where or ("there is no place for what they leave" if left else "every trial is finished")
-        done = replace(known, findings=(*known.findings, Finding("first steps", f"not tried: {why}")))
+        return Check((*inputs.findings, Finding(Subject.CLASSES, "no weights can be derived", (error,))))
+    left = design.count_unfinished()
+    about_trials = (_check_classes(design.frequencies), _check_trials(design, left))
+    done = Check((*inputs.findings, *about_trials), design, left=left)
+    if not left:
+        done = done.adding(Finding(Subject.FIRST_STEPS, "not tried: every trial is finished"))
+    elif experiment.engine.is_elsewhere:
+        why = f"not tried: trials run on {experiment.engine.kind}, not here"
+        done = done.adding(Finding(Subject.FIRST_STEPS, why))
+    elif inputs.has_problem(Subject.RUN_FOLDER):
+        done = done.adding(Finding(Subject.FIRST_STEPS, "not tried: the run folder cannot be used"))
     else:
-        with on_steps():
-            done = _look_at_steps(known, hardware, run, left)
-    return done if done.problems or done.rehearsal is None else _keep(done, done.rehearsal, run)
+        observer.began(Stage.MEASURING)
+        done = _check_steps(done, design, hardware, busy=load > BUSY * hardware.cores)
+    done = done.adding(_check_scores(design))
+    return _keep(done, design, done.steps) if done.steps is not None and not done.problems else done
 
 
-def _look_at_classes(table: FrequencyTable) -> Finding:
+def _check_classes(table: FrequencyTable) -> Finding:
     lacking = [name for name in table.classes if not table.total(name, "validate").present]
     text = "every class has positive voxels in train crops"
-    return Finding("classes", text if lacking else f"{text} and in validation crops")  # the design notes the others
+    return Finding(Subject.CLASSES, text if lacking else f"{text} and in validation crops")  # notes name the others
 
 
-def _look_at_trials(design: Design, run: RunFolder, left: int) -> Finding:
-    arms = sum(arm.runs for arm in design.arms)
+def _check_trials(design: Design, left: int) -> Finding:
     finished = len(design.trials) - left
-    text = f"{arms} arms to train, {len(design.trials)} trials" + (f", {finished} of them finished" if finished else "")
-    try:
-        refuse_another_experiment(run, {run.trial(config.arm, config.seed): config for config in design.trials})
-    except CounterpoiseError as error:
-        return Finding("trials", text, (error,))
-    return Finding("trials", text)
+    text = f"{sum(arm.runs for arm in design.arms)} arms to train, {counted(len(design.trials), 'trial')}"
+    text += f", {finished} of them finished" if finished else ""
+    return Finding(Subject.TRIALS, text, refusals(lambda: require_same_experiment(design)))
 
 
-def _look_at_steps(known: Check, hardware: Hardware, run: RunFolder, left: int) -> Check:
+def _check_steps(done: Check, design: Design, hardware: Hardware, *, busy: bool) -> Check:
     """Try steps in all slots at once, and work out from them what the trials take."""
-    assert known.design is not None  # noqa: S101 - worked out before
-    design, findings = known.design, known.findings
+    machine, left = design.machine, done.left
     try:
-        done = rehearse(design, hardware, run, design.machine.slots)
+        steps = try_first_steps(design, hardware, machine.slots)
     except CounterpoiseError as error:
-        return replace(known, findings=(*findings, Finding("first steps", "failed", (error,))))
-    work = Work.of(design.trials[0], trials=left, tiles=len(design.tiles.patches), crops=len(design.tiles.crops))
-    cost = estimate_cost(work, done.speeds)
-    slots = len(done.slots)
-    where = f"in {slots} slots at once" if slots > 1 else f"on {done.slots[0]}"
-    text = f"steps of {design.machine.batch_size} patches and a batch of tiles {where}"
-    steps = Finding("first steps", text, (), done.warnings(design, hardware))
+        return done.adding(Finding(Subject.FIRST_STEPS, "failed", (error,)))
+    cost = estimate_cost(Work.of(design, trials=left), steps.speeds)
+    slots = len(steps.slots)
+    where = f"in {slots} slots at once" if slots > 1 else f"on {steps.slots[0]}"
+    text = f"steps of {counted(machine.batch_size, 'patch')} and a batch of tiles {where}"
+    tried = Finding(Subject.FIRST_STEPS, text, (), steps.warnings(design, hardware))
     try:
-        needed = require_room(design, run, left, done.speeds)
-        room = Finding("disk", f"{in_words(needed)} for the run folder, {in_words(free_bytes(run.path))} free")
+        needed = require_space(design, left, steps.speeds)
+        free = size(free_bytes(design.run.path))
+        space = Finding(Subject.DISK, f"{size(needed)} for the run folder, {free} free")
     except RunFolderError as error:
-        room = Finding("disk", "too little room for the run folder", (error,))
-    return Check((*findings, steps, room), design, done, cost, left)
+        space = Finding(Subject.DISK, "too little space for the run folder", (error,))
+    work = f"{counted(left, 'training')} x {duration(cost.trial_s)} on {counted(slots, 'slot')}"
+    others = ("the machine was busy: alone, trials will be faster than this",) if busy else ()
+    time = Finding(Subject.TIME, f"{work}: about {duration(cost.run_s)}", (), others)
+    return replace(done, findings=(*done.findings, tried, space, time), steps=steps, cost=cost)
 
 
-def _keep(done: Check, rehearsal: Rehearsal, run: RunFolder) -> Check:
-    """Write down that the steps can be made; that this fails is a problem, too: a run writes there all the time."""
+def _check_scores(design: Design) -> Finding:
+    """Say on what scores will rest."""
+    support, seeds = design.support, len(design.experiment.arms.seeds)
+    unit = f"validation {support.unit.nouns}"
+    classes, scored = len(support.classes), sum(entry.scored for entry in support.classes)
+    text = (
+        f"{scored} of {classes} classes can be scored, on {support.clusters} {unit} "
+        f"({statements.effective(support.effective)})"
+    )
+    if not scored:
+        text = f"there can be none: none of {classes} classes can be scored on {support.clusters} {unit}"
+    return Finding(Subject.VERDICT, text, (), tuple(_about_scores(design, unit, seeds, any_scored=scored > 0)))
+
+
+def _about_scores(design: Design, unit: str, seeds: int, *, any_scored: bool) -> Iterator[str]:
+    for entry in design.support.classes:
+        if not entry.scored:
+            yield (
+                f"{entry.name} has positives in {entry.positive_crops} of the scored {unit}, and needs "
+                f"{Settings.min_crops} to be scored"
+            )
+    if any_scored and not design.support.is_about_new_crops:
+        yield statements.these_only(Settings(unit=design.support.unit))
+    if seeds < Settings.min_seeds:
+        yield f"a verdict needs {Settings.min_seeds} seeds, and there are {seeds}"
+
+
+def _keep(done: Check, design: Design, steps: FirstSteps) -> Check:
+    """Record that the steps passed; that this fails is a problem, too: a run writes there all the time."""
     try:
-        rehearsal.write(run)
-    except OSError as error:
-        problem = RunFolderError(
-            f"the run folder {run.path} cannot be written",
-            expected="a folder where you may create files",
-            found=error.strerror or str(error),
+        with refuse_unwritable(
+            RunFolderError,
+            f"the run folder {design.run.path} cannot be written",
             remedy="choose another place with [run] folder = ... in the experiment",
-        )
-        return replace(done, findings=(*done.findings, Finding("run folder", "cannot be written", (problem,))))
+        ):
+            steps.write(design.run)
+    except RunFolderError as problem:
+        return done.adding(Finding(Subject.RUN_FOLDER, "cannot be written", (problem,)))
     return done

@@ -1,45 +1,41 @@
-"""What an experiment consists of, worked out before anything is trained: store, frequencies, weights, arms, trials."""
+"""Second stage: what an experiment consists of: store, frequencies, weights, arms, tiles, trials."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 
-import numpy as np
-
-from counterpoise.errors import ConfigError, CounterpoiseError, DatasplitError, ProblemsError
+from counterpoise.errors import RunFolderError
 from counterpoise.experiment.arms import Arm, find_arms
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
+from counterpoise.files.lock import Purpose, refuse_if_held
 from counterpoise.frequencies.table import FrequencyTable
 from counterpoise.machine.hardware import Hardware
 from counterpoise.machine.plan import MachinePlan, plan_machine
+from counterpoise.notes import Note, NoteKind
+from counterpoise.preflight.inputs import Inputs, read_inputs
+from counterpoise.preflight.observer import SILENT, PreflightObserver, Stage
+from counterpoise.preflight.own_source import source_hash
+from counterpoise.runs.layout import RunFolder, TrialFolder
+from counterpoise.runs.records import TrialStatus
 from counterpoise.sampling.patches import PatchPlan, crops_never_drawn
+from counterpoise.sampling.tile_counts import count_tile_positives
 from counterpoise.sampling.tiles import TileList, list_tiles
-from counterpoise.store import StoreRequest, VoxelStore, open_or_build
-from counterpoise.store.known import KnownStore, Sources, StoreQuestion, find_known, remember
-from counterpoise.volumes.crops import CropSet, load_crops
-from counterpoise.volumes.overlap import describe_leaks, describe_repeats, find_pairs, leak_errors
-from counterpoise.volumes.placement import PatchReach
+from counterpoise.statistics.support import PlannedSupport, plan_support
+from counterpoise.store import VoxelStore
 from counterpoise.weights import ClassStatistics, derive_weights, find_strategy
 
 __all__ = [
     "Design",
-    "OnVoxels",
-    "class_statistics",
+    "changed_keys",
     "design_experiment",
-    "missing_splits",
-    "model_source",
+    "design_run",
     "reference_weights",
-    "store_question",
-    "store_request",
+    "require_same_experiment",
 ]
-
-OnVoxels = Callable[[int], object]
-"""Told how many voxels have been decoded since it was called last."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,7 @@ class Design:
     arms; ``statistics`` is what the weights were derived from.
     """
 
+    experiment: Experiment
     machine: MachinePlan
     store: VoxelStore
     frequencies: FrequencyTable
@@ -57,42 +54,53 @@ class Design:
     arms: tuple[Arm, ...]
     tiles: TileList
     trials: tuple[TrialConfig, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def run(self) -> RunFolder:
+        """Return where results go."""
+        return RunFolder(self.experiment.run.folder)
+
+    @property
+    def folders(self) -> dict[TrialFolder, TrialConfig]:
+        """Return the folder of every trial with its configuration, in the order of starting."""
+        return {self.run.trial(config.arm, config.seed): config for config in self.trials}
+
+    @cached_property
+    def support(self) -> PlannedSupport:
+        """Return what the scores will rest on: the positive voxels in the validation tiles are counted, once."""
+        positives = count_tile_positives(self.store, self.tiles, self.experiment.sampling)
+        return plan_support(self.tiles.crops, self.store.classes, positives, self.experiment.verdict)
+
+    def count_unfinished(self) -> int:
+        """Count the trials that are not finished; one that was trained by another configuration counts as finished."""
+        return sum(TrialStatus.of(folder).state != "finished" for folder in self.folders)
 
 
-def design_experiment(
-    experiment: Experiment,
-    hardware: Hardware,
-    *,
-    on_store: Callable[[StoreRequest], OnVoxels],
-    crops: CropSet | KnownStore | None = None,
-) -> Design:
+def design_experiment(inputs: Inputs, hardware: Hardware, observer: PreflightObserver = SILENT) -> Design:
     """Work out what would be trained and scored, and how; builds the store if need be, and writes no run folder.
 
     Parameters
     ----------
-    experiment : Experiment
-        Loaded from its file.
+    inputs : Inputs
+        Without a problem of data, store or arms.
     hardware : Hardware
-        What there is to run on.
-    on_store : callable
-        Given the request before a store is opened or built; returns what is told the voxels decoded.
-    crops : CropSet or KnownStore, optional
-        The experiment's crops, if they were opened before, or its store, if that is known to be of these crops still.
+        What the machine has.
+    observer : PreflightObserver
+        Receives stages, and the voxels decoded.
 
     Raises
     ------
     CounterpoiseError
-        If data, classes, strategies or network cannot be used, or validation crops share voxels with train crops
-        and that is not allowed.
+        If data, classes, strategies or network cannot be used.
     """
-    if crops is None:
-        crops = find_known(store_question(experiment), experiment.data.store)
-    known = crops if isinstance(crops, KnownStore) else _open_store(experiment, hardware, on_store, crops)
-    store = known.store
+    experiment = inputs.experiment
+    observer.began(Stage.STORE)
+    store = inputs.open_store(hardware.cores, observer)
+    observer.began(Stage.DESIGN)
     table = store.frequencies()
     table.require_positives()
-    statistics = class_statistics(table, dict(experiment.arms.manual_weights))
+    statistics = ClassStatistics.of(table, experiment.arms.manual_weights)
     derived, left_out = derive_weights(experiment.arms.strategies, statistics)
     baseline = find_strategy(experiment.arms.baseline).name
     arms, about_arms = find_arms(derived, baseline=baseline, duplicates=experiment.arms.duplicates)
@@ -105,64 +113,63 @@ def design_experiment(
     )
     notes = (
         *store.notes,
-        *known.notes,
+        *inputs.notes,
         *crops_never_drawn(store, experiment.sampling),
-        *_unscored_classes(table),
-        *left_out,
-        *about_arms,
+        *(Note(NoteKind.DATA, text) for text in _unscored_classes(table)),
+        *(Note(NoteKind.WEIGHTS, text) for text in (*left_out, *about_arms)),
     )
-    return Design(machine, store, table, statistics, arms, tiles, trials, notes)
+    return Design(experiment, machine, store, table, statistics, arms, tiles, trials, notes)
 
 
-def _open_store(
-    experiment: Experiment, hardware: Hardware, on_store: Callable[[StoreRequest], OnVoxels], crop_set: CropSet | None
-) -> KnownStore:
-    """Open the crops, refuse those that cannot be used, and open or build their store; it is known from then on."""
-    if crop_set is None:
-        crop_set = load_crops(experiment.data.datasplit, experiment.data.classes, allow_overlap=True)
-    faults = missing_splits(crop_set)
-    pairs = find_pairs(crop_set.crops)
-    if not experiment.data.allow_overlap:
-        faults += leak_errors(pairs, crop_set.source)
-    if faults:
-        raise faults[0] if len(faults) == 1 else ProblemsError(faults)
-    request = store_request(experiment, crop_set)
-    sources = Sources.of(request)
-    store = open_or_build(request, experiment.data.store, workers=hardware.cores, on_voxels=on_store(request))
-    notes = (*describe_leaks(pairs), *describe_repeats(pairs))
-    remember(store_question(experiment), sources, store, notes)
-    return KnownStore(store, notes)
+def design_run(experiment: Experiment, hardware: Hardware, observer: PreflightObserver = SILENT) -> Design:
+    """Design an experiment that is to be run now.
+
+    Raises
+    ------
+    CounterpoiseError
+        If another process runs it, its inputs cannot be used, or its folder holds results of another experiment.
+    """
+    refuse_if_held(experiment.run.folder, Purpose.RUN_EXPERIMENT)
+    design = design_experiment(read_inputs(experiment, observer).require_usable(), hardware, observer)
+    require_same_experiment(design)
+    return design
 
 
-def store_request(experiment: Experiment, crop_set: CropSet) -> StoreRequest:
-    """Say what the store must hold for an experiment."""
-    asked = store_question(experiment)
-    return StoreRequest(crop_set, asked.voxel_size_nm, asked.reach, asked.max_upsampling)
+def require_same_experiment(design: Design) -> None:
+    """Refuse to mix results: a trial that exists must be the one that is planned now.
+
+    Raises
+    ------
+    RunFolderError
+        If one was started with another configuration or other data.
+    """
+    for folder, config in design.folders.items():
+        if not folder.config.exists():
+            continue
+        before = TrialConfig.read(folder.config)
+        if before.fingerprint() == config.fingerprint():
+            continue
+        changed = changed_keys(before.model_dump(mode="json"), config.model_dump(mode="json"))
+        raise RunFolderError(
+            f"{design.run.path} holds results of another experiment",
+            expected="the configuration and data its trials were started with",
+            found="changed since then: " + ", ".join(changed),
+            remedy="give this experiment a new [run] folder, or delete the old one",
+        )
 
 
-def store_question(experiment: Experiment) -> StoreQuestion:
-    """Say what decides which store an experiment gets."""
-    data, sampling = experiment.data, experiment.sampling
-    _, y, x = data.voxel_size_nm
-    reach = PatchReach(
-        patch_nm=(sampling.patch_shape[0] * y, sampling.patch_shape[1] * x),
-        stack_nm=sampling.slices // 2 * data.voxel_size_nm[0],
-        rotation_degrees=sampling.rotation_degrees,
-        transpose=sampling.transpose,
-    )
-    return StoreQuestion(
-        data.datasplit, data.classes, data.voxel_size_nm, reach, data.max_upsampling, data.allow_overlap
-    )
-
-
-def class_statistics(table: FrequencyTable, manual: dict[str, float]) -> ClassStatistics:
-    """Take from the exact counts what strategies may look at; a class known nowhere in train has frequency 0."""
-    return ClassStatistics(
-        table.classes,
-        np.nan_to_num(table.frequencies("train"), nan=0.0),
-        np.array([table.total(name, "train").present for name in table.classes], dtype=np.int64),
-        manual,
-    )
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Name the keys of nested tables whose values differ, short values with them; where the store lies is none."""
+    changed = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changed += changed_keys(old, new, f"{prefix}{key}.")
+        elif old != new and key != "store":
+            long = 40
+            shown = f" ({old} -> {new})" if len(str(old)) + len(str(new)) < long else ""
+            changed.append(f"{prefix}{key}{shown}")
+    return changed
 
 
 def reference_weights(strategies: tuple[str, ...], statistics: ClassStatistics) -> dict[str, dict[str, float]]:
@@ -202,41 +209,9 @@ def _trial_config(
         tiles_hash=tiles.hash(),
         sampling=experiment.sampling,
         model=experiment.model,
-        model_source=model_source(experiment.model.name),
+        model_source=source_hash(experiment.model.name),
         loss=experiment.loss,
+        loss_source=source_hash(experiment.loss.type),
         training=TrialTraining(**training),
         validation=experiment.validation,
     )
-
-
-def missing_splits(crop_set: CropSet) -> tuple[CounterpoiseError, ...]:
-    """Make an error of a split without a crop."""
-    return tuple(
-        DatasplitError(
-            f"no {split} crop in {crop_set.source}",
-            expected=f"at least one line '{split}' whose crop annotates a requested class",
-            found=f"{len(crop_set.crops)} usable crops, none of them to {split}",
-            remedy=f"mark at least one crop as '{split}'",
-        )
-        for split in ("train", "validate")
-        if not any(crop.split == split for crop in crop_set.crops)
-    )
-
-
-def model_source(model: str) -> str:
-    """Hash the file a network of one's own comes from, so that changed code is another experiment."""
-    module, _, name = model.partition(":")
-    if not name:
-        return ""
-    try:
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        found = None
-    if found is None or found.origin is None or not Path(found.origin).is_file():
-        raise ConfigError(
-            f"model {model!r} cannot be found",
-            expected="module:callable, a Python file beside the experiment or an installed package",
-            found=f"no module {module!r}",
-            remedy="check the spelling, and that the module is on PYTHONPATH",
-        )
-    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()

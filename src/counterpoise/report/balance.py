@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from counterpoise.runs.records import ArmsRecord
+from counterpoise.runs.arms import ArmsRecord
 
 __all__ = [
     "Balance",
@@ -15,7 +15,7 @@ __all__ = [
     "SplitBalance",
     "WeightCell",
     "WeightColumn",
-    "read_balance",
+    "make_balance",
     "weight_cell",
     "widest_factor",
 ]
@@ -78,7 +78,7 @@ class Balance:
         return any(cell.is_clamped for column in self.columns for cell in column.cells)
 
 
-def read_balance(record: ArmsRecord, frequencies: Mapping[str, Any] | None) -> Balance:
+def make_balance(record: ArmsRecord, frequencies: Mapping[str, Any] | None) -> Balance:
     """Put frequencies and weights side by side.
 
     Parameters
@@ -86,7 +86,7 @@ def read_balance(record: ArmsRecord, frequencies: Mapping[str, Any] | None) -> B
     record : ArmsRecord
         The arms and their weights.
     frequencies : mapping or None
-        The document in ``class_frequencies.json``; None if there is none.
+        The document in ``class_frequencies.json``; None if there is none that can be read.
     """
     splits = [crop["split"] for crop in (frequencies or {}).get("crops", {}).values()]
     widest = widest_factor(w for arm in record.arms for w in arm.weights.values())

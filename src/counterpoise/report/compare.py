@@ -6,19 +6,19 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import RunFolderError
-from counterpoise.experiment.config import Experiment
-from counterpoise.report.page import ArmRow, Page
-from counterpoise.report.read import as_text, read_experiment, read_optional, read_page
-from counterpoise.report.summary import MIN_SEEDS
-from counterpoise.report.svg import ArmStyle, Scale, element, marker, nice_scale, percent, picture
-from counterpoise.report.wording import fixed
-from counterpoise.runs.layout import RunFolder
+from counterpoise.report.page import ArmRow, Judged, Page, as_text, build_page
+from counterpoise.report.svg import ArmStyle, Scale, element, grid_lines, marker, nice_scale, percent, picture
+from counterpoise.report.typography import fixed
+from counterpoise.runs.read import Run
 from counterpoise.statistics.results import Spread
+from counterpoise.statistics.verdict_types import Settings
+from counterpoise.text import DASH
 
-__all__ = ["ArmPair", "Difference", "Estimate", "SideBySide", "compare_runs", "estimate_strip"]
+__all__ = ["ArmPair", "Estimate", "KeyDifference", "SideBySide", "compare_runs", "estimate_strip"]
 
 PLACES = ("data.store", "run.folder")
 """Where files lie changes no score."""
@@ -28,7 +28,7 @@ STRIP_HEIGHT = 34
 
 
 @dataclass(frozen=True)
-class Difference:
+class KeyDifference:
     """One key that the two runs do not share; a dash where a run does not have it."""
 
     key: str
@@ -72,7 +72,7 @@ class SideBySide:
         What the runs are called here; different even if their folders have the same name.
     obstacles : tuple of str
         Why their scores cannot be compared; empty if they can.
-    differences : tuple of Difference or None
+    differences : tuple of KeyDifference or None
         Of the configurations over their presets' values, and of the machines; None if one cannot be read.
     arms : tuple of ArmPair
         Arms of either run, in the order of the first.
@@ -83,65 +83,67 @@ class SideBySide:
     names: tuple[str, str]
     pages: tuple[Page, Page]
     obstacles: tuple[str, ...]
-    differences: tuple[Difference, ...] | None
-    environment: tuple[Difference, ...]
+    differences: tuple[KeyDifference, ...] | None
+    environment: tuple[KeyDifference, ...]
     arms: tuple[ArmPair, ...]
     scale: Scale
 
 
-def compare_runs(first: RunFolder, second: RunFolder) -> SideBySide:
-    """Read two runs and put them side by side.
+def compare_runs(first: Judged, second: Judged) -> SideBySide:
+    """Put two runs side by side.
 
     Raises
     ------
     RunFolderError
-        If one is no run folder, or both are the same.
+        If both are the same.
     """
-    if first.path.resolve() == second.path.resolve():
+    runs = first.run, second.run
+    a, b = (run.folder.path for run in runs)
+    if a.resolve() == b.resolve():
         raise RunFolderError(
-            f"{first.path} and {second.path} are the same run",
+            f"{a} and {b} are the same run",
             expected="two run folders",
             found="the same folder twice",
             remedy="name another second run, or none for the report of one run",
         )
-    pages = read_page(first), read_page(second)
-    experiments = read_experiment(first), read_experiment(second)
+    pages = build_page(first), build_page(second)
     arms = _pair_arms(*pages)
-    known = [e for pair in arms for e in (pair.first, pair.second) if e]
-    ends = [end for e in known for end in (e.low, e.mean, e.high) if end is not None]
+    estimates = [e for pair in arms for e in (pair.first, pair.second) if e]
+    ends = [end for e in estimates for end in (e.low, e.mean, e.high) if end is not None]
+    tables = [None if run.experiment is None else _flatten(run.experiment.model_dump(mode="json")) for run in runs]
     return SideBySide(
-        names=_names(first, second),
+        names=_names(a, b),
         pages=pages,
-        obstacles=tuple(_obstacles((first, second), pages, experiments)),
-        differences=_differences(*(None if e is None else _flatten(e.model_dump(mode="json")) for e in experiments)),
+        obstacles=tuple(_obstacles(runs)),
+        differences=_differences(*tables),
         environment=_differences(*(dict(page.provenance.environment) for page in pages)) or (),
         arms=arms,
         scale=nice_scale(ends, count=6),
     )
 
 
-def _names(first: RunFolder, second: RunFolder) -> tuple[str, str]:
+def _names(first: Path, second: Path) -> tuple[str, str]:
     """Call each run by the end of its path that the other does not have."""
-    a, b = first.path.resolve().parts, second.path.resolve().parts
+    a, b = first.resolve().parts, second.resolve().parts
     length = next((n for n in range(1, min(len(a), len(b)) + 1) if a[-n:] != b[-n:]), min(len(a), len(b)))
     return "/".join(a[-length:]), "/".join(b[-length:])
 
 
-def _obstacles(runs: Sequence[RunFolder], pages: Sequence[Page], experiments: Sequence[Experiment | None]) -> list[str]:
+def _obstacles(runs: tuple[Run, Run]) -> list[str]:
     """List the reasons why scores of the two runs are about different things."""
     found = []
-    a, b = (page.classes for page in pages)
+    a, b = (run.plan.classes for run in runs)
     if set(a) != set(b):
         alone = [*(f"{name} only in the first" for name in a if name not in b)]
         alone += [f"{name} only in the second" for name in b if name not in a]
         found.append(f"their classes differ: {', '.join(alone)}")
-    hashes = [_tiles_hash(run) for run in runs]
+    hashes = [run.tiles_hash for run in runs]
     if None in hashes:
         found.append("the list of validation tiles of one of them is not known")
     elif hashes[0] != hashes[1]:
         found.append(f"they were scored on different validation tiles (lists {hashes[0]} and {hashes[1]})")
-    sizes = [e.data.voxel_size_nm for e in experiments if e is not None]
-    if len(sizes) < len(experiments):
+    sizes = [run.experiment.data.voxel_size_nm for run in runs if run.experiment is not None]
+    if len(sizes) < len(runs):
         found.append("the configuration of one of them, and with it its voxel size, is not known")
     elif len(set(sizes)) > 1:
         found.append(f"their voxel sizes differ: {' and '.join(_size(s) for s in sizes)} nm")
@@ -150,11 +152,6 @@ def _obstacles(runs: Sequence[RunFolder], pages: Sequence[Page], experiments: Se
 
 def _size(voxel_size_nm: Sequence[float]) -> str:
     return " x ".join(f"{edge:g}" for edge in voxel_size_nm)
-
-
-def _tiles_hash(run: RunFolder) -> str | None:
-    document, _ = read_optional(run.tiles)
-    return None if document is None or "hash" not in document else str(document["hash"])
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -168,12 +165,14 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _differences(first: Mapping[str, str] | None, second: Mapping[str, str] | None) -> tuple[Difference, ...] | None:
+def _differences(first: Mapping[str, str] | None, second: Mapping[str, str] | None) -> tuple[KeyDifference, ...] | None:
     if first is None or second is None:
         return None
     keys = [key for key in dict.fromkeys((*first, *second)) if key not in PLACES]
     return tuple(
-        Difference(key, first.get(key, "–"), second.get(key, "–")) for key in keys if first.get(key) != second.get(key)
+        KeyDifference(key, first.get(key, DASH), second.get(key, DASH))
+        for key in keys
+        if first.get(key) != second.get(key)
     )
 
 
@@ -208,7 +207,7 @@ def estimate(spread: Spread) -> Estimate:
     # scipy takes a while to import, and most pages need none of it.
     from scipy.special import stdtrit
 
-    if spread.sd is None or spread.n < MIN_SEEDS:
+    if spread.sd is None or spread.n < Settings.min_seeds:
         return Estimate(spread.mean, None, None, spread.n)
     half = float(stdtrit(spread.n - 1, (1 + LEVEL) / 2)) * spread.sd / math.sqrt(spread.n)
     return Estimate(spread.mean, spread.mean - half, spread.mean + half, spread.n)
@@ -220,10 +219,7 @@ STYLES = (ArmStyle(1, 0, 0), ArmStyle(2, 1, 2))
 
 def estimate_strip(pair: ArmPair, names: Sequence[str], scale: Scale) -> str:
     """Draw the two runs' estimates of one arm above each other."""
-    marks = [
-        element("line", x1=percent(scale, t), x2=percent(scale, t), y1=0, y2=STRIP_HEIGHT, class_="grid")
-        for t in scale.ticks
-    ]
+    marks = grid_lines(scale, STRIP_HEIGHT)
     said = []
     for name, style, y, found in zip(names, STYLES, (10, 24), (pair.first, pair.second), strict=True):
         said.append(f"{name} {found.text if found else 'no score'}")

@@ -17,6 +17,7 @@ from counterpoise.report.svg import (
     Place,
     Scale,
     element,
+    grid_lines,
     marker,
     nice_scale,
     percent,
@@ -24,6 +25,7 @@ from counterpoise.report.svg import (
     text_at,
     tick_line,
 )
+from counterpoise.text import DASH
 
 __all__ = [
     "Bar",
@@ -68,10 +70,7 @@ def dot_strip(row: DotRow, scale: Scale, *, slots: int, reference: float | None)
 
     Positions along x are percentages, so the strip takes any width while its text and dots keep their size.
     """
-    grid = [
-        element("line", x1=percent(scale, t), x2=percent(scale, t), y1=0, y2=STRIP_HEIGHT, class_="grid")
-        for t in scale.ticks
-    ]
+    grid = grid_lines(scale, STRIP_HEIGHT)
     if reference is not None:
         x = percent(scale, reference)
         grid.append(element("line", x1=x, x2=x, y1=0, y2=STRIP_HEIGHT, class_="reference"))
@@ -139,7 +138,7 @@ def _bar(bar: Bar, class_name: str, x: float, width: float, floor: float, y: Pla
     name = f"{bar.label}, {class_name}"
     if bar.mean is None:
         title = element("title", f"{name}: no score")
-        return element("text", title, "\N{EN DASH}", x=x + width / 2, y=floor - 4, text_anchor="middle")
+        return element("text", title, DASH, x=x + width / 2, y=floor - 4, text_anchor="middle")
     title = element("title", f"{name}: {bar.mean:.4f}, mean of {len(bar.dots)}")
     top = y(bar.mean)
     dots = [
@@ -255,7 +254,7 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
 
 
 def class_swatch(colour: tuple[int, int, int], texture: int) -> Markup:
-    """Draw the look of a class for the legend: plain, striped or dotted; the class's name stands beside it."""
+    """Draw the look of a class for the legend: plain, striped or dotted; the class's name stands next to it."""
     rgb = "rgb" + str(colour)
     box = element("rect", x=1, y=1, width=16, height=12, style=f"fill:{rgb};stroke:{rgb}", class_=f"look t{texture}")
     marks: list[Markup] = []

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from counterpoise.report.judgement import Interval
-from counterpoise.report.svg import ArmStyle, Scale, element, marker, nice_scale, percent, picture, span
-from counterpoise.report.wording import range_text, signed
+from counterpoise.report.svg import ArmStyle, Scale, element, grid_lines, marker, nice_scale, percent, picture, span
+from counterpoise.report.typography import interval, signed
+from counterpoise.statistics.verdict_types import BaselineComparison, ClassDifference
 
-__all__ = ["Forest", "ForestRow", "backdrop", "difference_scale", "forest_strip"]
+__all__ = ["Forest", "ForestRow", "Whisker", "backdrop", "difference_scale", "forest_strip", "whisker"]
 
 ROW_HEIGHT = 30
 SMALL_ROW_HEIGHT = 20
@@ -23,6 +23,27 @@ CAP = 4
 
 
 @dataclass(frozen=True)
+class Whisker:
+    """A difference and the ends of its interval."""
+
+    middle: float
+    low: float
+    high: float
+
+    @property
+    def text(self) -> str:
+        """Write the difference and its interval."""
+        return f"{signed(self.middle)} {interval(self.low, self.high)}"
+
+
+def whisker(found: BaselineComparison | ClassDifference | None) -> Whisker | None:
+    """Make what can be drawn of a difference; None where something of it is not known."""
+    if found is None or found.difference is None or found.low is None or found.high is None:
+        return None
+    return Whisker(found.difference, found.low, found.high)
+
+
+@dataclass(frozen=True)
 class ForestRow:
     """One arm against the baseline.
 
@@ -30,55 +51,55 @@ class ForestRow:
     ----------
     label : str
         The arm.
-    interval, inner : Interval or None
+    outer, inner : Whisker or None
         The wide interval and the one for these crops (or data sets) only, drawn thicker; None where there is nothing
         to draw.
     words : str
         What the interval says.
-    notes : tuple of str
-        What else must be known of the arm.
+    has_notes : bool
+        Whether the verdict has a note on the arm.
     """
 
     label: str
     style: ArmStyle
-    interval: Interval | None
-    inner: Interval | None
-    words: str
-    is_baseline: bool
-    is_in_best_set: bool
-    notes: tuple[str, ...] = ()
+    outer: Whisker | None
+    inner: Whisker | None = None
+    words: str = ""
+    is_baseline: bool = False
+    is_in_best_set: bool = False
+    has_notes: bool = False
 
 
 @dataclass(frozen=True)
 class Forest:
     """Rows that share an axis; differences within the margin do not matter to the reader.
 
-    ``clusters`` is what the intervals rest on: crops, or data sets.
+    ``nouns`` is what the intervals rest on: crops, or data sets.
     """
 
     title: str
     rows: tuple[ForestRow, ...]
     scale: Scale
     margin: float
+    nouns: str
     note: str = ""
-    clusters: str = "crops"
 
 
-def difference_scale(intervals: Iterable[Interval | None], margin: float, *, most: int) -> Scale:
+def difference_scale(bars: Iterable[Whisker | None], margin: float, *, most: int) -> Scale:
     """Find an axis that holds zero, the margin to both sides, and every interval.
 
     Unlike other axes it does not end at ticks: the strips are narrow, and every pixel tells intervals apart.
 
     Parameters
     ----------
-    intervals : iterable of Interval or None
+    bars : iterable of Whisker or None
         What has to fit.
     margin : float
         Smallest difference that matters.
     most : int
-        How many tick labels there is room for.
+        How many tick labels fit.
     """
-    ends = [-margin, margin, *(end for i in intervals if i is not None for end in (i.low, i.high))]
+    ends = [-margin, margin, *(end for entry in bars if entry is not None for end in (entry.low, entry.high))]
     free = END_SHARE * (max(ends) - min(ends))
     low, high = min(ends) - free, max(ends) + free
     for count in range(2 * most, 0, -1):
@@ -97,9 +118,9 @@ def forest_strip(row: ForestRow, forest: Forest, *, small: bool = False) -> Mark
     scale, height = forest.scale, SMALL_ROW_HEIGHT if small else ROW_HEIGHT
     middle = height / 2
     marks = backdrop(scale, forest.margin, height)
-    numbers = f"{signed(row.interval.middle)} {range_text(row.interval)}" if row.interval else ""
-    if row.interval is not None:
-        low, high = percent(scale, row.interval.low), percent(scale, row.interval.high)
+    numbers = row.outer.text if row.outer else ""
+    if row.outer is not None:
+        low, high = percent(scale, row.outer.low), percent(scale, row.outer.high)
         marks.append(element("line", x1=low, x2=high, y1=middle, y2=middle, class_="whisker"))
         marks += [
             element("line", x1=end, x2=end, y1=middle - CAP, y2=middle + CAP, class_="whisker") for end in (low, high)
@@ -107,10 +128,13 @@ def forest_strip(row: ForestRow, forest: Forest, *, small: bool = False) -> Mark
         if row.inner is not None:
             low, high = percent(scale, row.inner.low), percent(scale, row.inner.high)
             marks.append(element("line", x1=low, x2=high, y1=middle, y2=middle, class_="inner"))
-        marks.append(marker(row.style, percent(scale, row.interval.middle), middle, f"{row.label}: {numbers}"))
+        marks.append(marker(row.style, percent(scale, row.outer.middle), middle, f"{row.label}: {numbers}"))
     elif row.is_baseline:
         marks.append(marker(row.style, percent(scale, 0.0), middle, f"{row.label}: the baseline"))
-    inner = f"; on these {forest.clusters} only {range_text(row.inner)}" if row.inner and not small else ""
+    shows_inner = row.inner is not None and not small
+    inner = (
+        f"; on these {forest.nouns} only {interval(row.inner.low, row.inner.high)}" if shows_inner and row.inner else ""
+    )
     title = ", ".join(text for text in (f"{forest.title}, {row.label}: {numbers}".rstrip(": "), row.words) if text)
     css = f"strip {row.style.css}"
     return picture(f"{title}{inner}", "", *marks, class_=css, width="100%", height=height)
@@ -121,8 +145,5 @@ def backdrop(scale: Scale, margin: float, height: float) -> list[Markup]:
     band = element(
         "rect", x=percent(scale, -margin), y=0, width=span(scale, -margin, margin), height=height, class_="margin"
     )
-    grid = [
-        element("line", x1=percent(scale, t), x2=percent(scale, t), y1=0, y2=height, class_="grid") for t in scale.ticks
-    ]
     zero = percent(scale, 0.0)
-    return [band, *grid, element("line", x1=zero, x2=zero, y1=0, y2=height, class_="zero")]
+    return [band, *grid_lines(scale, height), element("line", x1=zero, x2=zero, y1=0, y2=height, class_="zero")]

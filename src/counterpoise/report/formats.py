@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from counterpoise.files.atomic import write_json, write_text
-from counterpoise.report.tables import ResultTables, ScoreRow
+from counterpoise.report import statements
+from counterpoise.runs.read import Trial
 from counterpoise.runs.records import EpochRecord
-from counterpoise.statistics.results import ArmResult, Results, Spread, TrialResult
+from counterpoise.statistics.results import ArmResult, Results, Spread
 
-__all__ = ["results_as_csv", "results_as_json", "tables_as_csv", "write_csv", "write_reference"]
-
-
-def tables_as_csv(tables: ResultTables) -> str:
-    """Write the tables of a paper: one line per arm, then one per class and arm, with differences and intervals.
-
-    ``class`` is ``(mean)`` for an arm's mean over the scored classes. Numbers are not rounded; what there is none of
-    is an empty field. ``interval`` says what the bounds hold for: ``all arms together``, or ``exploratory``: this
-    class of this arm alone, not corrected (``exploratory, these crops only``: it rests on too few crops).
-    """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    numbers = ("dice", "dice_sd", "iou", "difference", "low", "high")
-    about = ("interval", "confidence", "verdict", "in_best_set")
-    writer.writerow(["strategy", "class", "seeds", "planned_seeds", *numbers, *about])
-    for row in (*tables.arms, *tables.classes):
-        values = (row.dice, row.sd, row.iou, row.difference, row.low, row.high)
-        confidence = "" if math.isnan(row.low) else f"{tables.confidence:g}"
-        best = {True: "yes", False: "no", None: ""}[row.in_best_set]
-        cells = [row.arm, row.class_name or "(mean)", row.seeds, row.planned]
-        cells += ["" if math.isnan(value) else value for value in values]
-        writer.writerow([*cells, _interval_holds_for(row), confidence, row.label, best])
-    return stream.getvalue()
-
-
-def _interval_holds_for(row: ScoreRow) -> str:
-    if math.isnan(row.low):
-        return ""
-    if row.class_name is None:
-        return "all arms together"
-    return "exploratory, these crops only" if row.few_crops else "exploratory"
+__all__ = ["results_as_csv", "results_as_json", "write_csv", "write_reference"]
 
 
 def results_as_csv(results: Results) -> str:
@@ -65,7 +35,7 @@ def results_as_csv(results: Results) -> str:
             row += [best.dice_mean if best else None, best.epoch if best else None]
             row += [last.dice_mean if last else None]
             row += [last.dice.get(name) if last else None for name in results.classes]
-            writer.writerow(["" if value is None else value for value in row])
+            writer.writerow(row)
     return stream.getvalue()
 
 
@@ -75,8 +45,8 @@ def results_as_json(results: Results) -> dict[str, Any]:
         "run": results.run.name,
         "classes": list(results.classes),
         "baseline": results.baseline,
-        "seeds": list(results.record.seeds),
-        "notes": [*results.record.notes, *results.notes],
+        "seeds": list(results.plan.seeds),
+        "notes": [*map(str, results.plan.notes), *statements.parts(results.parts)],
         "arms": [_arm_as_json(arm) for arm in results.arms],
     }
 
@@ -141,7 +111,7 @@ def write_reference(results: Results, folder: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def _reference_document(trial: TrialResult) -> dict[str, Any]:
+def _reference_document(trial: Trial) -> dict[str, Any]:
     best = trial.best
     return {
         "loss_name": trial.arm,
@@ -169,4 +139,4 @@ def _reference_history(epochs: tuple[EpochRecord, ...]) -> Iterator[dict[str, An
 
 def write_csv(results: Results) -> None:
     """Write ``results.csv`` into the run folder."""
-    write_text(results.run.results, results_as_csv(results))
+    write_text(results.run.folder.results, results_as_csv(results))

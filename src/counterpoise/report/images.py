@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from counterpoise.runs.records import Examples
+from counterpoise.runs.npz import Examples
 
 __all__ = [
     "AGREEMENT",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ from counterpoise.experiment.config import ArmsConfig, Experiment
 from counterpoise.experiment.hypothesis import Hypothesis
 from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.template import as_toml
-from counterpoise.files.atomic import read_json
+from counterpoise.report.blocks import verdict_lines
 from counterpoise.report.recommend import Choice
-from counterpoise.report.verdict_text import verdict_lines
-from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.origin import find_origin
+from counterpoise.runs.read import Run, Unreadable
 
 __all__ = ["NextExperiment", "plan_next"]
 
@@ -63,7 +62,7 @@ def plan_next(choice: Choice, folder: Path) -> NextExperiment:
         Where the file will lie; relative paths start there.
     """
     here = folder.resolve()
-    origin, notes = _find_origin(choice.run, choice)
+    origin, notes = _find_origin(choice)
     arms = _arms(choice)
     before = choice.experiment
     data = before.data.model_copy(
@@ -88,7 +87,7 @@ def plan_next(choice: Choice, folder: Path) -> NextExperiment:
 
 
 def _arms(choice: Choice) -> ArmsConfig:
-    before, record = choice.experiment.arms, choice.record
+    before, record = choice.experiment.arms, choice.run.plan
     weights = {name: float(choice.arm.weights[name]) for name in record.classes}
     # A name that means these weights wherever it is read, else the numbers; weight_manual is theirs if it is free.
     baseline, chosen = _strategy_of(choice, record.baseline), _strategy_of(choice, choice.arm.name)
@@ -118,10 +117,10 @@ def _strategy_of(choice: Choice, arm: str) -> str:
     found = next((name for name in strategies if _arm_of(name) == arm), None)
     if found is None:
         raise RunFolderError(
-            f"{choice.run.config} is not the experiment of this run",
-            expected=f"{arm} among its strategies, as in {choice.run.weights.name}",
+            f"{choice.run.folder.config} is not the experiment of this run",
+            expected=f"{arm} among its strategies, as in {choice.run.folder.weights.name}",
             found=", ".join(strategies),
-            remedy="run the experiment again: it writes both files anew and trains nothing twice",
+            remedy="run the experiment again: it writes both files again and trains nothing twice",
         )
     return found
 
@@ -139,48 +138,20 @@ def _hypothesis(choice: Choice, arms: ArmsConfig) -> tuple[Hypothesis, ...]:
     return (Hypothesis.model_validate({"claim": f"{chosen} > {baseline}", "because": because}),)
 
 
-def _find_origin(run: RunFolder, choice: Choice) -> tuple[Path | None, tuple[str, ...]]:
-    """Find the folder at which the experiment's relative paths start: the run keeps its text, and not its place.
-
-    Of the places that the run's own files point to, the first at which the list of crops is; else the first.
-    """
-    wanted = choice.experiment.data.datasplit
+def _find_origin(choice: Choice) -> tuple[Path | None, tuple[str, ...]]:
+    """Find the folder at which the experiment's relative paths start, and note if the list of crops is not there."""
+    run, wanted = choice.run, choice.experiment.data.datasplit
     if wanted.is_absolute() and choice.experiment.data.store.is_absolute():
         return None, () if wanted.is_file() else (_missing(wanted),)
-    places = list(dict.fromkeys(_possible_origins(run, choice)))
-    there = next((place for place in places if (place / wanted).is_file()), None)
-    if there is not None:
-        return there, ()
-    if places:
-        return places[0], (_missing(places[0] / wanted),)
-    return None, (f"where {run.config.name} of the run lay is not known: check the paths under [data]",)
+    environment = {} if isinstance(run.environment, Unreadable) else run.environment
+    origin = find_origin(run.folder, choice.experiment, store=choice.config.store, environment=environment)
+    if origin is None:
+        return None, (f"where {run.folder.config.name} of the run lay is not known: check the paths under [data]",)
+    return origin, () if (origin / wanted).is_file() else (_missing(origin / wanted),)
 
 
 def _missing(datasplit: Path) -> str:
     return f"there is no list of crops at {os.path.normpath(datasplit)}: set data.datasplit before you run it"
-
-
-def _possible_origins(run: RunFolder, choice: Choice) -> Iterator[Path]:
-    # Where the run lies now comes first: a copied or moved project takes its data with it.
-    if (origin := _without_tail(run.path.resolve(), choice.experiment.run.folder)) is not None:
-        yield origin
-    # The store was opened at <origin>/<data.store>/<fingerprint>.
-    if (origin := _without_tail(choice.config.store.parent, choice.experiment.data.store)) is not None:
-        yield origin
-    try:
-        typed = Path(shlex.split(str(read_json(run.environment)["repeat"]))[-1])
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return
-    if typed.is_absolute():
-        yield typed.parent
-
-
-def _without_tail(path: Path, tail: Path) -> Path | None:
-    """Take the parts of a relative path off the end of another; None where it does not end so."""
-    length = len(tail.parts)
-    if tail.is_absolute() or not length or path.parts[-length:] != tail.parts:
-        return None
-    return Path(*path.parts[:-length])
 
 
 def _rebase(path: Path, origin: Path | None, folder: Path) -> Path:
@@ -190,17 +161,17 @@ def _rebase(path: Path, origin: Path | None, folder: Path) -> Path:
     return Path(os.path.relpath(origin / path, folder))
 
 
-def _new_run_folder(run: RunFolder, folder: Path) -> Path:
-    """Name a folder that is free: beside the run if the file lies in the run, else beside the file."""
-    old = run.path.resolve()
-    beside = old.parent if folder == old else folder
+def _new_run_folder(run: Run, folder: Path) -> Path:
+    """Name a free folder: next to the run if the file lies in the run, else next to the file."""
+    old = run.folder.path.resolve()
+    parent = old.parent if folder == old else folder
     names = itertools.chain([f"{run.name}-best"], (f"{run.name}-best-{number}" for number in itertools.count(2)))
-    free = next(beside / name for name in names if not (beside / name).exists())
+    free = next(parent / name for name in names if not (parent / name).exists())
     return Path(os.path.relpath(free, folder))
 
 
 def _own_modules(experiment: Experiment, origin: Path | None) -> Iterator[str]:
-    own = [name for name in (experiment.model.name, *experiment.arms.strategies) if ":" in name]
+    own = [name for name in (experiment.model.name, experiment.loss.type, *experiment.arms.strategies) if ":" in name]
     if own:
         where = f" (before: {origin})" if origin is not None else ""
         yield f"{', '.join(own)} must be found: run it from the folder of the module{where}"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from counterpoise.report.balance import Balance
-from counterpoise.report.evidence import Evidence, show_judgement
+from counterpoise.report import statements
+from counterpoise.report.balance import Balance, make_balance
+from counterpoise.report.evidence import Evidence, show_verdict
 from counterpoise.report.figures import Bar, BarPanel, Dot, DotRow, Line, LineChart, LinePoint
-from counterpoise.report.judgement import Hypothesis, Judgement
-from counterpoise.report.patches import ExamplePatches
+from counterpoise.report.patches import ExamplePatches, load_patches
 from counterpoise.report.summary import Summary, summarise
 from counterpoise.report.svg import ArmStyle
+from counterpoise.runs.read import Run, Unreadable
 from counterpoise.runs.records import EpochRecord
-from counterpoise.statistics.results import ArmResult, Results, Spread
-from counterpoise.text import counted
+from counterpoise.statistics.results import ArmResult, Results, Spread, summarise_run
+from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = [
     "ArmRow",
@@ -24,9 +26,10 @@ __all__ = [
     "Page",
     "Provenance",
     "arm_styles",
+    "as_text",
     "build_page",
-    "cannot_show",
 ]
+
 Quantity = Callable[[EpochRecord], float | None]
 
 MANY_EPOCHS = 6
@@ -69,11 +72,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Judged:
-    """What ``verdict.json`` says; ``problem`` is why it, or a part of it, cannot be shown."""
+    """A run and the verdict on it."""
 
-    judgement: Judgement | None = None
-    hypotheses: tuple[Hypothesis, ...] = ()
-    problem: str = ""
+    run: Run
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,7 @@ class Page:
     classes: tuple[str, ...]
     baseline: str
     summary: Summary
-    evidence: Evidence | None
-    verdict_problem: str
-    hypotheses: tuple[Hypothesis, ...]
+    evidence: Evidence
     legend: tuple[LegendEntry, ...]
     rows: tuple[ArmRow, ...]
     dots: tuple[DotRow, ...]
@@ -105,73 +105,60 @@ class Page:
         return any(row.dots for row in self.dots)
 
 
-def build_page(
-    results: Results,
-    balance: Balance,
-    patches: ExamplePatches | None,
-    provenance: Provenance,
-    judged: Judged = Judged(),
-) -> Page:
-    """Put the page together from what was read.
-
-    Parameters
-    ----------
-    results : Results
-        The arms and their scores.
-    balance : Balance
-        Frequencies and weights.
-    patches : ExamplePatches or None
-        Example patches, None if no trial left any.
-    provenance : Provenance
-        Environment, configuration, notes found when reading.
-    judged : Judged, optional
-        What the run was judged to tell.
-    """
-    trained = [arm for arm in results.arms if arm.record.runs]
+def build_page(judged: Judged) -> Page:
+    """Put the page of a run together."""
+    run, verdict = judged.run, judged.verdict
+    results = summarise_run(run)
+    trained = results.trained
     styles = arm_styles(results)
-    evidence, problem = _evidence(judged, balance, styles)
-    notes = (*results.record.notes, *provenance.notes, *_irregularities(trained))
+    balance = make_balance(run.plan, None if isinstance(run.frequencies, Unreadable) else run.frequencies)
+    voxel_size_nm = None if run.experiment is None else run.experiment.data.voxel_size_nm
     return Page(
-        name=results.run.name,
+        name=run.name,
         classes=results.classes,
         baseline=results.baseline,
-        summary=summarise(results, evidence.sentence if evidence else problem),
-        evidence=evidence,
-        verdict_problem=problem,
-        hypotheses=judged.hypotheses if evidence else (),
-        legend=tuple(LegendEntry(a.record.name, styles[a.record.name], bool(a.trials)) for a in trained),
+        summary=summarise(results),
+        evidence=show_verdict(verdict, balance, styles),
+        legend=tuple(LegendEntry(arm.name, styles[arm.name], bool(arm.trials)) for arm in trained),
         rows=tuple(_row(arm, results) for arm in results.arms),
-        dots=tuple(_dots(arm, styles[arm.record.name], results) for arm in trained),
-        slots=len(results.record.seeds),
+        dots=tuple(_dots(arm, styles[arm.name], results) for arm in trained),
+        slots=len(run.plan.seeds),
         panels=tuple(_panel(name, trained, styles, results) for name in results.classes),
         charts=_charts(trained, styles),
         balance=balance,
-        patches=patches,
-        provenance=Provenance(provenance.environment, provenance.experiment, provenance.command, notes),
-        comparability=results.notes,
+        patches=load_patches(results, voxel_size_nm),
+        provenance=_provenance(run, trained),
+        comparability=tuple(statements.parts(results.parts)),
     )
 
 
 def arm_styles(results: Results) -> dict[str, ArmStyle]:
     """Give every trained arm its look: the baseline the first, the others in the order of the plan."""
-    names = [arm.name for arm in results.record.arms if arm.runs]
+    names = [arm.name for arm in results.plan.trained]
     names.sort(key=lambda name: name != results.baseline)
     return {name: ArmStyle.at(position) for position, name in enumerate(names)}
 
 
-def _evidence(judged: Judged, balance: Balance, styles: Mapping[str, ArmStyle]) -> tuple[Evidence | None, str]:
-    """Show a verdict, or say why it cannot be shown: one of another run would be a wrong picture of this one."""
-    if judged.judgement is None:
-        return None, judged.problem
-    try:
-        return show_judgement(judged.judgement, balance, styles), judged.problem
-    except ValueError as error:
-        return None, cannot_show(str(error))
+def _provenance(run: Run, trained: Sequence[ArmResult]) -> Provenance:
+    damaged = [f for f in (run.frequencies, run.environment) if isinstance(f, Unreadable) and not f.is_missing]
+    lost = [
+        f"{trial.arm}, seed {trial.seed}: {said}"
+        for arm in trained
+        for trial in (*arm.trials, *arm.unfinished)
+        if (said := statements.nonfinite(trial))
+    ]
+    environment = {} if isinstance(run.environment, Unreadable) else run.environment
+    return Provenance(
+        environment=tuple((key, as_text(value)) for key, value in environment.items()),
+        experiment=None if isinstance(run.experiment_text, Unreadable) else run.experiment_text,
+        command=f"counterpoise run {run.folder.config.name}",
+        notes=(*map(str, run.plan.notes), *map(str, damaged), *lost),
+    )
 
 
-def cannot_show(reason: str) -> str:
-    """Say that a verdict cannot be shown, why, and what to do."""
-    return f"The verdict cannot be shown ({reason}); `counterpoise verdict` judges the run again."
+def as_text(value: object) -> str:
+    """Write a value of a JSON document as one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _row(arm: ArmResult, results: Results) -> ArmRow:
@@ -203,11 +190,11 @@ def _finished(arm: ArmResult) -> list[tuple[int, EpochRecord]]:
 
 def _dots(arm: ArmResult, style: ArmStyle, results: Results) -> DotRow:
     values = {seed: epoch.dice_mean for seed, epoch in _finished(arm)}
-    return DotRow(arm.record.name, style, _seeds(values, results), arm.last_dice.mean if arm.last_dice else None)
+    return DotRow(arm.name, style, _seeds(values, results), arm.last_dice.mean if arm.last_dice else None)
 
 
 def _seeds(values: Mapping[int, float | None], results: Results) -> tuple[Dot, ...]:
-    slots = {seed: slot for slot, seed in enumerate(results.record.seeds)}
+    slots = {seed: slot for slot, seed in enumerate(results.plan.seeds)}
     return tuple(Dot(seed, slots[seed], value) for seed, value in values.items() if value is not None)
 
 
@@ -216,14 +203,14 @@ def _panel(name: str, trained: Sequence[ArmResult], styles: Mapping[str, ArmStyl
     for arm in trained:
         values = {seed: epoch.dice.get(name) for seed, epoch in _finished(arm)}
         spread = arm.last_dice_by_class[name]
-        label = arm.record.name
+        label = arm.name
         bars.append(Bar(label, styles[label], spread.mean if spread else None, _seeds(values, results)))
     return BarPanel(name, tuple(bars))
 
 
 def _charts(trained: Sequence[ArmResult], styles: Mapping[str, ArmStyle]) -> tuple[LineChart, ...]:
     def chart(title: str, pick: Quantity, *, after: float = 0) -> LineChart:
-        return LineChart(title, tuple(_line(arm, styles[arm.record.name], pick, after) for arm in trained))
+        return LineChart(title, tuple(_line(arm, styles[arm.name], pick, after) for arm in trained))
 
     last = max((t.epochs[-1].epoch for arm in trained for t in arm.trials if t.epochs), default=0)
     charts = [
@@ -246,15 +233,5 @@ def _line(arm: ArmResult, style: ArmStyle, pick: Quantity, after: float) -> Line
             if value is not None and epoch.epoch > after:
                 values.setdefault(epoch.epoch, []).append(value)
     points = tuple(LinePoint(e, statistics.fmean(v), min(v), max(v)) for e, v in sorted(values.items()))
-    label = arm.record.name if arm.trials else f"{arm.record.name} (not finished)"
+    label = arm.name if arm.trials else f"{arm.name} (not finished)"
     return Line(label, style, points)
-
-
-def _irregularities(trained: Sequence[ArmResult]) -> list[str]:
-    """Name the trials in which steps were lost to a loss that is not a finite number."""
-    return [
-        f"{trial.arm}, seed {trial.seed}: the loss was not finite in {counted(lost, 'step')}"
-        for arm in trained
-        for trial in (*arm.trials, *arm.unfinished)
-        if (lost := sum(epoch.nonfinite_steps for epoch in trial.epochs))
-    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +19,8 @@ from counterpoise.report.images import (
     fitting_step,
     grey_png,
 )
-from counterpoise.runs.records import Examples
+from counterpoise.runs.npz import Examples
+from counterpoise.runs.read import Unreadable
 from counterpoise.statistics.results import ArmResult, Results
 
 __all__ = ["ExamplePatches", "Patch", "PatchPrediction", "ScaleBar", "load_patches", "scale_bar"]
@@ -112,8 +112,7 @@ def load_patches(results: Results, voxel_size_nm: Sequence[float] | None = None)
     voxel_size_nm : sequence of float, optional
         Edge lengths of the patches' pixels in nm: z, y, x.
     """
-    trained = [arm for arm in results.arms if arm.record.runs]
-    read = [_read_first(arm, results) for arm in trained]
+    read = [_read_first(arm, results) for arm in results.trained]
     problems = tuple(problem for found in read for problem in found.problems)
     first = next((found.examples for found in read if found.examples), None)
     if first is None:
@@ -149,7 +148,7 @@ def load_patches(results: Results, voxel_size_nm: Sequence[float] | None = None)
 
 
 def scale_bar(columns: float, pixel_nm: float) -> ScaleBar:
-    """Find the longest round length (1, 2 or 5 times a power of ten) that a patch has room for.
+    """Find the longest round length (1, 2 or 5 times a power of ten) that fits a patch.
 
     Parameters
     ----------
@@ -163,9 +162,9 @@ def scale_bar(columns: float, pixel_nm: float) -> ScaleBar:
     >>> scale_bar(256, 8.0)  # 2048 nm wide; two fifths are 819 nm
     ScaleBar(columns=62.5, label='500 nm')
     """
-    room = LONGEST_BAR * columns * pixel_nm
-    power = 10.0 ** math.floor(math.log10(room))
-    length = max(m * power for m in (1, 2, 5) if m * power <= room)
+    longest_nm = LONGEST_BAR * columns * pixel_nm
+    power = 10.0 ** math.floor(math.log10(longest_nm))
+    length = max(m * power for m in (1, 2, 5) if m * power <= longest_nm)
     label = f"{length / NM_PER_UM:g} µm" if length >= NM_PER_UM else f"{length:g} nm"
     return ScaleBar(length / pixel_nm, label)
 
@@ -174,24 +173,16 @@ def _read_first(arm: ArmResult, results: Results) -> _Found:
     """Read the examples of the first finished seed that has usable ones, and name the files before that have not."""
     problems: list[str] = []
     for trial in arm.trials:
-        file = results.run.trial(arm.record.name, trial.seed).examples
-        try:
-            examples = Examples.read(file)
-            _require_classes(examples, results.classes)
-        except FileNotFoundError:
-            continue
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:  # EOFError: an empty file
-            reason = f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
-            problems.append(f"{arm.record.name}, seed {trial.seed}: {file.name}: {reason}")
-            continue
-        if examples.raw.size:
-            return _Found(arm.record.name, trial.seed, examples, tuple(problems))
-    return _Found(arm.record.name, 0, None, tuple(problems))
-
-
-def _require_classes(examples: Examples, classes: Sequence[str]) -> None:
-    if examples.classes != tuple(classes):
-        raise ValueError(f"of the classes {', '.join(map(str, examples.classes))} instead of {', '.join(classes)}")
+        found = trial.examples
+        if isinstance(found, Unreadable):
+            if not found.is_missing:
+                problems.append(f"{arm.name}, seed {trial.seed}: {found.name}: {found.reason}")
+        elif found.classes != tuple(results.classes):
+            classes = f"{', '.join(map(str, found.classes))} instead of {', '.join(results.classes)}"
+            problems.append(f"{arm.name}, seed {trial.seed}: {trial.folder.examples.name}: of the classes {classes}")
+        elif found.raw.size:
+            return _Found(arm.name, trial.seed, found, tuple(problems))
+    return _Found(arm.name, 0, None, tuple(problems))
 
 
 def _same_patches(examples: Examples, first: Examples) -> bool:

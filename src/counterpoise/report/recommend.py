@@ -1,8 +1,7 @@
-"""The configuration a run recommends: which arm, its weights and how it was trained, for whoever trains on."""
+"""The configuration a run recommends: which arm, its weights and how it was trained, to train on with."""
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,12 @@ from counterpoise.errors import RunFolderError, suggest
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
-from counterpoise.report.verdict_text import read_verdict, verdict_sentence
-from counterpoise.runs.layout import RunFolder
-from counterpoise.runs.records import ArmRecord, ArmsRecord
-from counterpoise.statistics.results import Results, TrialResult, load_results
+from counterpoise.report import statements
+from counterpoise.runs.arms import ArmRecord
+from counterpoise.runs.read import Run, Trial, Unreadable
+from counterpoise.statistics.counts import RunState
+from counterpoise.statistics.results import Results, summarise_run
+from counterpoise.statistics.verdict import judge_run
 from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = ["Choice", "choose_arm", "class_weights_document"]
@@ -30,13 +31,11 @@ class Choice:
 
     Parameters
     ----------
-    run : RunFolder
+    run : Run
         Where it was trained.
-    record : ArmsRecord
-        All arms of the run.
     arm : ArmRecord
         The chosen one.
-    trials : tuple of TrialResult
+    trials : tuple of Trial
         Its finished trainings, at least one; those of the arm with the same weights if it was not trained itself.
     config : TrialConfig
         The complete configuration of the first of them.
@@ -48,10 +47,9 @@ class Choice:
         Whether a person chose the arm, and not the verdict.
     """
 
-    run: RunFolder
-    record: ArmsRecord
+    run: Run
     arm: ArmRecord
-    trials: tuple[TrialResult, ...]
+    trials: tuple[Trial, ...]
     config: TrialConfig
     experiment: Experiment
     verdict: Verdict
@@ -60,18 +58,16 @@ class Choice:
     @property
     def sentence(self) -> str:
         """Return the verdict in words, and who chose."""
-        said = verdict_sentence(self.verdict)
+        said = statements.headline(self.verdict)
         return f"{self.arm.name} was chosen by hand. The verdict on the run: {said}" if self.by_hand else said
 
 
-def choose_arm(run: RunFolder, by_hand: str | None = None) -> Choice:
+def choose_arm(run: Run, by_hand: str | None = None) -> Choice:
     """Take the arm that the verdict recommends, or one chosen by hand.
-
-    The run folder is only read.
 
     Parameters
     ----------
-    run : RunFolder
+    run : Run
         A run; without ``by_hand`` a complete one, since a choice made half-way is one look more than was planned.
     by_hand : str, optional
         Name of an arm, whatever the verdict says.
@@ -82,21 +78,20 @@ def choose_arm(run: RunFolder, by_hand: str | None = None) -> Choice:
         If nothing is recommended, there is no such arm, none of its trainings has finished, or a file of the run is
         missing or damaged.
     """
-    results = load_results(run)
-    verdict = read_verdict(run)
+    results, verdict = summarise_run(run), judge_run(run)
     name = by_hand if by_hand is not None else _recommended(run, verdict)
     found = next((arm for arm in results.arms if arm.record.name == name), None)
     if found is None:
-        known = [arm.name for arm in results.record.arms]
+        known = [arm.name for arm in run.plan.arms]
         raise RunFolderError(
-            f"{run.path} has no arm {name!r}",
+            f"{run.folder.path} has no arm {name!r}",
             expected="the name of one of its arms",
             found=repr(name),
             remedy=suggest(name, known),
         )
     if not found.trials:
         raise RunFolderError(
-            f"no training of {name} has finished in {run.path}",
+            f"no training of {name} has finished in {run.folder.path}",
             expected="an arm with one finished training at least: its weights were tried",
             found="; ".join(_states(results)) or "no trials",
             remedy="run the experiment again: it trains what is missing; or choose another arm with --arm",
@@ -104,32 +99,31 @@ def choose_arm(run: RunFolder, by_hand: str | None = None) -> Choice:
     first = found.trials[0]
     return Choice(
         run=run,
-        record=results.record,
         arm=found.record,
         trials=found.trials,
-        config=TrialConfig.read(run.trial(first.arm, first.seed).config),
+        config=TrialConfig.read(first.folder.config),
         experiment=_read_experiment(run),
         verdict=verdict,
         by_hand=by_hand is not None,
     )
 
 
-def _recommended(run: RunFolder, verdict: Verdict) -> str:
-    open_trials = [cell for cell in verdict.incomplete if cell.state == "unfinished"]
+def _recommended(run: Run, verdict: Verdict) -> str:
+    open_trials = [cell for cell in verdict.incomplete if cell.state is RunState.UNFINISHED]
     if open_trials:
         first = open_trials[0]
         raise RunFolderError(
-            f"{run.path} is not finished",
-            expected="all its trainings: who looks before the end and stops when it pleases is wrong more often",
-            found=f"{len(open_trials)} to come, the first of them {first.arm}, seed {first.seed} ({first.reason})",
+            f"{run.folder.path} is not finished",
+            expected="all its trainings: a choice made half-way is wrong more often",
+            found=f"{len(open_trials)} to come, the first of them {first.arm}, seed {first.seed}",
             remedy="let `counterpoise run` finish it, or choose an arm by hand with --arm NAME",
         )
     name = verdict.recommendation.arm
     if name is None:
         raise RunFolderError(
-            f"{run.path} recommends no arm",
+            f"{run.folder.path} recommends no arm",
             expected="a verdict that names one, if only the baseline",
-            found=verdict_sentence(verdict),
+            found=statements.headline(verdict),
             remedy="see `counterpoise verdict` for what it would take, or choose an arm by hand with --arm NAME",
         )
     return name
@@ -143,18 +137,17 @@ def _states(results: Results) -> list[str]:
     ]
 
 
-def _read_experiment(run: RunFolder) -> Experiment:
-    """Read the run's copy of its experiment with the paths as they were written."""
-    try:
-        text = run.config.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+def _read_experiment(run: Run) -> Experiment:
+    """Parse the run's copy of its experiment with the paths as they were written."""
+    text = run.experiment_text
+    if isinstance(text, Unreadable):
         raise RunFolderError(
-            f"{run.config} cannot be read",
+            f"{run.folder.config} cannot be read",
             expected="the experiment, as `counterpoise run` copies it into the run folder",
-            found=f"{type(error).__name__}: {error}",
-            remedy="run the experiment again: it writes this file anew and trains nothing twice",
-        ) from error
-    return parse_experiment(text, name=str(run.config))
+            found=text.reason,
+            remedy="run the experiment again: it writes this file again and trains nothing twice",
+        )
+    return parse_experiment(text, name=str(run.folder.config))
 
 
 def class_weights_document(choice: Choice, folder: Path) -> dict[str, Any]:
@@ -181,7 +174,7 @@ def class_weights_document(choice: Choice, folder: Path) -> dict[str, Any]:
         "verdict": choice.sentence,
         "classes": list(config.classes),
         "class_weights": {name: float(choice.arm.weights[name]) for name in config.classes},
-        "loss": {"alpha": config.loss.alpha, "beta": config.loss.beta, "smooth": config.loss.smooth},
+        "loss": config.loss.content(),
         "model": {
             "name": config.model.name,
             "slices": config.sampling.slices,
@@ -197,7 +190,7 @@ def class_weights_document(choice: Choice, folder: Path) -> dict[str, Any]:
         "scores": _scores(choice),
         "recommended": verdict.recommendation.arm,
         "run": choice.run.name,
-        "checkpoints": [_checkpoints(choice.run, trial, folder) for trial in choice.trials],
+        "checkpoints": [_checkpoints(trial, folder) for trial in choice.trials],
     }
 
 
@@ -220,25 +213,20 @@ def _scores(choice: Choice) -> dict[str, Any]:
     found = choice.verdict.arm(choice.trials[0].arm)
     comparison = found.comparison
     return {
-        "dice": _plain(found.score),
-        "iou": _plain(found.iou),
+        "dice": found.score,
+        "iou": found.iou,
         "seeds": found.runs,
         "baseline": choice.verdict.baseline,
-        "difference": _plain(comparison.difference) if comparison else None,
-        "low": _plain(comparison.low) if comparison else None,
-        "high": _plain(comparison.high) if comparison else None,
+        "difference": comparison.difference if comparison else None,
+        "low": comparison.low if comparison else None,
+        "high": comparison.high if comparison else None,
         "label": comparison.label if comparison else None,
     }
 
 
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _checkpoints(run: RunFolder, trial: TrialResult, folder: Path) -> dict[str, Any]:
+def _checkpoints(trial: Trial, folder: Path) -> dict[str, Any]:
     """Name a training's checkpoints; null for one that is gone (they are large, and often deleted)."""
-    there = run.trial(trial.arm, trial.seed)
-    files = {"last": there.last_checkpoint, "best": there.best_checkpoint}
+    files = {"last": trial.folder.last_checkpoint, "best": trial.folder.best_checkpoint}
     base = folder.resolve()
     return {"seed": trial.seed} | {
         kind: Path(os.path.relpath(file.resolve(), base)).as_posix() if file.is_file() else None

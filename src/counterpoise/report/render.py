@@ -1,4 +1,4 @@
-"""Write the report: read a run folder, fill the template, leave one self-contained HTML file there."""
+"""Write the report: fill the template, leave one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from counterpoise import text
 from counterpoise.errors import DiskFullError, RunFolderError
 from counterpoise.files.atomic import write_atomically
-from counterpoise.report import compare, figures, forest, svg, trade, wording
+from counterpoise.report import compare, figures, forest, statements, svg, trade, typography
 from counterpoise.report.compare import SideBySide, compare_runs
 from counterpoise.report.images import AGREEMENT
-from counterpoise.report.page import Page
-from counterpoise.report.read import read_page
+from counterpoise.report.page import Judged, Page, build_page
+from counterpoise.report.sections import SECTIONS
 from counterpoise.report.svg import nice_scale
-from counterpoise.runs.layout import RunFolder
 
 __all__ = ["render", "render_pair", "write_comparison", "write_report"]
 
@@ -24,13 +24,13 @@ MOST_CLASS_COLUMNS = 8
 """With more classes, their scores get a table of their own, a row per class."""
 
 
-def write_report(run: RunFolder, out: Path | None = None) -> Path:
+def write_report(judged: Judged, out: Path | None = None) -> Path:
     """Write ``report.html`` from what the trials of a run left in its folder.
 
     Parameters
     ----------
-    run : RunFolder
-        A run, finished or not.
+    judged : Judged
+        A run, finished or not, and the verdict on it.
     out : Path, optional
         Where to write instead.
 
@@ -42,18 +42,18 @@ def write_report(run: RunFolder, out: Path | None = None) -> Path:
     Raises
     ------
     RunFolderError
-        If this is not a run folder, or the file cannot be written.
+        If the file cannot be written.
     """
-    return _write(out or run.report, render(read_page(run)))
+    return _write(out or judged.run.folder.report, render(build_page(judged)))
 
 
-def write_comparison(first: RunFolder, second: RunFolder, out: Path | None = None) -> Path:
+def write_comparison(first: Judged, second: Judged, out: Path | None = None) -> Path:
     """Write one page with two runs side by side.
 
     Parameters
     ----------
-    first, second : RunFolder
-        Two runs, finished or not.
+    first, second : Judged
+        Two runs, finished or not, and the verdicts on them.
     out : Path, optional
         Where to write; ``report-vs-NAME.html`` in the first run's folder if left out.
 
@@ -65,11 +65,11 @@ def write_comparison(first: RunFolder, second: RunFolder, out: Path | None = Non
     Raises
     ------
     RunFolderError
-        If one is no run folder, if both are the same, or if the file cannot be written.
+        If both are the same, or if the file cannot be written.
     """
     pair = compare_runs(first, second)
-    beside = first.report.with_name(f"{first.report.stem}-vs-{second.name}{first.report.suffix}")
-    return _write(out or beside, render_pair(pair))
+    report = first.run.folder.report
+    return _write(out or report.with_name(f"{report.stem}-vs-{second.run.name}{report.suffix}"), render_pair(pair))
 
 
 def render(page: Page) -> str:
@@ -79,6 +79,7 @@ def render(page: Page) -> str:
     return _fill(
         "report.html.jinja",
         page=page,
+        sections=[section for section in SECTIONS if section.is_shown(page)],
         dot_scale=nice_scale(scores, count=6),
         bar_scale=nice_scale(class_scores, from_zero=True, count=4),
         reference=next((row.mean for row in page.dots if row.label == page.baseline), None),
@@ -100,14 +101,14 @@ def _fill(template: str, **content: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "fixed": wording.fixed,
-        "signed": wording.signed,
-        "range": wording.range_text,
-        "times": wording.times,
-        "grouped": wording.grouped,
-        "percent": wording.percentage,
-        "weight": wording.significant,
-        "breakable": wording.breakable,
+        "fixed": typography.fixed,
+        "signed": typography.signed,
+        "times": text.times,
+        "grouped": typography.grouped,
+        "percent": typography.percentage,
+        "weight": text.significant,
+        "breakable": typography.breakable,
+        "minus": typography.minus,
     }
     environment.globals |= {
         "figures": figures,
@@ -115,7 +116,10 @@ def _fill(template: str, **content: object) -> str:
         "svg": svg,
         "trade": trade,
         "agreement": AGREEMENT,
-        "dash": wording.DASH,
+        "dash": text.DASH,
+        "mark": statements.FEW_CROPS,
+        "no_score": statements.NO_SCORE,
+        "interval": typography.interval,
         "styles": Markup(_source(environment, "report.css")),  # noqa: S704 -- our own file
         "next_table": itertools.count(1).__next__,
         "next_figure": itertools.count(1).__next__,
@@ -129,16 +133,16 @@ def _source(environment: Environment, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
-def _write(file: Path, text: str) -> Path:
+def _write(file: Path, page: str) -> Path:
     try:
-        write_atomically(file, lambda stream: stream.write(text.encode("utf-8", "replace")))
+        write_atomically(file, lambda stream: stream.write(page.encode("utf-8", "replace")))
     except DiskFullError:
         raise
     except OSError as error:
         raise RunFolderError(
             f"the report cannot be written to {file}",
-            expected="a place where you may write, in a folder that is there",
+            expected="a place where you may write, in a folder that exists",
             found=error.strerror or str(error),
-            remedy="make the folder, or name another place with --out",
+            remedy="create the folder, or name another place with --out",
         ) from error
     return file

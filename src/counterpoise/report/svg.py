@@ -16,6 +16,7 @@ __all__ = [
     "Scale",
     "axis_strip",
     "element",
+    "grid_lines",
     "marker",
     "nice_scale",
     "percent",
@@ -185,7 +186,7 @@ def marker(style: ArmStyle, x: str | float, y: float, title: str) -> Markup:
 
 
 def swatch(style: ArmStyle) -> Markup:
-    """Draw an arm's line and shape for the legend; the arm's name stands beside it."""
+    """Draw an arm's line and shape for the legend; the arm's name stands next to it."""
     return element(
         "svg",
         element("line", x1=1, y1=7, x2=27, y2=7, class_="line"),
@@ -205,6 +206,13 @@ def percent(scale: Scale, value: float) -> str:
 def span(scale: Scale, start: float, end: float) -> str:
     """Return how long a bar between two values is on a strip, in percent of its width."""
     return f"{(100 - 2 * STRIP_MARGIN) * abs(scale.at(end) - scale.at(start)):.2f}%"
+
+
+def grid_lines(scale: Scale, height: float) -> list[Markup]:
+    """Draw the ticks behind the marks of a strip."""
+    return [
+        element("line", x1=percent(scale, t), x2=percent(scale, t), y1=0, y2=height, class_="grid") for t in scale.ticks
+    ]
 
 
 def axis_strip(scale: Scale) -> Markup:

@@ -1,4 +1,4 @@
-"""What each weighting buys and costs: its weight of every class beside what becomes of that class's Dice."""
+"""Per-class gains and losses: each arm's weight of a class next to what becomes of that class's Dice."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from counterpoise.report import statements
 from counterpoise.report.balance import Balance, WeightCell, WeightColumn, weight_cell, widest_factor
-from counterpoise.report.forest import backdrop, difference_scale
-from counterpoise.report.judgement import ArmJudgement, ClassJudgement, Interval, Judgement
+from counterpoise.report.forest import Whisker, backdrop, difference_scale, whisker
 from counterpoise.report.svg import ArmStyle, Scale, element, percent, picture, span
-from counterpoise.report.wording import listed, range_text, signed, times
+from counterpoise.report.typography import minus
+from counterpoise.statistics.verdict_types import ArmVerdict, ClassDifference, Verdict
+from counterpoise.text import listed, signed, times
 
 __all__ = ["ArmTrade", "TradeBar", "Trades", "trade_off", "trade_strip"]
 
@@ -24,20 +26,35 @@ HEIGHT = 18
 
 @dataclass(frozen=True)
 class TradeBar:
-    """One class of one arm: weight relative to the mean of its weights, and difference of Dice to the baseline."""
+    """One class of one arm: weight relative to the mean of its weights, and what became of it (None: not scored)."""
 
     class_name: str
     weight: WeightCell
-    difference: Interval | None
+    found: ClassDifference | None
+
+    @property
+    def bar(self) -> Whisker | None:
+        """Return the difference with its interval, if there is one."""
+        return whisker(self.found)
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.found is not None and self.found.excludes_zero
+
+    @property
+    def size(self) -> float:
+        """Return how large the difference is, whichever way it goes."""
+        return abs(self.bar.middle) if self.bar else 0.0
 
     @property
     def words(self) -> str:
         """Say which way the class goes, or that it cannot be said."""
-        if self.difference is None:
+        if self.bar is None:
             return "not compared"
-        if not self.difference.excludes_zero:
+        if not self.is_claim:
             return "within noise"
-        return "gains" if self.difference.middle > 0 else "loses"
+        return "gains" if self.bar.middle > 0 else "loses"
 
 
 @dataclass(frozen=True)
@@ -65,38 +82,33 @@ class Trades:
     by_chance: float
 
 
-def trade_off(judgement: Judgement, balance: Balance, styles: Mapping[str, ArmStyle]) -> Trades | None:
+def trade_off(verdict: Verdict, balance: Balance, styles: Mapping[str, ArmStyle]) -> Trades | None:
     """Put weights and differences of every arm side by side; None if nothing was compared.
 
     Parameters
     ----------
-    judgement : Judgement
+    verdict : Verdict
         The differences per class, with single intervals.
     balance : Balance
         Weights and training frequencies.
     styles : mapping
         Arm to its look.
     """
-    arms = [arm for arm in judgement.arms if any(c.difference for c in arm.classes)]
+    arms = [arm for arm in verdict.arms if any(entry.low is not None for entry in arm.classes)]
     if not arms:
         return None
     columns = {column.name: column for column in balance.columns}
     relative = {arm.name: _relative_weights(columns[arm.name], balance.classes) for arm in arms}
     widest = widest_factor(w for weights in relative.values() for w in weights.values() if w is not None)
     order = _by_frequency(balance)
-    intervals = [c.difference for arm in arms for c in arm.classes if c.difference]
-    return Trades(
-        arms=tuple(_arm(arm, styles[arm.name], relative[arm.name], order, widest) for arm in arms),
-        scale=difference_scale(intervals, judgement.margin, most=3),
-        margin=judgement.margin,
-        widest=widest,
-        intervals=len(intervals),
-        by_chance=judgement.alpha * len(intervals),
-    )
+    trades = tuple(_arm(arm, verdict, styles[arm.name], relative[arm.name], order, widest) for arm in arms)
+    bars = [entry.bar for arm in trades for entry in arm.bars if entry.bar is not None]
+    margin, alpha = verdict.settings.margin, verdict.settings.alpha
+    return Trades(trades, difference_scale(bars, margin, most=3), margin, widest, len(bars), alpha * len(bars))
 
 
 def _by_frequency(balance: Balance) -> tuple[str, ...]:
-    """Order classes by falling training frequency; those without one come last, in their own order."""
+    """Sort classes by training frequency, the highest first; those without one come last, in their own order."""
     known = {entry.name: entry.train.frequency for entry in balance.counts}
     return tuple(sorted(balance.classes, key=lambda name: -(known.get(name) or 0.0)))
 
@@ -110,59 +122,55 @@ def _relative_weights(column: WeightColumn, classes: Sequence[str]) -> dict[str,
 
 
 def _arm(
-    arm: ArmJudgement, style: ArmStyle, weights: Mapping[str, float | None], order: Sequence[str], widest: float
+    arm: ArmVerdict,
+    verdict: Verdict,
+    style: ArmStyle,
+    weights: Mapping[str, float | None],
+    order: Sequence[str],
+    widest: float,
 ) -> ArmTrade:
-    judged = {entry.name: entry for entry in arm.classes}
-    bars = tuple(
-        TradeBar(name, weight_cell(weights[name], False, widest), judged[name].difference if name in judged else None)
-        for name in order
-    )
-    return ArmTrade(arm.name, style, _sentence(arm, weights, [judged[name] for name in order if name in judged]), bars)
+    bars = tuple(TradeBar(name, weight_cell(weights[name], False, widest), arm.of_class(name)) for name in order)
+    return ArmTrade(arm.name, style, _sentence(arm, verdict, bars), bars)
 
 
-def _sentence(arm: ArmJudgement, weights: Mapping[str, float | None], classes: Sequence[ClassJudgement]) -> str:
+def _sentence(arm: ArmVerdict, verdict: Verdict, bars: Sequence[TradeBar]) -> str:
     """Say what an arm gains and loses; only intervals that exclude zero are claims."""
-    known = [(c.name, c.difference) for c in classes if c.difference is not None]
-    moved = [(name, d) for name, d in known if d.excludes_zero]
-    gains = sorted((entry for entry in moved if entry[1].middle > 0), key=lambda entry: -entry[1].middle)
-    losses = sorted((entry for entry in moved if entry[1].middle < 0), key=lambda entry: entry[1].middle)
+    mean = "was not compared"
+    if arm.comparison is not None:
+        mean = f"{statements.comparison_text(arm.comparison)}: {statements.label(arm, verdict)}"
+    moved = sorted((entry for entry in bars if entry.is_claim), key=lambda entry: -entry.size)
     parts = [
-        f"{verb} {', '.join(_change(name, d, weights[name]) for name, d in entries)}"
-        for verb, entries in (("gains", gains), ("loses", losses))
-        if entries
+        f"{verb} {', '.join(map(_change, entries))}"
+        for verb in ("gains", "loses")
+        if (entries := [entry for entry in moved if entry.words == verb])
     ]
     if not parts:
-        return f"No class beyond noise; the mean {_mean(arm)}."
-    if still := [name for name, d in known if not d.excludes_zero]:
+        return f"No class beyond noise; the mean {mean}."
+    if still := [entry.class_name for entry in bars if entry.words == "within noise"]:
         named = listed(still) if len(still) <= MOST_NAMED else f"{len(still)} classes"
         parts.append(f"{named} within noise")
     text = ", ".join(parts)
-    return f"{text[0].upper()}{text[1:]}; the mean {_mean(arm)}."
+    return f"{text[0].upper()}{text[1:]}; the mean {mean}."
 
 
-def _change(name: str, difference: Interval, weight: float | None) -> str:
-    paid = "" if weight is None else f" ({times(weight)})"
-    return f"{name} {signed(difference.middle)}{paid}"
+def _change(entry: TradeBar) -> str:
+    weight = entry.weight.weight
+    given = "" if weight is None else f" ({times(weight)})"
+    return f"{entry.class_name} {signed(entry.bar.middle if entry.bar else None)}{given}"
 
 
-def _mean(arm: ArmJudgement) -> str:
-    if arm.difference is None:
-        return "was not compared"
-    return f"{signed(arm.difference.middle)} {range_text(arm.difference)}: {arm.label}"
-
-
-def trade_strip(arm: ArmTrade, bar: TradeBar, trades: Trades) -> Markup:
+def trade_strip(arm: ArmTrade, entry: TradeBar, trades: Trades) -> Markup:
     """Draw one class: a bar from zero to the difference, filled if its interval excludes zero, and the interval."""
     scale, middle = trades.scale, HEIGHT / 2
     marks = backdrop(scale, trades.margin, HEIGHT)
-    title = f"{arm.name}, {bar.class_name}: {bar.words}"
-    if bar.difference is not None:
-        d = bar.difference
+    title = f"{arm.name}, {entry.class_name}: {entry.words}"
+    if entry.bar is not None:
+        d = entry.bar
         start = percent(scale, min(d.middle, 0.0))
-        css = "claim" if d.excludes_zero else "noise"
+        css = "claim" if entry.is_claim else "noise"
         width = span(scale, 0.0, d.middle)
         marks.append(element("rect", x=start, y=middle - 5, width=width, height=10, class_=css))
         ends = percent(scale, d.low), percent(scale, d.high)
         marks.append(element("line", x1=ends[0], x2=ends[1], y1=middle, y2=middle, class_="range"))
-        title = f"{title}, {signed(d.middle)} {range_text(d)}, weight {times(bar.weight.weight)}"
-    return picture(title, "", *marks, class_="strip", width="100%", height=HEIGHT)
+        title = f"{title}, {d.text}, weight {times(entry.weight.weight)}"
+    return picture(minus(title), "", *marks, class_="strip", width="100%", height=HEIGHT)

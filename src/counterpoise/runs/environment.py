@@ -12,18 +12,20 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from counterpoise.experiment.load import Source
+
 __all__ = ["describe_environment"]
 
 _PACKAGES = ("counterpoise", "torch", "numpy", "numba", "zarr", "scipy")
 
 
-def describe_environment(experiment: Path, *, gpus: Sequence[str]) -> dict[str, str]:
+def describe_environment(source: Source, *, gpus: Sequence[str]) -> dict[str, str]:
     """Describe the program, the libraries and the machine, without importing any of them.
 
     Parameters
     ----------
-    experiment : Path
-        The experiment's file, for the command that repeats the run.
+    source : Source
+        The experiment's file and overrides, for the command that repeats the run.
     gpus : sequence of str
         Names of the GPUs that were found.
 
@@ -35,7 +37,8 @@ def describe_environment(experiment: Path, *, gpus: Sequence[str]) -> dict[str, 
     versions = {name: _version(name) for name in _PACKAGES}
     return {
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        "repeat": f"counterpoise run {shlex.quote(str(experiment))}",
+        "repeat": source.command("run"),
+        "experiment": str(source.file.resolve()),
         "command": shlex.join(["counterpoise", *sys.argv[1:]]),
         **versions,
         "commit": _commit(),

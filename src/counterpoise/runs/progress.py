@@ -1,4 +1,4 @@
-"""How a run is doing, from its files alone: while it runs, after a crash, on another machine that sees the folder."""
+"""The status of a run, from its files alone: while it runs, after a crash, on another machine that sees the folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Literal
 
 from counterpoise.errors import RunFolderError
 from counterpoise.files.lock import find_holder
+from counterpoise.runs.arms import read_arms
 from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.runs.records import EpochRecord, TrialStatus, read_arms, read_epochs
+from counterpoise.runs.records import EpochRecord, TrialStatus, read_epochs
+from counterpoise.text import counted
 
 __all__ = ["RunProgress", "RunnerState", "TrialProgress", "read_progress", "share_done"]
 
@@ -48,7 +50,7 @@ class TrialProgress:
 class RunProgress:
     """A whole run.
 
-    ``done`` is the share of all epochs in [0, 1]; ``left_s`` assumes that as many trials go on side by side as run
+    ``done`` is the share of all epochs in [0, 1]; ``left_s`` assumes that as many trials run at the same time as run
     now (None if no epoch has been timed). ``heard_s`` is the time since a running trial last wrote its status
     (infinite if none runs).
     """
@@ -142,10 +144,10 @@ def _describe(
     if status.state == "failed":
         warnings.append(f"failed: {status.reason or 'no reason recorded'}")
     if lost := sum(epoch.nonfinite_steps for epoch in epochs):
-        warnings.append(f"the loss was not finite in {lost} step{'s' * (lost > 1)}")
+        warnings.append(f"the loss was not finite in {counted(lost, 'step')}")
     silent = now - status.updated if status.updated is not None else 0.0
     if status.state == "running" and runner != "gone" and silent > max(_STALLED_S, _STALLED_EPOCHS * (epoch_s or 0.0)):
-        warnings.append(f"stalled: nothing heard for {silent / 60:.0f} min")
+        warnings.append(f"stalled: no progress for {silent / 60:.0f} min")
     return TrialProgress(folder, status, epoch_s, left, tuple(warnings))
 
 
@@ -182,7 +184,7 @@ def _read_trial(folder: TrialFolder, _: tuple[object, ...]) -> tuple[TrialStatus
     """Read a trial; a live view asks twice a second, and most trials have not changed."""
     try:
         epochs = read_epochs(folder)
-    except RunFolderError:  # the status of a finished trial tells of damage; for the others it is written anew
+    except RunFolderError:  # the status of a finished trial tells of damage; for the others it is written again
         epochs = ()
     return TrialStatus.of(folder), epochs
 

@@ -31,7 +31,7 @@ _BLOCK = 8
 """Columns transposed at a time: as many lines of voxels stay in the fastest cache, and one store writes 8 bytes."""
 
 _LEAST_STEP = 1e-12
-"""A row that moves less than this per pixel is inside from end to end, or outside (and tested all the same)."""
+"""A row that moves less than this per pixel is inside from end to end, or outside (and still tested)."""
 
 _HALF = 0.5
 _TO_UNIT = np.float32(1.0 / 255.0)
@@ -58,7 +58,7 @@ def gather_patches(
     table : CropTable
         The crops that ``patches.crop`` indexes.
     patches : Patches
-        As many as ``out`` has room for.
+        As many as ``out`` can hold.
     voxel_size_nm : (z, y, x)
         Distance between samples: sections of the stack, rows, columns.
     out : PatchArrays

@@ -189,7 +189,7 @@ class DeviceStore:
         is_copied = geometry.raw.on_grid[part] & ~(weight > 0.0).any(axis=1)
         along_y, along_x = _Lines.of(_rounded(geometry.raw, part, is_copied), (rows, columns), device)
         height, width = (_column(shape[:, k], device) for k in (1, 2))
-        # A whole number less a fraction would be float32 in torch, which has no room for a tie of 1e-6.
+        # A whole number less a fraction would be float32 in torch, which cannot represent a tie of 1e-6.
         last_row, last_column = height.double() - 1.0, width.double() - 1.0
         inside = _is_inside(along_y.at(EDGE), last_row + 2.0 * EDGE)
         inside &= _is_inside(along_x.at(EDGE), last_column + 2.0 * EDGE)
@@ -264,7 +264,7 @@ def _copied(array: np.ndarray, blocks: list[tuple[int, int]], device: torch.devi
 
 
 def _column(values: np.ndarray, device: torch.device) -> Tensor:
-    """Put one number per patch beside its pixels."""
+    """Broadcast one number per patch over its pixels."""
     return torch.from_numpy(np.ascontiguousarray(values)).to(device).view(-1, 1, 1)
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from counterpoise.arrays import Vector3
 from counterpoise.errors import ClassNameError
 from counterpoise.experiment.config import SamplingConfig
+from counterpoise.notes import Note, NoteKind
 from counterpoise.store import VoxelStore
 from counterpoise.volumes.datasplit import Split
 from counterpoise.volumes.geometry import SAME_SIZE_TOLERANCE, Grid
@@ -190,11 +191,13 @@ def class_balanced_weights(positives: Int[np.ndarray, "crop class_"]) -> Float[n
     return chances
 
 
-def crops_never_drawn(store: VoxelStore, config: SamplingConfig) -> tuple[str, ...]:
-    """Say which train crops the crop weights leave out, a sentence each."""
+def crops_never_drawn(store: VoxelStore, config: SamplingConfig) -> tuple[Note, ...]:
+    """Note which train crops the crop weights exclude."""
     chances = PatchPlan.of(store, "train", config).crop_weights()
     return tuple(
-        f"{crop.crop_id}: no positive voxel of any class, so class-balanced crop weights never draw it"
+        Note(
+            NoteKind.DATA, "no positive voxel of any class, so class-balanced crop weights never draw it", crop.crop_id
+        )
         for crop, chance in zip(store.of("train"), chances, strict=True)
         if chance == 0
     )

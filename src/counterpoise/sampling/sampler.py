@@ -64,7 +64,7 @@ class Sampler:
     threads : int
         Threads that gather.
     device : torch.device
-        Where batches are needed. On a CUDA device they are made from voxels that lie there if there is room, else in
+        Where batches are needed. On a CUDA device they are made from voxels that lie there if they fit, else in
         host memory and copied; every other device gets them in host memory.
 
     Attributes
@@ -81,7 +81,7 @@ class Sampler:
     -----
     The next batch is prepared in a thread while the caller works with the last one: on a CUDA device, and on the CPU
     with two threads or more. With one thread there is no core to prepare it on. A device whose memory is not enough for
-    it beside the caller's work makes it when it is asked for.
+    it while the caller works makes it when it is asked for.
 
     The host arrays behind a batch are reused: a batch on the CPU is valid until the next one is asked for.
     """
@@ -137,7 +137,7 @@ class Sampler:
         return self._take(object(), partial(_given, patches))
 
     def leave_device(self) -> bool:
-        """Make room on the device: voxels that lie there are read in host memory from now on, for the same batches.
+        """Free memory on the device: its voxels are read in host memory from now on, for the same batches.
 
         Returns
         -------

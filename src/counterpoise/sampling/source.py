@@ -2,7 +2,7 @@
 
 Both give the same batch, bit for bit: which of them a trial has may differ from one start to the next.
 
-On a CUDA device both work on a stream of their own, so that the next batch is made beside the network's kernels;
+On a CUDA device both work on a stream of their own, so that the next batch is made while the network's kernels run;
 :meth:`Gathered.ready` lets the caller's stream wait for it.
 """
 
@@ -167,7 +167,7 @@ class DeviceSource:
         """Do nothing: every batch has memory of its own."""
 
     def close(self) -> None:
-        """Wait until no kernel reads the voxels any more: their memory may be given to another stream."""
+        """Wait until no kernel reads the voxels: their memory may be given to another stream."""
         if self._stream is not None:
             self._stream.synchronize()
 
@@ -184,7 +184,7 @@ def open_source(
     threads: int,
     buffers: int,
 ) -> tuple[Source, str]:
-    """Put the voxels where batches are made fastest: on a CUDA device if there is room, else in host memory.
+    """Put the voxels where batches are made fastest: on a CUDA device if they fit, else in host memory.
 
     Returns
     -------

@@ -102,7 +102,7 @@ def list_tiles(plan: PatchPlan, store: VoxelStore, *, cap: int) -> TileList:
 
 
 def _centres(plan: PatchPlan, index: int, axis: int) -> list[float]:
-    """Place tiles side by side from the crop's lower face; one in the middle if the crop is no larger than a tile."""
+    """Place adjacent tiles from the crop's lower face; one in the middle if the crop is no larger than a tile."""
     grid, voxel = plan.grids[index], plan.voxel_size_nm[axis]
     samples = plan.config.patch_shape[axis - 1]
     lower, extent, length = grid.box.lower_nm[axis], grid.box.size_nm[axis], samples * voxel

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from counterpoise.experiment.hypothesis import BestClaim, Claim, Hypothesis, PairClaim
+from counterpoise.statistics.hypothesis_types import Untestable, UntestableKind
 from counterpoise.statistics.verdict_types import ClassSupport
 from counterpoise.weights import find_strategy, known_strategies
 
@@ -16,7 +17,11 @@ __all__ = ["Contenders", "NotTestedError", "Rivals", "find_untestable", "require
 
 
 class NotTestedError(Exception):
-    """A claim that a run cannot decide; the text says why."""
+    """A claim that a run cannot decide."""
+
+    def __init__(self, kind: UntestableKind, *names: str, found: int = 0) -> None:
+        self.why = Untestable(kind, names, found)
+        super().__init__(f"{kind}: {', '.join(names)}")
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Rivals:
     named : tuple of str
         Those of the group that they stand for.
     same : tuple of str
-        Others of the group, which have its own weights and are left out.
+        Others of the group, which have its own weights and are excluded.
     """
 
     trained: tuple[str, ...]
@@ -66,7 +71,7 @@ class Contenders:
         """
         found = self.copies.get(name, name)
         if found not in self.arms:
-            raise NotTestedError(f"no arm {name} in this run")
+            raise NotTestedError(UntestableKind.NO_ARM, name)
         return found
 
     def refuse_one_experiment(self, first: str, second: str) -> None:
@@ -80,8 +85,8 @@ class Contenders:
         one, other = self._origin(first), self._origin(second)
         if one != other or first == second:
             return
-        who = f"{first} and {second} have" if one not in (first, second) else f"{second if one == first else first} has"
-        raise NotTestedError(f"{who} the weights of {one}: nothing to test")
+        sharing = (first, second) if one not in (first, second) else (second if one == first else first,)
+        raise NotTestedError(UntestableKind.SAME_WEIGHTS, *sharing, one)
 
     def rivals(self, claim: BestClaim) -> Rivals:
         """Find what an arm is to be the best of; those not trained (copies) belong to a group, too.
@@ -99,7 +104,7 @@ class Contenders:
         if not trained:
             for name in same:
                 self.refuse_one_experiment(claim.arm, name)
-            raise NotTestedError("no other such arm in this run")
+            raise NotTestedError(UntestableKind.NO_RIVAL)
         return Rivals(trained, named, tuple(name for name in same if name != claim.arm))
 
     def _group(self, claim: BestClaim) -> tuple[str, ...]:
@@ -112,25 +117,25 @@ class Contenders:
         return self.copies.get(name) or self.controls.get(name) or name
 
 
-def require_scored(class_name: str, support: Sequence[ClassSupport], clusters: str) -> None:
-    """Refuse a class that has no score.
+def require_scored(class_name: str, support: Sequence[ClassSupport]) -> ClassSupport:
+    """Return what the score of a class rests on.
 
     Raises
     ------
     NotTestedError
         If the run does not have the class, or does not score it.
     """
-    found = {entry.name: entry for entry in support}.get(class_name)
+    found = next((entry for entry in support if entry.name == class_name), None)
     if found is None:
-        raise NotTestedError(f"no class {class_name} in this run")
+        raise NotTestedError(UntestableKind.NO_CLASS, class_name)
     if not found.scored:
-        there = f"it has positives in {found.positive_crops} validation {clusters}"
-        raise NotTestedError(f"{class_name} is not scored: {there}")
+        raise NotTestedError(UntestableKind.NOT_SCORED, class_name, found=found.positive_crops)
+    return found
 
 
 def find_untestable(
-    hypotheses: Sequence[Hypothesis], contenders: Contenders, support: Sequence[ClassSupport], clusters: str
-) -> tuple[tuple[str, str], ...]:
+    hypotheses: Sequence[Hypothesis], contenders: Contenders, support: Sequence[ClassSupport]
+) -> tuple[tuple[str, Untestable], ...]:
     """List the claims that cannot be tested, whatever the runs will show, and why.
 
     Parameters
@@ -141,24 +146,22 @@ def find_untestable(
         The planned arms.
     support : sequence of ClassSupport
         Which classes will be scored.
-    clusters : str
-        What positives are counted in: crops or data sets.
 
     Returns
     -------
-    tuple of (str, str)
+    tuple of (str, Untestable)
         Claim and reason, in the order given.
     """
     found = []
     for hypothesis in hypotheses:
         try:
-            _require_testable(hypothesis.claim, contenders, support, clusters)
-        except NotTestedError as reason:
-            found.append((str(hypothesis.claim), str(reason)))
+            _require_testable(hypothesis.claim, contenders, support)
+        except NotTestedError as error:
+            found.append((str(hypothesis.claim), error.why))
     return tuple(found)
 
 
-def _require_testable(claim: Claim, contenders: Contenders, support: Sequence[ClassSupport], clusters: str) -> None:
+def _require_testable(claim: Claim, contenders: Contenders, support: Sequence[ClassSupport]) -> None:
     if isinstance(claim, BestClaim):
         contenders.rivals(claim)
         return
@@ -167,7 +170,7 @@ def _require_testable(claim: Claim, contenders: Contenders, support: Sequence[Cl
         contenders.trained(claim.right.arm)
         contenders.refuse_one_experiment(claim.left.arm, claim.right.arm)
     if claim.left.class_name is not None:
-        require_scored(claim.left.class_name, support, clusters)
+        require_scored(claim.left.class_name, support)
 
 
 def _is_data_driven(name: str) -> bool:

@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import math
-import re
-import tomllib
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from enum import StrEnum
 
 import numpy as np
 
 from counterpoise.errors import RunFolderError
-from counterpoise.files.atomic import read_json
-from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.runs.records import ArmRecord, ArmsRecord, TrialStatus, ValidationCounts, read_arms
-from counterpoise.statistics.scores import Counts
+from counterpoise.runs.arms import ArmRecord
+from counterpoise.runs.npz import ValidationCounts
+from counterpoise.runs.read import Run, Trial, Unreadable
+from counterpoise.runs.records import FailureCause
+from counterpoise.statistics.scores import Counts, group_by_data_set
 
-__all__ = ["CountTable", "RunCell", "RunState", "read_counts"]
+__all__ = ["CountTable", "RunCell", "RunState", "tabulate_counts"]
 
-RunState = Literal["finished", "diverged", "failed", "unfinished"]
-"""``diverged`` is a result of the arm; ``failed`` is the machine's fault (or unreadable files): run the same seed
-again. ``unfinished`` is waiting or running."""
 
-_DIVERGED = re.compile(r"training of .+ diverged")
-"""How the reason of a trial begins that gave up because loss or gradients were not finite (training/trainer.py)."""
+class RunState(StrEnum):
+    """What became of a run."""
+
+    FINISHED = "finished"
+    DIVERGED = "diverged"
+    """A result of the arm: the training diverged, or its network finds not one voxel of any class."""
+    FAILED = "failed"
+    """The machine's fault, or unreadable files: run the same seed again."""
+    UNFINISHED = "unfinished"
+    """Waiting or running."""
 
 
 @dataclass(frozen=True)
 class RunCell:
-    """State of one run (one arm, one seed), with the reason if it has no counts."""
+    """State of one run (one arm, one seed).
+
+    Parameters
+    ----------
+    reason : str
+        As the trial recorded it, or as its files show; empty for one that finished, is not finished, or collapsed.
+    epoch, epochs : int
+        How far it is, and of how many.
+    """
 
     arm: str
     seed: int
     state: RunState
     reason: str = ""
+    epoch: int = 0
+    epochs: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +103,7 @@ class CountTable:
         shape = (len(self.arms), len(self.seeds), len(self.crops), len(self.classes), 3)
         if self.counts.shape != shape:
             raise ValueError(f"counts have the shape {self.counts.shape}, the axes {shape}")
-        finished = np.array([[cell.state == "finished" for cell in row] for row in self.cells], bool)
-        finished = finished.reshape(shape[:2])
+        finished = self.finished
         there = np.isfinite(self.counts).all((2, 3, 4)) if self.crops else finished
         if not np.array_equal(there, finished):
             raise ValueError("a run has counts and is not finished, or is finished and has none")
@@ -104,34 +116,32 @@ class CountTable:
     @property
     def finished(self) -> np.ndarray:
         """Return which runs have counts: bool array, shape (arms, seeds)."""
-        return np.array([[cell.state == "finished" for cell in row] for row in self.cells], bool).reshape(
+        return np.array([[cell.state is RunState.FINISHED for cell in row] for row in self.cells], bool).reshape(
             len(self.arms), len(self.seeds)
         )
 
     @property
     def data_sets(self) -> tuple[str, ...]:
-        """Return the data sets of the crops: what stands before the slash of their names."""
-        return tuple(dict.fromkeys(crop.split("/", 1)[0] for crop in self.crops))
+        """Return the data sets of the crops."""
+        return group_by_data_set(self.crops)[0]
 
     def by_data_set(self) -> CountTable:
         """Sum crops of a data set: the table for questions about unseen data sets (docs/verdict.md)."""
-        sets = self.data_sets
-        member = np.array([[crop.split("/", 1)[0] == name for crop in self.crops] for name in sets], float)
-        counts = np.einsum("dg,asgck->asdck", member.reshape(len(sets), len(self.crops)), self.counts)
+        sets, member = group_by_data_set(self.crops)
+        counts = np.einsum("dg,asgck->asdck", member.astype(float), self.counts)
         return replace(self, crops=sets, counts=counts)
 
 
-def read_counts(run: RunFolder) -> CountTable:
-    """Read the last epoch's counts of every trial of a run, finished or not.
+def tabulate_counts(run: Run) -> CountTable:
+    """Put the last epoch's counts of every trial of a run into one table, finished or not.
 
-    Copies (arms that are the same experiment as another and were not trained) are no arms of the analysis. A trial
-    without a usable result is a slab of NaN with its reason: diverged if its training did, or if its network finds
-    not one voxel of any class; failed if the machine or a damaged file is to blame.
+    Copies (arms that are the same experiment as another and were not trained) are excluded. A trial without a usable
+    result is a slab of NaN.
 
     Parameters
     ----------
-    run : RunFolder
-        A folder in which ``counterpoise run`` has planned its arms.
+    run : Run
+        From :func:`counterpoise.runs.read.read_run`.
 
     Returns
     -------
@@ -141,100 +151,92 @@ def read_counts(run: RunFolder) -> CountTable:
     Raises
     ------
     RunFolderError
-        If this is not a run folder of this version, or its trials were not scored on the same tiles of the same
-        data: then no difference between them means anything.
+        If the trials were not scored on the same tiles of the same data: then no difference between them means
+        anything.
     """
-    record = read_arms(run)
-    trained = [arm for arm in record.arms if arm.runs]
-    loaded = {(a.name, s): _load(run.trial(a.name, s), record) for a in trained for s in record.seeds}
-    counted = {key: counts for key, (_, counts) in loaded.items() if counts is not None}
-    _require_same_tiles(run, [run.trial(*key) for key in counted], list(counted.values()))
+    plan = run.plan
+    judged = {(trial.arm, trial.seed): _judge_trial(trial, plan.classes) for trial in run.trials}
+    counted = {key: counts for key, (_, counts) in judged.items() if counts is not None}
+    _require_same_tiles(run, counted)
     crops = next(iter(counted.values())).crops if counted else ()
-    table = np.full((len(trained), len(record.seeds), len(crops), len(record.classes), 3), np.nan)
-    for a, arm in enumerate(trained):
-        for s, seed in enumerate(record.seeds):
+    table = np.full((len(plan.trained), len(plan.seeds), len(crops), len(plan.classes), 3), np.nan)
+    for a, arm in enumerate(plan.trained):
+        for s, seed in enumerate(plan.seeds):
             if (arm.name, seed) in counted:
                 table[a, s] = counted[arm.name, seed].counts[-1]
     return CountTable(
-        arms=tuple(arm.name for arm in trained),
-        baseline=record.baseline,
-        seeds=record.seeds,
+        arms=tuple(arm.name for arm in plan.trained),
+        baseline=plan.baseline,
+        seeds=plan.seeds,
         crops=crops,
-        classes=record.classes,
+        classes=plan.classes,
         counts=table,
-        cells=tuple(tuple(loaded[arm.name, seed][0] for seed in record.seeds) for arm in trained),
-        simplicity={arm.name: _weights_spread(arm) for arm in trained},
-        controls={arm.name: arm.same_as for arm in trained if arm.same_as},
-        copies={arm.name: arm.same_as for arm in record.arms if arm.same_as and not arm.runs},
-        tiles_hash=_tiles_hash(run),
+        cells=tuple(tuple(judged[arm.name, seed][0] for seed in plan.seeds) for arm in plan.trained),
+        simplicity={arm.name: _weights_spread(arm) for arm in plan.trained},
+        controls=plan.controls,
+        copies=plan.copies,
+        tiles_hash=run.tiles_hash,
     )
 
 
-def _load(folder: TrialFolder, record: ArmsRecord) -> tuple[RunCell, ValidationCounts | None]:
+def _judge_trial(trial: Trial, classes: tuple[str, ...]) -> tuple[RunCell, ValidationCounts | None]:
     """Return a trial's state, and its counts if it has usable ones."""
-    status = TrialStatus.of(folder)
-    cell = RunCell(folder.arm, folder.seed, "unfinished", f"{status.state}, epoch {status.epoch} of {status.epochs}")
+    status = trial.status
+    cell = RunCell(trial.arm, trial.seed, RunState.UNFINISHED, status.reason, status.epoch, status.epochs)
     if status.state == "failed":
-        diverged = _DIVERGED.match(status.reason) is not None
-        return replace(cell, state="diverged" if diverged else "failed", reason=status.reason), None
+        diverged = status.cause is FailureCause.DIVERGED
+        return replace(cell, state=RunState.DIVERGED if diverged else RunState.FAILED), None
     if status.state != "finished":
         return cell, None
-    try:
-        counts = ValidationCounts.read(folder.counts)
-        last = counts.counts[-1]
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        reason = f"{folder.counts.name} cannot be read ({type(error).__name__})"
-        return replace(cell, state="failed", reason=reason), None
-    if counts.classes != record.classes or last.shape != (len(counts.crops), len(counts.classes), 3):
+    counts = trial.counts
+    if isinstance(counts, Unreadable):
+        return replace(cell, state=RunState.FAILED, reason=str(counts)), None
+    if not counts.counts.ndim or not len(counts.counts):
+        return replace(cell, state=RunState.FAILED, reason=f"{trial.folder.counts.name} holds no epoch"), None
+    last = counts.counts[-1]
+    if counts.classes != classes or last.shape != (len(counts.crops), len(counts.classes), 3):
         raise RunFolderError(
-            f"{folder.counts} does not fit the run it lies in",
-            expected=f"counts of the classes {', '.join(record.classes)} per crop",
+            f"{trial.folder.counts} does not match its run",
+            expected=f"counts of the classes {', '.join(classes)} per crop",
             found=f"classes {', '.join(counts.classes)}; an array of shape {counts.counts.shape}",
             remedy="delete this trial's folder and run the experiment again",
         )
     if not last[..., 0].any() and last[..., 2].any():
-        return replace(cell, state="diverged", reason="collapsed: finds no voxel of any class"), None
-    return replace(cell, state="finished", reason=""), counts
+        return replace(cell, state=RunState.DIVERGED, reason=""), None
+    return replace(cell, state=RunState.FINISHED, reason=""), counts
 
 
-def _require_same_tiles(run: RunFolder, trials: Sequence[TrialFolder], counted: Sequence[ValidationCounts]) -> None:
+def _require_same_tiles(run: Run, counted: Mapping[tuple[str, int], ValidationCounts]) -> None:
     """Refuse to compare trials that were scored on different voxels; what a trial does not say is not compared."""
-    said = [_scored_on(folder, counts) for folder, counts in zip(trials, counted, strict=True)]
-    for what in said[0] if said else ():
-        first_with: dict[object, TrialFolder] = {}
-        for folder, values in zip(trials, said, strict=True):
+    said = [(run.trial(*key), _scored_on(run.trial(*key), counts)) for key, counts in counted.items()]
+    for what in said[0][1] if said else ():
+        first_with: dict[object, Trial] = {}
+        for trial, values in said:
             if values[what] is not None:
-                first_with.setdefault(values[what], folder)
+                first_with.setdefault(values[what], trial)
         if len(first_with) > 1:
             first, second, *_ = first_with.values()
             raise RunFolderError(
-                f"the trials of {run.path} were not scored on the same voxels",
+                f"the trials of {run.folder.path} were not scored on the same voxels",
                 expected="one list of validation tiles and one store for all of them",
-                found=f"{first.arm}/{first.path.name} and {second.arm}/{second.path.name} differ in {what}",
+                found=f"{_name(first)} and {_name(second)} differ in {what}",
                 remedy="move the trials of the older data away and run the experiment again",
             )
 
 
-def _scored_on(folder: TrialFolder, counts: ValidationCounts) -> dict[str, object]:
+def _name(trial: Trial) -> str:
+    return f"{trial.arm}/{trial.folder.path.name}"
+
+
+def _scored_on(trial: Trial, counts: ValidationCounts) -> dict[str, object]:
     """Collect what tells on which voxels a trial was scored; None where its configuration does not say."""
-    try:
-        config = tomllib.loads(folder.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        config = {}
     last = counts.counts[-1]
     return {
         "their validation crops": counts.crops,
-        "tiles_hash (trial.toml)": config.get("tiles_hash"),
-        "store_fingerprint (trial.toml)": config.get("store_fingerprint"),
+        "tiles_hash (trial.toml)": trial.configured.get("tiles_hash"),
+        "store_fingerprint (trial.toml)": trial.configured.get("store_fingerprint"),
         "the annotation (TP + FN)": (last[..., 0] + last[..., 2]).tobytes(),
     }
-
-
-def _tiles_hash(run: RunFolder) -> str | None:
-    try:
-        return str(read_json(run.tiles)["hash"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _weights_spread(arm: ArmRecord) -> float:

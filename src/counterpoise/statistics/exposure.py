@@ -1,4 +1,4 @@
-"""What a run's networks were shown, beside what the data hold: where a weighting repeats what the sampler does.
+"""What a run's networks were shown, next to what the data hold: where a weighting repeats what the sampler does.
 
 Weights are made from exact frequencies. A sampler that prefers crops with rare classes shows those more often than
 they are; weights from the exact frequencies then correct a second time.
@@ -14,22 +14,22 @@ import numpy as np
 
 from counterpoise.arrays import Frequencies
 from counterpoise.errors import ClassNameError, RunFolderError, suggest
-from counterpoise.files.atomic import read_json
 from counterpoise.frequencies.exposure import Exposure
 from counterpoise.frequencies.table import FrequencyTable, from_json
-from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.runs.records import read_arms, read_epochs
+from counterpoise.runs.layout import TrialFolder
+from counterpoise.runs.read import Run, Trial, Unreadable
+from counterpoise.text import counted
 from counterpoise.weights import ClassStatistics, derive_weights, known_strategies
 
 __all__ = [
     "SHIFT_LIMIT",
     "WEIGHED_BY_FREQUENCY",
     "ClassShift",
-    "Comparison",
+    "ExposureComparison",
     "RunExposure",
     "compare_with_shown",
-    "load_exposure",
-    "load_frequencies",
+    "counted_frequencies",
+    "sum_exposure",
 ]
 
 SHIFT_LIMIT = 1.5
@@ -99,7 +99,7 @@ class ClassShift:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ExposureComparison:
     """Classes in the data and in what was shown, and the arms whose weights follow the exact frequencies."""
 
     classes: tuple[ClassShift, ...]
@@ -111,7 +111,7 @@ class Comparison:
         return tuple(shift for shift in self.classes if shift.is_corrected_twice)
 
 
-def load_exposure(run: RunFolder) -> RunExposure:
+def sum_exposure(run: Run) -> RunExposure:
     """Sum what the trials of a run recorded about the patches they were trained on.
 
     For each seed the trial with the most finished epochs is taken, the baseline's before others; trials need not be
@@ -120,14 +120,15 @@ def load_exposure(run: RunFolder) -> RunExposure:
     Raises
     ------
     RunFolderError
-        If this is not a run folder, or no trial recorded what it was shown.
+        If no trial recorded what it was shown.
     """
-    record = read_arms(run)
-    arms = [record.baseline, *(arm.name for arm in record.arms if arm.runs and arm.name != record.baseline)]
+    plan = run.plan
+    arms = [plan.baseline, *(arm.name for arm in plan.trained if arm.name != plan.baseline)]
     notes: list[str] = []
     chosen: list[tuple[TrialFolder, dict[int, Exposure]]] = []
-    for seed in record.seeds:
-        shown = {arm: _read_shown(run.trial(arm, seed), notes) for arm in arms}
+    for seed in plan.seeds:
+        trials = {trial.arm: trial for trial in run.trials if trial.seed == seed}
+        shown = {arm: _shown(trials[arm], notes) if arm in trials else {} for arm in arms}
         longest = max(arms, key=lambda arm: len(shown[arm]))  # the first of equals: the baseline
         common = {arm: shown[arm].keys() & shown[longest].keys() for arm in arms}
         others = [arm for arm in arms if any(shown[arm][k] != shown[longest][k] for k in common[arm])]
@@ -137,56 +138,61 @@ def load_exposure(run: RunFolder) -> RunExposure:
                 "so their difference is not a paired one"
             )
         if shown[longest]:
-            chosen.append((run.trial(longest, seed), shown[longest]))
+            chosen.append((trials[longest].folder, shown[longest]))
     epochs = [epoch for _, trial in chosen for epoch in trial.values()]
     if not epochs:
         raise RunFolderError(
-            f"{run.path} does not say what its networks were shown",
+            f"{run.folder.path} does not say what its networks were shown",
             expected="a trial with a finished epoch, and in its record what the epoch showed",
-            found=f"none for seeds {', '.join(map(str, record.seeds))}",
-            remedy="wait for the first epoch; a run of an older version is to be run again in a new folder",
+            found=f"none for seeds {', '.join(map(str, plan.seeds))}",
+            remedy="wait for the first epoch; run one of an older version again in a new folder",
         )
     total = epochs[0]
     for epoch in epochs[1:]:
         total += epoch
-    names = tuple(arm.name for arm in record.arms)
+    names = tuple(arm.name for arm in plan.arms)
     return RunExposure(total, tuple(folder for folder, _ in chosen), len(epochs), names, tuple(notes))
 
 
-def _read_shown(trial: TrialFolder, notes: list[str]) -> dict[int, Exposure]:
-    """Read what each epoch of a trial showed; epochs that did not record it are left out and told."""
-    try:
-        epochs = read_epochs(trial)
-    except RunFolderError as error:
-        notes.append(f"{error.problem}: left out")
+def _shown(trial: Trial, notes: list[str]) -> dict[int, Exposure]:
+    """Return what each epoch of a trial showed; epochs that did not record it are skipped, and noted."""
+    if trial.damage:
+        notes.append(f"{trial.damage}: skipped")
         return {}
-    shown = {epoch.epoch: Exposure.from_json(epoch.exposure) for epoch in epochs if epoch.exposure is not None}
-    if len(shown) < len(epochs):
-        notes.append(f"{trial.arm} seed {trial.seed}: {len(epochs) - len(shown)} epochs did not record what was shown")
+    shown = {epoch.epoch: Exposure.from_json(epoch.exposure) for epoch in trial.epochs if epoch.exposure is not None}
+    if len(shown) < len(trial.epochs):
+        missing = len(trial.epochs) - len(shown)
+        notes.append(f"{trial.arm} seed {trial.seed}: {counted(missing, 'epoch')} did not record what was shown")
     return shown
 
 
-def load_frequencies(run: RunFolder) -> FrequencyTable:
-    """Read the exact counts that the weights of a run were made from.
+def counted_frequencies(run: Run) -> FrequencyTable:
+    """Return the exact counts that the weights of a run were made from.
 
     Raises
     ------
     RunFolderError
         If the run folder has none, or they are damaged.
     """
+    if isinstance(run.frequencies, Unreadable):
+        raise _no_counts(run, run.frequencies.reason)
     try:
-        return from_json(read_json(run.frequencies))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunFolderError(
-            f"{run.frequencies} cannot be read",
-            expected="the exact counts, as `counterpoise run` writes them",
-            found=f"{type(error).__name__}: {error}",
-            remedy="name the crops with --datasplit: they are counted again",
-        ) from error
+        return from_json(run.frequencies)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_counts(run, f"{type(error).__name__}: {error}") from error
 
 
-def compare_with_shown(table: FrequencyTable, shown: Exposure, arms: Sequence[str]) -> Comparison:
-    """Set exact frequencies beside what was shown.
+def _no_counts(run: Run, found: str) -> RunFolderError:
+    return RunFolderError(
+        f"{run.folder.frequencies} cannot be read",
+        expected="the exact counts, as `counterpoise run` writes them",
+        found=found,
+        remedy="name the crops with --datasplit: they are counted again",
+    )
+
+
+def compare_with_shown(table: FrequencyTable, shown: Exposure, arms: Sequence[str]) -> ExposureComparison:
+    """Compare exact frequencies with what was shown.
 
     Parameters
     ----------
@@ -212,12 +218,11 @@ def compare_with_shown(table: FrequencyTable, shown: Exposure, arms: Sequence[st
         )
     own = Exposure(shown.patches, {name: shown.classes[name] for name in table.classes})
     exact, seen = table.frequencies("train"), own.frequencies()
-    present = np.array([table.total(name, "train").present for name in table.classes], dtype=np.int64)
     names = dict.fromkeys((*WEIGHED_BY_FREQUENCY, *(arm for arm in arms if arm in known_strategies())))
-    before = _weights(names, ClassStatistics(table.classes, np.nan_to_num(exact, nan=0.0), present, {}))
-    after = _weights(names, ClassStatistics(table.classes, np.nan_to_num(seen, nan=0.0), own.positives(), {}))
+    before = _weights(names, ClassStatistics.of(table))
+    after = _weights(names, ClassStatistics(table.classes, np.nan_to_num(seen, nan=0.0), own.positives()))
     shifts = _towards_balance(exact, seen)
-    return Comparison(
+    return ExposureComparison(
         tuple(
             ClassShift(
                 name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -35,18 +35,25 @@ __all__ = [
     "satterthwaite",
 ]
 
-Scope = Literal["new", "this"]
-"""``new``: crops like these; ``this``: these validation crops and no others."""
 
-Label = Literal[
-    "baseline",
-    "better, by at least the margin",
-    "better",
-    "worse",
-    "same within the margin",
-    "undecided",
-    "not compared",
-]
+class Scope(StrEnum):
+    """What an interval holds for: new crops like these, or these validation crops and no others."""
+
+    NEW = "new"
+    THIS = "this"
+
+
+class Label(StrEnum):
+    """What the interval of a difference to the baseline shows."""
+
+    BASELINE = "baseline"
+    BETTER_BY_MARGIN = "better, by at least the margin"
+    BETTER = "better"
+    WORSE = "worse"
+    SAME = "same within the margin"
+    UNDECIDED = "undecided"
+    NOT_COMPARED = "not compared"
+
 
 ByPair = Float[np.ndarray, "arm arm"]
 Floats = np.ndarray | float
@@ -243,7 +250,7 @@ def compare_pairs(
     noise: RunNoise,
     g_eff: float,
     *,
-    scope: Scope = "new",
+    scope: Scope = Scope.NEW,
     prior_df: float = PRIOR_DF,
     against: int | None = None,
 ) -> Pairs:
@@ -259,7 +266,7 @@ def compare_pairs(
         From the same pseudo-values.
     g_eff : float
         Effective number of crops, averaged over the scored classes.
-    scope : {"new", "this"}
+    scope : Scope
         Whether the crops' heterogeneity counts.
     against : int, optional
         Compare with this arm only.
@@ -282,7 +289,7 @@ def compare_pairs(
             difference[i, j] = (theta[i, seeds] - theta[j, seeds]).mean()
             difference[j, i] = -difference[i, j]
             v, df = moderate_variance(d.mean(1), noise, prior_df=prior_df)
-            h, seen = crop_heterogeneity(d) if scope == "new" else (0.0, 0.0)
+            h, seen = crop_heterogeneity(d) if scope is Scope.NEW else (0.0, 0.0)
             for table, value in ((one_seed, v), (crops, h), (observed, seen), (df_seeds, df)):
                 table[i, j] = table[j, i] = value
     df_crops = max(g_eff - 1, 1.0)
@@ -355,18 +362,18 @@ def label_interval(low: float, high: float, margin: float) -> Label:
 
     Examples
     --------
-    >>> label_interval(0.002, 0.030, 0.01), label_interval(-0.009, 0.008, 0.01), label_interval(-0.02, 0.01, 0.01)
-    ('better', 'same within the margin', 'undecided')
+    >>> [str(label_interval(low, high, 0.01)) for low, high in ((0.002, 0.030), (-0.009, 0.008), (-0.02, 0.01))]
+    ['better', 'same within the margin', 'undecided']
     """
     if math.isnan(low) or math.isnan(high):
-        return "not compared"
+        return Label.NOT_COMPARED
     if low > margin:
-        return "better, by at least the margin"
+        return Label.BETTER_BY_MARGIN
     if low > 0:
-        return "better"
+        return Label.BETTER
     if high < 0:
-        return "worse"
-    return "same within the margin" if low > -margin and high < margin else "undecided"
+        return Label.WORSE
+    return Label.SAME if low > -margin and high < margin else Label.UNDECIDED
 
 
 # What else is printed (2.4, 2.8) --------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Trainings for which a device's memory was not enough for a whole batch, and what that means for the comparison.
 
-The loss is that of the whole batch all the same (training/micro_batches.py), but batch normalisation sees the parts.
+The loss is still that of the whole batch (training/micro_batches.py), but batch normalisation sees the parts.
 Two trainings with parts of different sizes are therefore not exactly comparable.
 """
 
@@ -8,15 +8,61 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from counterpoise.runs.read import Trial
 from counterpoise.runs.records import EpochRecord
-from counterpoise.text import counted
 
-__all__ = ["describe_parts", "note_parts"]
+__all__ = ["BatchParts", "PartSpan", "TrainingParts", "find_parts", "find_spans"]
 
 
-def describe_parts(epochs: Sequence[EpochRecord], batch_size: int | None) -> str:
-    """Say in which epochs a training saw its batches in parts; empty if in none, or if its records do not say.
+@dataclass(frozen=True)
+class PartSpan:
+    """Epochs (from 1) in which a training saw ``size`` patches at a time; ``to_the_end`` if they are its last."""
+
+    size: int
+    first: int
+    last: int
+    to_the_end: bool
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """One training that saw its batches of ``batch`` patches in parts, and when."""
+
+    arm: str
+    seed: int
+    batch: int
+    spans: tuple[PartSpan, ...]
+
+
+@dataclass(frozen=True)
+class BatchParts:
+    """The trainings that saw their batches in parts, of so many finished ones."""
+
+    trainings: int = 0
+    found: tuple[TrainingParts, ...] = ()
+
+    @property
+    def are_the_same(self) -> bool:
+        """Whether all finished trainings saw the same parts at the same time: then they are comparable."""
+        alike = {(entry.batch, entry.spans) for entry in self.found}
+        return len(self.found) == self.trainings and len(alike) == 1
+
+
+def find_parts(trials: Iterable[Trial]) -> BatchParts:
+    """Find the trainings, among finished ones, that saw their batches in parts."""
+    finished = [trial for trial in trials if trial.is_finished]
+    found = []
+    for trial in finished:
+        whole, spans = find_spans(trial.epochs, trial.batch_size)
+        if spans:
+            found.append(TrainingParts(trial.arm, trial.seed, whole, spans))
+    return BatchParts(len(finished), tuple(found))
+
+
+def find_spans(epochs: Sequence[EpochRecord], batch_size: int | None) -> tuple[int, tuple[PartSpan, ...]]:
+    """Find the epochs in which a training saw its batches in parts.
 
     Parameters
     ----------
@@ -25,50 +71,16 @@ def describe_parts(epochs: Sequence[EpochRecord], batch_size: int | None) -> str
     batch_size : int or None
         Patches per update; None if its configuration is lost: then its largest part counts as a whole batch.
 
-    Examples
-    --------
-    >>> from types import SimpleNamespace as Epoch
-    >>> describe_parts([Epoch(epoch=n, micro_batch=8 if n < 5 else 4) for n in range(1, 9)], 8)
-    'memory allowed 4 patches at a time (batch of 8) from epoch 5 on; batch normalisation saw these parts'
+    Returns
+    -------
+    whole : int
+        Patches of a whole batch.
+    spans : tuple of PartSpan
+        Empty if it saw whole batches, or if its records do not say.
     """
-    known = [epoch for epoch in epochs if epoch.micro_batch is not None]
-    whole = batch_size or max((epoch.micro_batch or 0 for epoch in known), default=0)
-    spans = [
-        (size, list(span)) for size, span in itertools.groupby(known, lambda e: e.micro_batch or whole) if size < whole
-    ]
-    if not spans:
-        return ""
-    first, *others = [
-        (size, _when(span[0].epoch, span[-1].epoch, is_last=span[-1] is epochs[-1])) for size, span in spans
-    ]
-    text = f"memory allowed {counted(first[0], 'patch')} at a time (batch of {whole}) {first[1]}"
-    return f"{text}{''.join(f', {size} {when}' for size, when in others)}; batch normalisation saw these parts"
-
-
-def note_parts(said: Iterable[tuple[str, int, str]]) -> tuple[str, ...]:
-    """Put what is said of the finished trainings of a run into notes: one if it is the same for all of them.
-
-    Parameters
-    ----------
-    said : iterable of (arm, seed, text)
-        Of every finished training, what :func:`describe_parts` says.
-
-    Examples
-    --------
-    >>> note_parts([("a", 0, "memory allowed ..."), ("a", 1, "")])
-    ('a, seed 0: memory allowed ...; other trainings of this run are not exactly comparable with it',)
-    >>> note_parts([("a", 0, "memory allowed ..."), ("a", 1, "memory allowed ...")])
-    ('every training: memory allowed ...',)
-    """
-    entries = list(said)
-    texts = {text for _, _, text in entries}
-    if len(texts) == 1:
-        return tuple(f"every training: {text}" for text in texts if text)
-    consequence = "other trainings of this run are not exactly comparable with it"
-    return tuple(f"{arm}, seed {seed}: {text}; {consequence}" for arm, seed, text in entries if text)
-
-
-def _when(first: int, last: int, *, is_last: bool) -> str:
-    if is_last:
-        return f"from epoch {first} on"
-    return f"in epoch {first}" if first == last else f"in epochs {first} to {last}"
+    recorded = [epoch for epoch in epochs if epoch.micro_batch is not None]
+    whole = batch_size or max((epoch.micro_batch or 0 for epoch in recorded), default=0)
+    spans = [(size, list(span)) for size, span in itertools.groupby(recorded, lambda e: e.micro_batch or whole)]
+    return whole, tuple(
+        PartSpan(size, span[0].epoch, span[-1].epoch, span[-1] is epochs[-1]) for size, span in spans if size < whole
+    )

@@ -80,13 +80,10 @@ class PlannedPrecision:
 
 
 def plan_precision(
+    noise: PlannedNoise,
     *,
     arms: int,
     seeds: int,
-    run_sd: float,
-    seed_share: float = 0.0,
-    crop_sd: float = 0.0,
-    run_crop_sd: float = 0.0,
     crops: float = math.inf,
     alpha: float = 0.05,
     looks: int = 1,
@@ -96,10 +93,10 @@ def plan_precision(
 
     Parameters
     ----------
+    noise : PlannedNoise
+        What makes scores differ; its ``seed_share`` is 0 unless it was measured.
     arms, seeds : int
         At least two each.
-    run_sd, seed_share, crop_sd, run_crop_sd : float
-        As in :class:`PlannedNoise`; plan with ``seed_share=0`` unless it was measured.
     crops : float
         Effective number of validation crops; infinite for what these crops alone can tell.
     looks : int
@@ -112,7 +109,6 @@ def plan_precision(
     ValueError
         With fewer than two arms or seeds there is nothing to compare, or no noise to compare it with.
     """
-    noise = PlannedNoise(run_sd, seed_share, crop_sd, run_crop_sd)
     planned = _plan(noise, arms=arms, seeds=seeds, crops=crops, tail=alpha / (2 * (arms - 1) * looks))
     return PlannedPrecision(float(np.median(planned.half_widths)), planned.detectable(power))
 

@@ -6,10 +6,11 @@ Pure functions on arrays. Axes: ``arm``, ``seed``, ``crop`` (the cluster: a vali
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 __all__ = [
     "Counts",
@@ -18,6 +19,7 @@ __all__ = [
     "crop_mean_scores",
     "effective_crops",
     "finished_runs",
+    "group_by_data_set",
     "pooled_scores",
     "positive_crops",
     "pseudo_values",
@@ -108,6 +110,14 @@ def _mean_ratio(numerator: np.ndarray, denominator: np.ndarray, scored: Bool[np.
     np.divide(numerator, denominator, out=ratio, where=denominator > 0)
     mean: np.ndarray = ratio[..., scored].mean(-1)
     return mean
+
+
+def group_by_data_set(crops: Sequence[str]) -> tuple[tuple[str, ...], Int[np.ndarray, "data_set crop"]]:
+    """Name the data sets of crops (what stands before the slash), and say which crops are of which: 1, else 0."""
+    own = [crop.split("/", 1)[0] for crop in crops]
+    names = tuple(dict.fromkeys(own))
+    member = np.array([[name == data_set for name in own] for data_set in names], np.int64)
+    return names, member.reshape(len(names), len(crops))
 
 
 def effective_crops(counts: Counts) -> Float[np.ndarray, " class_"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,10 @@ import numpy as np
 from jaxtyping import Int
 
 from counterpoise.experiment.config import VerdictConfig
-from counterpoise.statistics.scores import effective_crops, scorable_classes
+from counterpoise.statistics.scores import effective_crops, group_by_data_set, scorable_classes
 from counterpoise.statistics.thresholds import split_halves
 from counterpoise.statistics.verdict_types import ClassSupport, Settings, Unit
+from counterpoise.text import finite
 
 __all__ = ["PlannedSupport", "plan_support"]
 
@@ -23,14 +23,14 @@ class PlannedSupport:
 
     Parameters
     ----------
-    unit : {"crop", "data_set"}
+    unit : Unit
         What the clusters are.
     clusters : int
         Of them, scored ones.
     select : int
         Clusters that thresholds will be tuned on, and that are not scored.
-    effective : float
-        Kish's number of clusters, averaged over the scored classes; NaN without any.
+    effective : float or None
+        Kish's number of clusters, averaged over the scored classes; None without any.
     classes : tuple of ClassSupport
         All classes.
     """
@@ -38,23 +38,13 @@ class PlannedSupport:
     unit: Unit
     clusters: int
     select: int
-    effective: float
+    effective: float | None
     classes: tuple[ClassSupport, ...]
-
-    @property
-    def one_unit(self) -> str:
-        """Name one cluster."""
-        return Settings(unit=self.unit).cluster
-
-    @property
-    def units(self) -> str:
-        """Name several."""
-        return Settings(unit=self.unit).clusters
 
     @property
     def is_about_new_crops(self) -> bool:
         """Whether there will be crops enough to speak of others."""
-        return self.effective >= Settings.min_effective
+        return self.effective is not None and self.effective >= Settings.min_effective
 
 
 def plan_support(
@@ -78,9 +68,8 @@ def plan_support(
     """
     names, counted = tuple(crops), positives
     if asked.unit == "data_set":
-        names = tuple(dict.fromkeys(crop.split("/", 1)[0] for crop in crops))
-        member = np.array([[crop.split("/", 1)[0] == name for crop in crops] for name in names], np.int64)
-        counted = member.reshape(len(names), len(crops)) @ positives
+        names, member = group_by_data_set(crops)
+        counted = member @ positives
     scored_here = np.ones(len(names), bool)
     if asked.thresholds == "tuned":
         scored_here = ~split_halves(names, counted.astype(float)) if len(names) > 1 else np.zeros(len(names), bool)
@@ -89,12 +78,12 @@ def plan_support(
     scored = scorable_classes(counts, Settings.min_crops)
     effective = effective_crops(counts)
     return PlannedSupport(
-        unit=asked.unit,
+        unit=Unit(asked.unit),
         clusters=int(scored_here.sum()),
         select=int((~scored_here).sum()),
-        effective=float(effective[scored].mean()) if scored.any() else math.nan,
+        effective=float(effective[scored].mean()) if scored.any() else None,
         classes=tuple(
-            ClassSupport(name, int((counts[0, 0, :, c, 0] > 0).sum()), float(effective[c]), bool(scored[c]))
+            ClassSupport(name, int((counts[0, 0, :, c, 0] > 0).sum()), finite(float(effective[c])), bool(scored[c]))
             for c, name in enumerate(classes)
         ),
     )

@@ -7,7 +7,6 @@ scored.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,11 +16,21 @@ from jaxtyping import Bool, Float, Int
 from counterpoise.errors import RunFolderError
 from counterpoise.metrics.dice import dice_score
 from counterpoise.metrics.thresholds import BINS, HALF, THRESHOLDS, counts_by_threshold
-from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.runs.records import ThresholdCounts
+from counterpoise.runs.read import Run, Trial, Unreadable
 from counterpoise.statistics.counts import CountTable
+from counterpoise.statistics.scores import group_by_data_set, pooled_scores, scorable_classes
+from counterpoise.statistics.verdict_types import TunedArm
 
-__all__ = ["Histograms", "TunedCounts", "choose_thresholds", "read_histograms", "split_halves", "tune"]
+__all__ = [
+    "Histograms",
+    "TunedCounts",
+    "choose_thresholds",
+    "describe_tuning",
+    "gather_histograms",
+    "split_halves",
+    "tune",
+    "tune_run",
+]
 
 Histograms = Float[np.ndarray, "arm seed crop class_ 2 bin"]
 """Voxels by truth and predicted probability; NaN for a run without a result."""
@@ -86,6 +95,33 @@ def tune(table: CountTable, histograms: Histograms, *, by_data_set: bool = False
     )
 
 
+def describe_tuning(tuned: TunedCounts, min_crops: int, *, by_data_set: bool = False) -> tuple[TunedArm, ...]:
+    """Say what tuned thresholds change, arm by arm, on the half they were not tuned on; empty without such a half.
+
+    ``min_crops`` is how many crops (or data sets) with positives a class must have there to be scored.
+    """
+    if not tuned.table.crops or not tuned.table.finished.any():
+        return ()
+    scored = scorable_classes((tuned.table.by_data_set() if by_data_set else tuned.table).counts, min_crops)
+    if not scored.any():
+        return ()
+    before, after = (pooled_scores(table.counts, scored) for table in (tuned.at_half, tuned.table))
+    arms = []
+    for a, name in enumerate(tuned.table.arms):
+        runs = tuned.table.finished[a]
+        if runs.any():
+            thresholds = tuned.thresholds[a, runs].mean(0)
+            arms.append(
+                TunedArm(
+                    name,
+                    float(np.nanmean(before[a])),
+                    float(np.nanmean(after[a])),
+                    tuple((c, float(t)) for c, t in zip(tuned.table.classes, thresholds, strict=True)),
+                )
+            )
+    return tuple(arms)
+
+
 def choose_thresholds(counts: Int[np.ndarray, "threshold class_ 3"]) -> Int[np.ndarray, " class_"]:
     """Choose the threshold with the highest Dice for every class; of equals the one nearest to 1/2, the lower first.
 
@@ -125,19 +161,19 @@ def split_halves(names: Sequence[str], positives: Float[np.ndarray, "crop class_
     order = sorted(range(len(names)), key=lambda g: (-float(share[g].sum()), names[g]))
     select = np.zeros(len(names), bool)
     surplus = np.zeros(positives.shape[1])  # of the report half, class by class
-    room = {True: len(names) // 2, False: len(names) - len(names) // 2}
+    left = {True: len(names) // 2, False: len(names) - len(names) // 2}
     for g in order:
         to_select = bool(np.abs(surplus - share[g]).sum() < np.abs(surplus + share[g]).sum())
-        if room[to_select] == 0:
+        if left[to_select] == 0:
             to_select = not to_select
-        room[to_select] -= 1
+        left[to_select] -= 1
         select[g] = to_select
         surplus += -share[g] if to_select else share[g]
     return select
 
 
-def read_histograms(run: RunFolder, table: CountTable) -> Histograms:
-    """Read what every finished run of a table predicted on its crops.
+def gather_histograms(run: Run, table: CountTable) -> Histograms:
+    """Gather what every finished run of a table predicted on its crops.
 
     Raises
     ------
@@ -147,30 +183,40 @@ def read_histograms(run: RunFolder, table: CountTable) -> Histograms:
     shape = (len(table.arms), len(table.seeds), len(table.crops), len(table.classes), 2, BINS)
     histograms = np.full(shape, np.nan)
     for a, s in zip(*np.nonzero(table.finished), strict=True):
-        folder = run.trial(table.arms[a], table.seeds[s])
-        found = _read(folder)
+        trial = run.trial(table.arms[a], table.seeds[s])
+        found = trial.thresholds
+        if isinstance(found, Unreadable):
+            raise _unusable(trial, found.reason)
         if (found.crops, found.classes) != (table.crops, table.classes) or found.counts.shape != shape[2:]:
-            raise _unusable(folder, "another list of crops, classes or bins")
+            raise _unusable(trial, "another list of crops, classes or bins")
         histograms[a, s] = found.counts
     return histograms
 
 
-def _read(folder: TrialFolder) -> ThresholdCounts:
-    try:
-        return ThresholdCounts.read(folder.thresholds)
-    except FileNotFoundError:
-        raise _unusable(folder, "no such file") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _unusable(folder, f"{type(error).__name__}: {error}") from error
-
-
-def _unusable(folder: TrialFolder, found: str) -> RunFolderError:
+def _unusable(trial: Trial, found: str) -> RunFolderError:
     return RunFolderError(
-        f"{folder.thresholds} does not say what other thresholds would score",
+        f"{trial.folder.thresholds} does not say what other thresholds would score",
         expected="counts by predicted probability, as a trial leaves them after its last epoch",
         found=found,
         remedy="set verdict.thresholds to 'half', or delete this trial's folder and run the experiment again",
     )
+
+
+def tune_run(run: Run, table: CountTable, *, by_data_set: bool, is_asked: bool) -> TunedCounts | None:
+    """Tune the thresholds of a run; None where records are missing or damaged and nothing asked depends on them.
+
+    Raises
+    ------
+    RunFolderError
+        If it was asked for and a finished trial has no usable record of its probabilities.
+    """
+    try:
+        histograms = gather_histograms(run, table)
+    except RunFolderError:
+        if is_asked:
+            raise
+        return None
+    return tune(table, histograms, by_data_set=by_data_set)
 
 
 def _select_crops(table: CountTable, by_data_set: bool) -> Bool[np.ndarray, " crop"]:
@@ -178,6 +224,6 @@ def _select_crops(table: CountTable, by_data_set: bool) -> Bool[np.ndarray, " cr
     positives = first[..., 0] + first[..., 2]
     if not by_data_set:
         return split_halves(table.crops, positives)
-    member = np.array([[crop.split("/", 1)[0] == name for crop in table.crops] for name in table.data_sets], float)
-    chosen: np.ndarray = split_halves(table.data_sets, member @ positives) @ member > 0
+    data_sets, member = group_by_data_set(table.crops)
+    chosen: np.ndarray = split_halves(data_sets, member @ positives) @ member > 0
     return chosen

@@ -18,7 +18,8 @@ import numpy as np
 
 from counterpoise.arrays import Vector3
 from counterpoise.errors import StoreError
-from counterpoise.files.lock import only_one_process
+from counterpoise.files.lock import Purpose, only_one_process
+from counterpoise.notes import Note
 from counterpoise.store.decode import CropBlocks, OnVoxels, Workspace, decode_crop, voxels_of
 from counterpoise.store.files import ArrayFile, BlockFile, open_array, sync, writing
 from counterpoise.store.fingerprint import fingerprint_of
@@ -34,7 +35,8 @@ from counterpoise.store.store import (
     write_index,
 )
 from counterpoise.store.verification import find_damage, was_verified
-from counterpoise.volumes.crops import CropSet, FittedCrop, fit_crop
+from counterpoise.volumes.crops import CropSet
+from counterpoise.volumes.fit import FittedCrop, fit_crop
 from counterpoise.volumes.geometry import Grid
 from counterpoise.volumes.placement import PatchReach
 
@@ -109,7 +111,7 @@ def open_or_build(
     # Two experiments may share a store: the second waits until the first has built it, and finds it there. Where
     # nothing can be written, nobody builds.
     can_write = os.access(folder, os.W_OK)
-    with only_one_process(folder, "builds a voxel store", patience_s=math.inf) if can_write else nullcontext():
+    with only_one_process(folder, Purpose.BUILD_STORE, patience_s=math.inf) if can_write else nullcontext():
         store = open_if_same(path, fingerprint)
         if store is not None and (was_verified(store) or not find_damage(store, workers=workers)):
             return store
@@ -142,7 +144,7 @@ def build_store(
     workers: int,
     on_voxels: OnVoxels = lambda _: None,
 ) -> VoxelStore:
-    """Build a store beside its final place and rename it there when it is complete.
+    """Build a store next to its final place and rename it when it is complete.
 
     Crops that an interrupted build has finished are kept. Memory is bounded by a few chunks per worker, whatever the
     size of a crop: what is written goes to the files, and its pages are given back.
@@ -186,7 +188,7 @@ def build_store(
             "classes": list(classes),
             "voxel_size_nm": list(request.voxel_size_nm),
             "sizes": sizes,
-            "notes": [*request.crop_set.notes, *(note for _, notes in results for note in notes)],
+            "notes": [note.plain() for note in (*request.crop_set.notes, *(n for _, notes in results for n in notes))],
             "crops": [to_index(crop) for crop in crops],
         }
         (building / "index.json").write_text(write_index(index), encoding="utf-8")
@@ -196,7 +198,7 @@ def build_store(
     return open_store(path)
 
 
-_Built = tuple[StoredCrop, tuple[str, ...]]
+_Built = tuple[StoredCrop, tuple[Note, ...]]
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ class _Place:
             return None
         try:
             content = json.loads(self.marker.read_text(encoding="utf-8"))
-            stored, notes = from_index(content["crop"]), tuple(content["notes"])
+            stored, notes = from_index(content["crop"]), tuple(map(Note.of_plain, content["notes"]))
             if all(self.block(name).checksum() == value for name, value in stored.checksums.items()):
                 return stored, notes
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -271,7 +273,9 @@ def _build_or_reuse(place: _Place, classes: tuple[str, ...], workspace: Workspac
             name: block.checksum() for name, block in blocks.items() if name != "unknown" or decoded.has_unknown
         },
     )
-    place.marker.write_text(json.dumps({"crop": to_index(stored), "notes": decoded.notes}), encoding="utf-8")
+    place.marker.write_text(
+        json.dumps({"crop": to_index(stored), "notes": [note.plain() for note in decoded.notes]}), encoding="utf-8"
+    )
     return stored, decoded.notes
 
 

@@ -1,7 +1,7 @@
 """Decode one crop into its place in a store: every chunk once, in bars of bounded size whatever the size of the crop.
 
 A bar is a few layers of chunks, or a few rows of them where a layer is large. The classes of a crop usually lie on one
-grid with equal chunks. Their chunks are then decoded side by side, packed into words in a piece of memory that fits the
+grid with equal chunks. Their chunks are then decoded in parallel, packed into words in a piece of memory that fits the
 processor's cache, and copied into the bar, which goes to its file when it is complete.
 """
 
@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from counterpoise.notes import Note, NoteKind
 from counterpoise.store.files import BlockFile
 from counterpoise.volumes.annotation import ClassCount, VoxelCount, is_known, is_present
-from counterpoise.volumes.crops import FittedCrop, LabelLevel
+from counterpoise.volumes.crops import LabelLevel
+from counterpoise.volumes.fit import FittedCrop
 from counterpoise.volumes.geometry import Grid, IndexBox, Shape3
 
 __all__ = ["CropBlocks", "DecodedCrop", "OnVoxels", "Workspace", "decode_crop", "voxels_of"]
@@ -49,7 +51,7 @@ class DecodedCrop:
     counts: Mapping[str, ClassCount]
     known_word: int
     has_unknown: bool
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def voxels_of(item: FittedCrop) -> int:
@@ -129,11 +131,9 @@ def decode_crop(
             on_voxels(first.level.whole().voxels)
     notes = list(item.notes)
     if packer.without_raw:
-        notes.append(
-            f"{item.crop.crop_id}: raw level {item.raw.name} is missing under "
-            f"{100.0 * packer.without_raw / math.prod(item.grid.shape):.1f} % of the crop; "
-            "those voxels are treated as unknown"
-        )
+        share = f"{100.0 * packer.without_raw / math.prod(item.grid.shape):.1f} %"
+        text = f"raw level {item.raw.name} is missing under {share} of the crop; those voxels are treated as unknown"
+        notes.append(Note(NoteKind.DATA, text, item.crop.crop_id))
     return DecodedCrop(exact, packer.known_word, packer.has_unknown, tuple(notes))
 
 

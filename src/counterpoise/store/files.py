@@ -1,4 +1,4 @@
-"""The files under a store: arrays with room on disk for every voxel, and errors that say what to do."""
+"""The files of a store: arrays with reserved disk space, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from counterpoise.errors import StoreError
-from counterpoise.files.disk import describe_lack, is_lack_of_room
+from counterpoise.files.disk import describe_shortage, is_disk_full
 from counterpoise.volumes.geometry import IndexBox, Shape3
 
 __all__ = ["ArrayFile", "BlockFile", "file_checksum", "open_array", "sync", "writing"]
 
 _PIECE_BYTES = 1 << 22
 _NOTES_BYTES = 100_000
-"""What a store takes beside its arrays, about."""
+"""About what a store takes in addition to its arrays."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ArrayFile:
     Parameters
     ----------
     path : Path
-        The file; it has room on disk for every element.
+        The file; disk space is reserved for every element.
     dtype : dtype
         Of an element.
     first_byte : int
@@ -174,26 +174,26 @@ def writing(path: Path, size_bytes: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if is_lack_of_room(error):
+        if is_disk_full(error):
             raise _full(path, size_bytes, error) from error
         raise StoreError(
             f"the voxel store cannot be written at {path}",
-            expected="a folder with room for it, where you may write",
+            expected="a folder with space for it, where you may write",
             found=str(error),
-            remedy="choose another place with data.store in the experiment's configuration, or make room",
+            remedy="choose another place with data.store in the experiment's configuration, or free some space",
         ) from error
 
 
 def _full(path: Path, size_bytes: int, error: OSError) -> StoreError:
-    """Say how much more room a store needs than the files of its unfinished build take already."""
+    """Say how much more space a store needs than the files of its unfinished build already take."""
     folder = next(parent for parent in path.parents if parent.exists())
     there = sum(file.stat().st_blocks * 512 for file in folder.glob(f"{path.name}.*/*.npy"))
-    lack = describe_lack(folder, max(size_bytes - there, 0) + _NOTES_BYTES, error)
+    shortage = describe_shortage(folder, max(size_bytes - there, 0) + _NOTES_BYTES, error)
     return StoreError(
-        f"no room for the voxel store at {path}: it needs {lack.needed} more, the disk at {lack.disk} has "
-        f"{lack.free} left",
-        expected=f"{lack.needed} free at {folder}",
-        found=lack.found,
-        remedy="make room and give the same command again (decoded crops are kept), or choose another place with "
+        f"no space for the voxel store at {path}: it needs {shortage.needed} more, the disk at {shortage.disk} has "
+        f"{shortage.free} left",
+        expected=f"{shortage.needed} free at {folder}",
+        found=shortage.found,
+        remedy="free some space and run the same command again (decoded crops are kept), or choose another place with "
         "data.store in the experiment's configuration",
     )

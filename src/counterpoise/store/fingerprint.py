@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 
 from counterpoise.arrays import Vector3
 from counterpoise.store.store import STORE_VERSION
-from counterpoise.volumes.crops import CropSet, FittedCrop
+from counterpoise.volumes.crops import CropSet
+from counterpoise.volumes.fit import FittedCrop
 from counterpoise.volumes.geometry import IndexBox
-from counterpoise.volumes.omezarr import Level
+from counterpoise.volumes.volume import Level
 
 __all__ = ["fingerprint_of", "sources_of"]
 
@@ -59,7 +60,7 @@ def _levels_read(item: FittedCrop, class_name: str) -> Iterable[Level]:
 
 def _add_level(digest: hashlib._Hash, level: Level, block: IndexBox) -> None:
     digest.update(f"{level.path}\0{level.grid}\0{level.chunks}\0{level.dtype}".encode())
-    digest.update((level.path / ".zarray").read_bytes())  # its fill value and compressor decide what is read, too
+    digest.update(level.description())
     digest.update("".join(_stamp(file) for _, file in level.chunk_paths(block)).encode())
 
 

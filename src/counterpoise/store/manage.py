@@ -1,4 +1,4 @@
-"""Look after stores on disk: find them, say what they hold, delete one."""
+"""Manage the stores on disk: find, describe and delete them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import StoreError
-from counterpoise.files.lock import LOCK_NAME, only_one_process
+from counterpoise.files.lock import LOCK_NAME, Purpose, only_one_process
 from counterpoise.store.build import BUILDING
 from counterpoise.store.files import writing
-from counterpoise.store.known import forget
+from counterpoise.store.recognise import forget
 from counterpoise.store.store import ARRAYS, VoxelStore
 from counterpoise.store.verification import STAMP, was_verified
 
@@ -35,7 +35,7 @@ class StoreFolder:
         return not self.path.name.endswith(BUILDING)
 
     def size_bytes(self) -> int:
-        """Return the room its files take on disk."""
+        """Return the space its files take on disk."""
         return sum(file.stat().st_blocks * 512 for file in self.path.rglob("*") if file.is_file())
 
 
@@ -96,7 +96,7 @@ def describe_store(store: VoxelStore) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``present`` and ``known`` are voxels at the finest listed level, per class and split; ``bytes`` the room that
+        ``present`` and ``known`` are voxels at the finest listed level, per class and split; ``bytes`` the space that
         each array takes; ``verified`` whether the files are in the state in which their contents were last found whole.
     """
     table = store.frequencies()
@@ -123,7 +123,7 @@ def describe_store(store: VoxelStore) -> dict[str, Any]:
         "bits_per_label_voxel": 8 * store.present.dtype.itemsize * (2 if store.unknown.size else 1),
         "bytes": {"total": sum(files.values()), **files},
         "verified": was_verified(store),
-        "notes": list(store.notes),
+        "notes": list(map(str, store.notes)),
     }
 
 
@@ -145,13 +145,13 @@ def clear_store(path: Path) -> int:
     StoreError
         If there is something else at the path, or a process has the store open.
     RunFolderError
-        If a process builds a store beside it.
+        If a process builds a store in the same folder.
     """
     store = require_store(path)
     with writing(store.path):
         locked = (store.path.parent / LOCK_NAME).exists()
     if locked:
-        with only_one_process(store.path.parent, "builds a voxel store"):
+        with only_one_process(store.path.parent, Purpose.BUILD_STORE):
             return _delete(store)
     return _delete(store)
 

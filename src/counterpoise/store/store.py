@@ -31,6 +31,7 @@ import numpy as np
 from counterpoise.arrays import Vector3
 from counterpoise.errors import StoreError
 from counterpoise.frequencies.table import CropCount, FrequencyTable
+from counterpoise.notes import Note
 from counterpoise.store.files import file_checksum
 from counterpoise.volumes.annotation import ClassCount, VoxelCount
 from counterpoise.volumes.datasplit import Split
@@ -99,7 +100,7 @@ class VoxelStore:
     classes: tuple[str, ...]
     voxel_size_nm: Vector3
     crops: tuple[StoredCrop, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     raw: np.ndarray
     present: np.ndarray
     unknown: np.ndarray
@@ -152,10 +153,6 @@ class VoxelStore:
         ]
         content = json.dumps([STORE_VERSION, self.classes, self.voxel_size_nm, crops], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
-
-    def damaged_crops(self) -> list[str]:
-        """Compare every block with its checksum and name the crops that differ."""
-        return [crop.crop_id for crop in self.crops if self.is_damaged(crop)]
 
     def is_damaged(self, crop: StoredCrop) -> bool:
         """Tell whether a crop's block in any array differs from its checksum or cannot be read."""
@@ -225,7 +222,7 @@ def open_store(path: Path) -> VoxelStore:
     -------
     VoxelStore
         The index is verified, sizes and types are checked against it; voxels only by
-        :meth:`VoxelStore.damaged_crops`.
+        :func:`counterpoise.store.verification.find_damage`.
 
     Raises
     ------
@@ -292,7 +289,7 @@ def _from_index(path: Path, index: Mapping[str, Any], arrays: Mapping[str, np.nd
         classes=tuple(index["classes"]),
         voxel_size_nm=tuple(index["voxel_size_nm"]),
         crops=tuple(from_index(entry) for entry in index["crops"]),
-        notes=tuple(index["notes"]),
+        notes=tuple(map(Note.of_plain, index["notes"])),
         raw=arrays["raw"],
         present=arrays["present"],
         unknown=arrays.get("unknown", np.zeros(0, dtype=arrays["present"].dtype)),

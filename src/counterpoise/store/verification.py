@@ -1,8 +1,8 @@
 """Compare a store's contents with its checksums, and remember that this was done.
 
-Reading a whole store takes seconds to minutes. A stamp beside it says in which state (size, times, identity of every
+Reading a whole store takes seconds to minutes. A stamp next to it says in which state (size, times, identity of every
 file) its contents were found whole; as long as the files are in that state, a start need not read them again. Writing
-to a file changes its state, whoever does it. What changes no state, a disk that loses bits, ``store verify`` finds.
+to a file changes its state. What changes no state (a disk that loses bits), ``store verify`` finds.
 """
 
 from __future__ import annotations

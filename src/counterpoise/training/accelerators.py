@@ -1,7 +1,8 @@
-"""Which GPUs torch can use here: for those that no management library of ours can ask (AMD's and Apple's).
+"""Which GPUs torch can use here: AMD's and Apple's, for which there is no management library.
 
-``python -m counterpoise.training.accelerators`` writes one line of JSON. It is a process of its own because importing
-torch takes seconds, and asking a GPU for its memory takes some of it.
+``python -m counterpoise.training.accelerators`` writes one line of JSON. It runs in a process of its own because
+importing torch takes seconds, and asking a GPU for its memory takes some of that memory. Torch is imported when it is
+needed, so that the starting process can import this module to know its name.
 """
 
 from __future__ import annotations
@@ -9,42 +10,48 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Literal, TypedDict
 
-import torch
-
-__all__ = ["list_accelerators", "main"]
+__all__ = ["Accelerator", "Accelerators", "list_accelerators", "main"]
 
 
-def list_accelerators() -> dict[str, Any]:
-    """List what torch can use.
+class Accelerator(TypedDict):
+    """One GPU; memory in bytes."""
 
-    Returns
-    -------
-    dict
-        ``torch``: its version; ``kind``: ``rocm``, ``mps`` or empty; ``gpus``: name, memory_bytes, free_bytes and
-        bfloat16 of each, in the order of their numbers.
-    """
+    name: str
+    memory_bytes: int
+    free_bytes: int
+    bfloat16: bool
+
+
+class Accelerators(TypedDict):
+    """What torch can use: its version, who drives the GPUs, and the GPUs in the order of their numbers."""
+
+    torch: str
+    kind: Literal["rocm", "mps"] | None
+    gpus: list[Accelerator]
+
+
+def list_accelerators() -> Accelerators:
+    """List what torch can use, NVIDIA's GPUs excepted."""
+    import torch
+
     if torch.backends.mps.is_available():
         # Apple's GPU shares the machine's memory; torch trains in float32 there.
-        most = int(torch.mps.recommended_max_memory())
-        gpus = [{"name": _chip(), "memory_bytes": most, "free_bytes": most, "bfloat16": False}]
-        return {"torch": torch.__version__, "kind": "mps", "gpus": gpus}
+        memory = int(torch.mps.recommended_max_memory())
+        chip: Accelerator = {"name": _chip(), "memory_bytes": memory, "free_bytes": memory, "bfloat16": False}
+        return {"torch": torch.__version__, "kind": "mps", "gpus": [chip]}
     if torch.version.hip is None or not torch.cuda.is_available():
-        return {"torch": torch.__version__, "kind": "", "gpus": []}
-    return {
-        "torch": torch.__version__,
-        "kind": "rocm",
-        "gpus": [_describe(number) for number in range(torch.cuda.device_count())],
-    }
+        return {"torch": torch.__version__, "kind": None, "gpus": []}
+    gpus = [_describe(torch.cuda, number) for number in range(torch.cuda.device_count())]
+    return {"torch": torch.__version__, "kind": "rocm", "gpus": gpus}
 
 
-def _describe(number: int) -> dict[str, Any]:
-    free, total = torch.cuda.mem_get_info(number)
-    with torch.cuda.device(number):
-        bfloat16 = torch.cuda.is_bf16_supported()
-    name = torch.cuda.get_device_name(number)
-    return {"name": name, "memory_bytes": total, "free_bytes": free, "bfloat16": bfloat16}
+def _describe(cuda: Any, number: int) -> Accelerator:
+    free, total = cuda.mem_get_info(number)
+    with cuda.device(number):
+        bfloat16 = cuda.is_bf16_supported()
+    return {"name": cuda.get_device_name(number), "memory_bytes": total, "free_bytes": free, "bfloat16": bfloat16}
 
 
 def _chip() -> str:
@@ -57,7 +64,7 @@ def _chip() -> str:
 
 
 def main() -> int:
-    """Print what there is; return the exit code."""
+    """Print what there is as JSON; return the exit code."""
     sys.stdout.write(json.dumps(list_accelerators()) + "\n")
     return 0
 

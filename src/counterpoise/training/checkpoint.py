@@ -15,7 +15,7 @@ __all__ = ["load_checkpoint", "save_checkpoint"]
 
 
 def save_checkpoint(file: Path, content: dict[str, Any], *, previous: Path | None = None) -> None:
-    """Write a checkpoint atomically; whoever reads it meets the old one or the new one, never half of one.
+    """Write a checkpoint atomically: a reader sees the old one or the new one, never half of one.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def save_checkpoint(file: Path, content: dict[str, Any], *, previous: Path | Non
     Raises
     ------
     DiskFullError
-        If there is no room; the checkpoint that was there is still there.
+        If there is no space; the earlier checkpoint is kept.
     """
     buffer = io.BytesIO()  # torch's own writer says nothing useful when a disk is full
     torch.save(content, buffer)

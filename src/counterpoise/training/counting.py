@@ -1,6 +1,6 @@
 """Exact counts of what a network predicted, patch by patch and class by class, from logits and label words.
 
-Everything is done one class at a time: beside the logits it takes a few numbers per pixel, whatever the number of
+Everything is done one class at a time: next to the logits it takes a few numbers per pixel, whatever the number of
 classes.
 """
 

@@ -3,7 +3,11 @@
 ``python -m counterpoise.training.measure TRIAL.toml FOLDER --device cpu --threads 1`` gets ready (network, store, a
 warm-up), writes the line ``ready`` and waits for a line on its standard input, so that the processes of all slots can
 measure at the same time. Then it writes one line of JSON: a :class:`counterpoise.runs.speed.Speed`. With ``--brief``
-it times two steps and one batch of tiles: enough to know that a trial can be trained here, and what room it takes.
+it times two steps and one batch of tiles: enough to know that a trial can be trained here, and what space it takes.
+With ``--small FILE`` it does not wait: it times steps of growing small batches for a few seconds, and writes what it
+knows so far, a :class:`counterpoise.runs.speed.SmallSteps`, into a file.
+
+torch is imported in functions only: the planning process imports this module for its name.
 """
 
 from __future__ import annotations
@@ -20,27 +24,98 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
-import torch
 
 from counterpoise.errors import CounterpoiseError
 from counterpoise.experiment.trial import TrialConfig
-from counterpoise.runs.speed import READY, Speed
-from counterpoise.sampling.sampler import Sampler
+from counterpoise.runs.speed import READY, SmallSteps, Speed
 from counterpoise.sampling.tiles import list_tiles
 from counterpoise.store import open_store
-from counterpoise.training.checkpoint import save_checkpoint
-from counterpoise.training.device import keep_freed_memory, open_device
-from counterpoise.training.seeding import prepare_torch
-from counterpoise.training.trainer import Trainer
-from counterpoise.training.validation import validate
 
-__all__ = ["main", "measure"]
+__all__ = ["main", "measure", "measure_small"]
 
 _BLOCK = 2
 """Steps at a time. The first block is not timed: it allocates, compiles and chooses kernels."""
 
 _MANY = 100_000
 _KIB = 1024
+
+_GROWTH = 4
+"""Of small batches, from one to the next."""
+
+_SMALL_S = 8.0
+"""Seconds for the steps of small batches; the smallest makes one in any case."""
+
+
+class _Bench:
+    """A trial that trains epochs of a few steps, scores a batch of tiles and saves, as often as asked."""
+
+    def __init__(self, config: TrialConfig, folder: Path, *, device: str, threads: int) -> None:
+        from counterpoise.sampling.sampler import Sampler
+        from counterpoise.training.device import keep_freed_memory, open_device
+        from counterpoise.training.seeding import prepare_torch
+
+        prepare_torch(config.seed, threads=threads)
+        self.place = open_device(device, config.training.precision)
+        if self.place.torch.type == "cpu":
+            keep_freed_memory()
+        store = open_store(config.store)
+        # As a trial opens them, in the same order: where the voxels lie depends on what is free on the device.
+        self._training = Sampler(store, "train", config.sampling, threads=threads, device=self.place.torch)
+        self._sampler = Sampler(store, "validate", config.sampling, threads=threads, device=self.place.torch)
+        self._tiles = list_tiles(self._sampler.plan, store, cap=config.validation.tiles_per_crop)
+        self._config, self._folder = config, folder
+
+    def set_batch(self, patches: int, *, steps: int) -> None:
+        """Make a new network that trains batches of so many patches, in epochs of so many steps."""
+        from counterpoise.training.trainer import Trainer
+
+        # Very short epochs, so that a few steps are what `train_epoch` trains.
+        few = {"epochs": _MANY, "steps_per_epoch": steps, "batch_size": patches}
+        training = self._config.training.model_copy(update=few)
+        self.trainer = Trainer(self._config.model_copy(update={"training": training}), self._training, self.place)
+        self.batch = min(patches, len(self._tiles.patches))
+        self._epochs = itertools.count(1)
+        self.micro_batch = patches
+
+    @property
+    def parameters(self) -> int:
+        """Count the network's parameters."""
+        return sum(p.numel() for p in self.trainer.model.parameters())
+
+    def train(self) -> None:
+        """Train one short epoch."""
+        self.micro_batch = self.trainer.train_epoch(next(self._epochs), lambda _step, _loss: None).micro_batch
+
+    def score(self) -> None:
+        """Score one batch of tiles."""
+        from counterpoise.training.validation import validate
+
+        few = replace(self._tiles, patches=self._tiles.patches[: self.batch])
+        network = self.trainer.averaged.module
+        validate(network, self._sampler, few, self.trainer.loss, self.place, batch_size=self.batch)
+
+    def save(self) -> tuple[float, int, int]:
+        """Write both checkpoints; return the seconds that the last one takes, and the bytes of last and best."""
+        from counterpoise.training.checkpoint import save_checkpoint
+
+        averaged = {"model_state_dict": self.trainer.averaged.module.state_dict()}
+        contents = {"last.pt": {**averaged, "trainer": self.trainer.state()}, "best.pt": dict(averaged)}
+        took = []
+        for name, content in contents.items():
+            began = time.perf_counter()
+            save_checkpoint(self._folder / name, content)
+            took.append(time.perf_counter() - began)
+        last, best = ((self._folder / name).stat().st_size for name in contents)
+        return took[0], last, best
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """Return the most memory this process has held, pages of the store included, and that on a CUDA device."""
+        import torch
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        place = self.place.torch
+        reserved = torch.cuda.max_memory_reserved(place) if place.type == "cuda" else 0
+        return peak if sys.platform == "darwin" else peak * _KIB, reserved
 
 
 def measure(
@@ -79,73 +154,115 @@ def measure(
     CounterpoiseError
         If the trial could not be trained here.
     """
-    prepare_torch(config.seed, threads=threads)
-    place = open_device(device, config.training.precision)
-    if place.torch.type == "cpu":
-        keep_freed_memory()
-    store = open_store(config.store)
-    # Very short epochs, so that a few steps are what `train_epoch` trains.
-    steps = config.training.model_copy(update={"epochs": _MANY, "steps_per_epoch": _BLOCK})
-    # As a trial opens them, in the same order: where the voxels lie depends on what is free on the device.
-    training = Sampler(store, "train", config.sampling, threads=threads, device=place.torch)
-    sampler = Sampler(store, "validate", config.sampling, threads=threads, device=place.torch)
-    trainer = Trainer(config.model_copy(update={"training": steps}), training, place)
-    tiles = list_tiles(sampler.plan, store, cap=config.validation.tiles_per_crop)
-    batch = min(config.training.batch_size, len(tiles.patches))
-    few = replace(tiles, patches=tiles.patches[:batch])
-    epochs = itertools.count(1)
-    micro_batches: list[int] = []
+    bench = _Bench(config, folder, device=device, threads=threads)
+    bench.set_batch(config.training.batch_size, steps=_BLOCK)
+    blocks = 0
 
     def train() -> None:
-        micro_batches.append(trainer.train_epoch(next(epochs), lambda _step, _loss: None).micro_batch)
+        nonlocal blocks
+        blocks += 1
+        bench.train()
 
-    def score() -> None:
-        validate(trainer.averaged.module, sampler, few, trainer.loss, place, batch_size=batch)
-
-    def save(name: str, content: dict[str, object]) -> int:
-        save_checkpoint(folder / name, content)
-        return (folder / name).stat().st_size
-
-    train()
-    score()
-    startup = time.time() - psutil.Process().create_time()
+    bench.train()
+    bench.score()
+    startup_s = time.time() - psutil.Process().create_time()
     wait()
     block_s = _mean_seconds(train, at_least=1 if brief else 3, seconds=0.0 if brief else 2.0)
-    batch_s = _mean_seconds(score, at_least=1 if brief else 2, seconds=0.0 if brief else 1.0)
-    averaged = {"model_state_dict": trainer.averaged.module.state_dict()}
-    began = time.perf_counter()
-    last = save("last.pt", {**averaged, "trainer": trainer.state()})
-    save_s = time.perf_counter() - began
+    batch_s = _mean_seconds(bench.score, at_least=1 if brief else 2, seconds=0.0 if brief else 1.0)
+    save_s, last_bytes, best_bytes = bench.save()
+    memory, gpu_memory = bench.memory_bytes()
     return Speed(
-        startup_s=startup,
+        startup_s=startup_s,
         step_s=block_s / _BLOCK,
-        tile_s=batch_s / batch,
+        tile_s=batch_s / bench.batch,
         save_s=save_s,
-        steps=(next(epochs) - 2) * _BLOCK,
-        parameters=sum(p.numel() for p in trainer.model.parameters()),
-        last_bytes=last,
-        best_bytes=save("best.pt", dict(averaged)),
-        memory_bytes=_peak_memory_bytes(),
-        gpu_memory_bytes=torch.cuda.max_memory_reserved(place.torch) if place.torch.type == "cuda" else 0,
-        micro_batch=micro_batches[-1],
-        nonfinite_steps=trainer.nonfinite_steps,
+        steps=blocks * _BLOCK,
+        parameters=bench.parameters,
+        last_bytes=last_bytes,
+        best_bytes=best_bytes,
+        memory_bytes=memory,
+        gpu_memory_bytes=gpu_memory,
+        micro_batch=bench.micro_batch,
+        nonfinite_steps=bench.trainer.nonfinite_steps,
     )
 
 
+def measure_small(
+    config: TrialConfig, folder: Path, *, device: str, threads: int, tell: Callable[[SmallSteps], object]
+) -> SmallSteps:
+    """Train steps of growing small batches as long as there is time, score a batch of tiles, save once.
+
+    A step is timed after another one of its size, unless there is no time for a second one: where one takes seconds,
+    what the first one does in addition is a small part of it. Where the whole batch is reached, nothing is left to
+    scale.
+
+    Parameters
+    ----------
+    config, folder, device, threads
+        As for :func:`measure`.
+    tell : callable
+        Receives what is known so far: before the first step, and after each measurement.
+
+    Raises
+    ------
+    CounterpoiseError
+        If the trial could not be trained here.
+    """
+    bench = _Bench(config, folder, device=device, threads=threads)
+    sizes = _small_batches(config)
+    bench.set_batch(sizes[0], steps=1)
+    found = SmallSteps(time.time() - psutil.Process().create_time(), bench.parameters, sizes[0])
+    tell(found)
+    began = time.perf_counter()
+
+    def left_s() -> float:
+        return _SMALL_S - (time.perf_counter() - began)
+
+    for patches in sizes:
+        if found.steps and 2 * found.step_s(patches) > left_s():
+            break
+        if found.steps:
+            bench.set_batch(patches, steps=1)
+        took = _mean_seconds(bench.train, at_least=1, seconds=0.0)
+        if took < left_s():
+            took = _mean_seconds(bench.train, at_least=1, seconds=0.5, patience=left_s() - took)
+        memory, gpu_memory = bench.memory_bytes()
+        steps = (*found.steps, (patches, took))
+        found = replace(found, steps=steps, memory_bytes=memory, gpu_memory_bytes=gpu_memory)
+        tell(found)
+    took = _mean_seconds(bench.score, at_least=1, seconds=0.0)
+    if took < left_s():
+        took = _mean_seconds(bench.score, at_least=1, seconds=0.5, patience=left_s() - took)
+    found = replace(found, tile_s=took / bench.batch)
+    tell(found)
+    save_s, last_bytes, best_bytes = bench.save()
+    found = replace(found, save_s=save_s, last_bytes=last_bytes, best_bytes=best_bytes)
+    tell(found)
+    return found
+
+
+def _small_batches(config: TrialConfig) -> tuple[int, ...]:
+    """Return the batch sizes to try, up to the trial's own.
+
+    A single patch is a batch only for our own network, and where it is larger than one pixel at the network's bottom:
+    batch normalisation needs more than one value.
+    """
+    own, halved = config.training.batch_size, 2**config.model.depth
+    takes_one = config.model.name == "unet2d" and any(side // halved > 1 for side in config.sampling.patch_shape)
+    sizes = [min(1 if takes_one else 2, own)]
+    while sizes[-1] < own:
+        sizes.append(min(sizes[-1] * _GROWTH, own))
+    return tuple(sizes)
+
+
 def _mean_seconds(work: Callable[[], None], *, at_least: int, seconds: float, patience: float = 20.0) -> float:
-    """Repeat until both are reached, or until patience is over; return the mean duration."""
+    """Repeat until both are reached, or until patience (seconds) is over; return the mean duration."""
     took: list[float] = []
-    while (len(took) < at_least or sum(took) < seconds) and sum(took) < patience:
+    while not took or ((len(took) < at_least or sum(took) < seconds) and sum(took) < patience):
         began = time.perf_counter()
         work()
         took.append(time.perf_counter() - began)
     return sum(took) / len(took)
-
-
-def _peak_memory_bytes() -> int:
-    """Return the most memory this process has held, pages of the store it has read included."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * _KIB
 
 
 def main() -> int:
@@ -156,18 +273,28 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--brief", action="store_true")
+    parser.add_argument("--small", type=Path)
     asked = parser.parse_args()
     answers = sys.stdout  # for them alone: what a network of one's own prints goes elsewhere
 
     def wait() -> None:
         answers.write(READY + "\n")
         answers.flush()
-        if not sys.stdin.readline():  # whoever asked is gone
+        if not sys.stdin.readline():  # the planning process has ended
             raise SystemExit(1)
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
             config = TrialConfig.read(asked.trial)
+            if asked.small is not None:
+                measure_small(
+                    config,
+                    asked.folder,
+                    device=asked.device,
+                    threads=asked.threads,
+                    tell=lambda found: found.write(asked.small),
+                )
+                return 0
             speed = measure(
                 config, asked.folder, device=asked.device, threads=asked.threads, brief=asked.brief, wait=wait
             )

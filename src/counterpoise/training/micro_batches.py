@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 class MicroBatches:
     """Compute a batch's loss and gradient, with as many patches at a time as fit.
 
-    The Tversky index is taken over a whole batch, so that the mean over parts would be another loss. Here the
+    A loss such as Tversky's is taken over a whole batch, so that the mean over parts would be another loss. Here the
     network predicts all parts first, keeping nothing but the logits; the loss of the whole batch is differentiated by
     these; then every part is predicted again and its share of that gradient sent back. What is left of a
     difference to the whole batch at once is that batch normalisation sees the parts. It costs one more prediction per
@@ -59,9 +59,9 @@ class MicroBatches:
         if not self.halve():
             raise TrialError(
                 f"a single patch does not fit into the memory of {device}",
-                expected="room for the network, its optimiser and one patch",
+                expected="memory for the network, its optimiser and one patch",
                 found=reason,
-                remedy="lower model.width or sampling.patch_shape, or end what else uses this device",
+                remedy="lower model.width or sampling.patch_shape, or stop other programs on this device",
             )
         _LOG.warning("Out of memory: %d patches at a time instead of %d, same loss", self.size, before)
         if device.type == "cuda":

@@ -21,9 +21,9 @@ __all__ = ["ScalarWriter"]
 class ScalarWriter:
     """Writes epochs as scalars under the reference experiment's names.
 
-    tensorboardX's own ``SummaryWriter`` hands events to a thread, which ends when it meets a full disk; whoever writes
-    on then waits for ever. Here an epoch that could not be written is kept, and written with the next one, to a file
-    of its own: one in which an event is torn is not read further.
+    tensorboardX's own ``SummaryWriter`` hands events to a thread, which ends on a full disk; the next write would then
+    block for ever. Here an epoch that could not be written is kept and written with the next one, to a new file:
+    readers stop at an incomplete event.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class ScalarWriter:
             file.flush()
         except OSError as error:
             self.close()
-            self._say(f"The scalars of epoch {record.epoch} for TensorBoard wait for the next: {error}")
+            self._say(f"The scalars of epoch {record.epoch} for TensorBoard will be written with the next: {error}")
         else:
             self._unwritten.clear()
 

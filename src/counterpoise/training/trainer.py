@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from counterpoise.errors import TrialError
+from counterpoise.errors import DivergedError
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.frequencies.exposure import Exposure
-from counterpoise.losses.tversky import TverskyLoss
+from counterpoise.losses.register import build_loss
 from counterpoise.models.registry import build_model
 from counterpoise.sampling.exposure import ExposureLedger
 from counterpoise.sampling.sampler import Sampler
@@ -87,12 +87,8 @@ class Trainer:
         self._averaging = _Averaging(self.model, self.averaged, training.ema_decay)
         self._buffers = list(self.model.buffers())
         self._kept = [torch.empty_like(buffer) for buffer in self._buffers]
-        self.loss = TverskyLoss(
-            [config.class_weights[name] for name in config.classes],
-            config.loss.alpha,
-            config.loss.beta,
-            config.loss.smooth,
-        ).to(device.torch)
+        weights = [config.class_weights[name] for name in config.classes]
+        self.loss = build_loss(config.loss, weights).to(device.torch)
         self._optimizer = LeanAdamW(
             self.model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
@@ -120,7 +116,7 @@ class Trainer:
 
         Raises
         ------
-        TrialError
+        DivergedError
             If more steps than ``max_nonfinite_steps`` had a loss or gradient that was not finite.
         """
         training = self._config.training
@@ -205,7 +201,7 @@ class Trainer:
     def _give_up_if_hopeless(self, epoch: int) -> None:
         allowed = self._config.training.max_nonfinite_steps
         if self.nonfinite_steps > allowed:
-            raise TrialError(
+            raise DivergedError(
                 f"training of {self._config.arm}, seed {self._config.seed}, diverged in epoch {epoch}",
                 expected=f"at most {allowed} steps whose loss or gradient is not finite",
                 found=f"{self.nonfinite_steps} of them",

@@ -13,12 +13,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from counterpoise.errors import DiskFullError, RunFolderError, StoreError
+from counterpoise.errors import DiskFullError, DivergedError, RunFolderError, StoreError
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.files.atomic import append_line, remove_leftovers, write_text
-from counterpoise.files.lock import only_one_process
+from counterpoise.files.lock import Purpose, only_one_process
 from counterpoise.runs.layout import TrialFolder
-from counterpoise.runs.records import EpochRecord, ThresholdCounts, TrialStatus, ValidationCounts, read_epochs
+from counterpoise.runs.npz import ThresholdCounts, ValidationCounts
+from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.store import VoxelStore, open_store
@@ -79,7 +80,7 @@ def run_trial(
     """
     files = TrialFolder(folder)
     open_device(device, TrialConfig.read(files.config).training.precision)  # a slip in the command harms no trial
-    with only_one_process(folder, "trains", patience_s=_PATIENCE_S):
+    with only_one_process(folder, Purpose.TRAIN_TRIAL, patience_s=_PATIENCE_S):
         return _run_trial(files, device, threads, say, on_step, stop)
 
 
@@ -97,8 +98,11 @@ def _run_trial(
     except BaseException as error:
         if not isinstance(error, KeyboardInterrupt | SystemExit) and files.config.exists():
             reason = getattr(error, "problem", None) or f"{type(error).__name__}: {error}"
-            status = replace(TrialStatus.read(files.status), state="failed", reason=reason, updated=time.time())
-            with suppress(OSError):  # where there is no room, the error itself must get through
+            cause = FailureCause.DIVERGED if isinstance(error, DivergedError) else FailureCause.OTHER
+            status = TrialStatus.read(files.status).failed(
+                cause, reason, error=type(error).__name__, updated=time.time()
+            )
+            with suppress(OSError):  # on a full disk, the error itself must get through
                 status.write(files.status, durable=True)
         raise
 
@@ -177,6 +181,8 @@ class _Trial:
             **self._best(),
             started=started,
             reason="",
+            cause=None,
+            error="",
         )
         with closing(ScalarWriter(self.folder.path, self._say)) as scalars:
             if told:  # once more: the process may have been killed just before
@@ -213,7 +219,7 @@ class _Trial:
         self._validation.close()
 
     def update(self, **changes: Any) -> None:
-        """Write the status now; how far a trial is need not be known where there is no room, whether it runs must."""
+        """Write the status now; on a full disk its progress may be lost, but not its state."""
         self._written = time.time()
         self.status = replace(self.status, updated=self._written, **changes)
         try:
@@ -316,7 +322,7 @@ class _Trial:
         }
 
     def _resume(self) -> None:
-        """Continue after the newest epoch whose checkpoint is whole and whose records are there, else begin anew."""
+        """Continue after the newest epoch whose checkpoint is whole and whose records are there, else start again."""
         there = [f for f in (self.folder.last_checkpoint, self.folder.previous_checkpoint) if f.exists()]
         for file in there:
             content = load_checkpoint(file)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from counterpoise.arrays import CropCounts
-from counterpoise.losses.tversky import TverskyLoss
+from counterpoise.losses.register import Loss
 from counterpoise.metrics.thresholds import BINS
-from counterpoise.runs.records import Examples
+from counterpoise.runs.npz import Examples
 from counterpoise.sampling.exposure import count_pixels
 from counterpoise.sampling.sampler import Batch, Sampler, unpack_words
 from counterpoise.sampling.tiles import TileList
@@ -41,7 +42,7 @@ def validate(
     model: nn.Module,
     sampler: Sampler,
     tiles: TileList,
-    loss: TverskyLoss,
+    loss: Loss,
     device: Device,
     *,
     batch_size: int,
@@ -57,7 +58,7 @@ def validate(
         Of the validation split.
     tiles : TileList
         The fixed list.
-    loss : TverskyLoss
+    loss : Loss
         The arm's loss.
     device : Device
         Where and how precisely to compute.
@@ -80,7 +81,7 @@ def validate(
     total, batches = 0.0, 0
     for batch in sampler.batches(tiles.patches, batch_size):
         found = list(_in_parts(score, batch, parts, sampler))
-        total += float(loss.of_sums(torch.stack([part.sums for part in found]).sum(0)))
+        total += float(loss.of_parts([part.of_loss for part in found]))
         batches += 1
         counts.index_add_(0, batch.crops, torch.cat([part.counts for part in found]).cpu())
         if histogram is not None:
@@ -91,9 +92,9 @@ def validate(
 
 @dataclass(frozen=True)
 class _Found:
-    """What some patches came out as, patch by patch; ``sums`` over all of them are what their loss is made of."""
+    """What some patches came out as, patch by patch; ``of_loss`` is what the loss of their batch needs of them."""
 
-    sums: Tensor
+    of_loss: Any
     counts: Tensor
     by_probability: Tensor
 
@@ -103,7 +104,7 @@ class _Score:
     """Predict patches and count; ``by_probability`` is empty if it is not wanted."""
 
     model: nn.Module
-    loss: TverskyLoss
+    loss: Loss
     device: Device
     by_probability: bool
 
@@ -113,7 +114,7 @@ class _Score:
         present, known = present.to(self.device.torch), known.to(self.device.torch)
         counts = count_outcomes(logits, present, known)
         by_probability = count_by_probability(logits, present, known) if self.by_probability else counts[:, :, :0]
-        return _Found(self.loss.sum_words(logits, present, known), counts, by_probability)
+        return _Found(self.loss.of_part(logits, present, known), counts, by_probability)
 
 
 def _in_parts(score: _Score, batch: Batch, parts: MicroBatches, sampler: Sampler) -> Iterator[_Found]:

@@ -1,8 +1,7 @@
-"""Crops: annotated blocks opened from a datasplit, and the levels that serve a requested voxel size."""
+"""Crops: annotated blocks opened from a datasplit."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,16 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoise.arrays import Vector3
-from counterpoise.errors import ClassNameError, CounterpoiseError, DataError, LayoutError, VoxelSizeError, suggest
-from counterpoise.files.concurrent import map_waiting
-from counterpoise.volumes.annotation import ClassCount, VoxelCount, count_voxels, find_unknown_code
+from counterpoise.errors import ClassNameError, CounterpoiseError, DataError, LayoutError, suggest
+from counterpoise.files.concurrent import map_concurrently
+from counterpoise.notes import Note, NoteKind
+from counterpoise.volumes.annotation import ClassCount, VoxelCount, count_voxels
 from counterpoise.volumes.datasplit import CropRow, Split, read_datasplit
-from counterpoise.volumes.geometry import Box, Grid, IndexBox, LevelChoice, choose_level, voxel_volume_nm3
-from counterpoise.volumes.omezarr import Level, Multiscale, open_multiscale
-from counterpoise.volumes.placement import PatchReach
+from counterpoise.volumes.formats import dataset_suffixes, is_stored, open_volume
+from counterpoise.volumes.volume import Level, Volume
 
-__all__ = ["Crop", "CropSet", "FittedCrop", "LabelLevel", "fit_crop", "load_crops"]
+__all__ = ["Crop", "CropSet", "LabelLevel", "load_crops"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Crop:
 
     crop_id: str
     split: Split
-    raw: Multiscale
+    raw: Volume
     labels: Mapping[str, tuple[LabelLevel, ...]]
     looked_for: tuple[str, ...] = ()
 
@@ -76,44 +74,13 @@ class CropSet:
     source: Path
     classes: tuple[str, ...]
     crops: tuple[Crop, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     looked_for: tuple[str, ...]
     opened_ns: int
 
     def of(self, split: Split) -> tuple[Crop, ...]:
         """Return the crops of one split, in the order of the file."""
         return tuple(crop for crop in self.crops if crop.split == split)
-
-
-@dataclass(frozen=True)
-class FittedCrop:
-    """A crop at the levels that serve one voxel size.
-
-    Parameters
-    ----------
-    crop : Crop
-        The crop itself.
-    raw : Level
-        Raw level to read.
-    raw_block : IndexBox
-        Raw voxels to keep: the crop and the margin around it, cut to the volume.
-    grid : Grid
-        Common grid of the crop's labels: the finest of the classes' chosen levels.
-    labels : mapping
-        Class name to its chosen level.
-    notes : tuple of str
-        What is unusual about this crop and was dealt with.
-    looked_for : tuple of str
-        Chunks of raw that were looked for, there or not, to learn which levels were fetched.
-    """
-
-    crop: Crop
-    raw: Level
-    raw_block: IndexBox
-    grid: Grid
-    labels: Mapping[str, LabelLevel]
-    notes: tuple[str, ...]
-    looked_for: tuple[str, ...]
 
 
 def load_crops(
@@ -166,7 +133,7 @@ def load_crops(
         known = {name for row in rows for name in row.classes}
         usable = tuple(name for name in usable if name in known)
     opened = []
-    for crop, notes, fault in map_waiting(partial(_try_open, classes=usable), _named(rows)):
+    for crop, notes, fault in map_concurrently(partial(_try_open, classes=usable), _named(rows)):
         if fault is not None:
             tell(fault)
         elif crop is not None:
@@ -194,129 +161,6 @@ def load_crops(
     return CropSet(datasplit, usable, crops, told, tuple(looked_for), opened_ns)
 
 
-def fit_crop(
-    crop: Crop, voxel_size_nm: Vector3, reach: PatchReach | None = None, max_upsampling: float = 4.0
-) -> FittedCrop:
-    """Choose the levels of a crop for a voxel size, and the raw voxels that go with it.
-
-    Parameters
-    ----------
-    crop : Crop
-        The crop.
-    voxel_size_nm : (z, y, x)
-        Voxel size to train at.
-    reach : PatchReach, optional
-        The patches that will be cut: raw is kept as far beyond the crop as they reach. None keeps the crop alone.
-    max_upsampling : float
-        How many times coarser than requested a level may be on any axis.
-
-    Returns
-    -------
-    FittedCrop
-        Levels, raw block and notes. Raw levels without a single chunk on disk under the crop (a partial
-        download) are passed over, with a note.
-
-    Raises
-    ------
-    VoxelSizeError
-        If raw or a class is stored more than ``max_upsampling`` times coarser than requested.
-    LayoutError
-        If the crop lies outside its raw volume, or none of the raw under it is on disk.
-    """
-    notes: list[str] = []
-    labels: dict[str, LabelLevel] = {}
-    for name, levels in crop.labels.items():
-        sizes = [entry.level.grid.voxel_size_nm for entry in levels]
-        choice = _choose(sizes, voxel_size_nm, max_upsampling, f"crop {crop.crop_id}, class {name},")
-        labels[name] = levels[choice.index]
-        if choice.relation == "coarser":
-            notes.append(
-                f"{crop.crop_id}: {name} is stored at {_size(sizes[choice.index])} nm only, coarser than requested"
-            )
-    grids = [entry.level.grid for entry in labels.values()]
-    grid = min(grids, key=lambda g: voxel_volume_nm3(g.voxel_size_nm))
-    if any(other.box != grid.box for other in grids):
-        notes.append(f"{crop.crop_id}: its classes cover different blocks; outside its own block a class is unknown")
-    margin_nm = reach.margin_nm(grid.box.size_nm) if reach else (0.0, 0.0, 0.0)
-    fetched, looked_for, raw_notes = _fetched_levels(crop, grid.box)
-    raw = _choose_raw(crop, fetched, voxel_size_nm, max_upsampling, raw_notes)
-    block = raw.grid.covering(grid.box.grow(margin_nm))
-    return FittedCrop(crop, raw, block, grid, labels, (*notes, *raw_notes), tuple(looked_for))
-
-
-def _fetched_levels(crop: Crop, box: Box) -> tuple[list[Level], list[str], list[str]]:
-    """Find the raw levels of which something is on disk under the crop; say also where was looked, and what is not."""
-    notes: list[str] = []
-    looked_for: list[str] = []
-    fetched: list[Level] = []
-    volume = crop.raw.levels[0].grid
-    if volume.covering(box).voxels == 0:
-        raise LayoutError(
-            f"crop {crop.crop_id} lies outside its raw volume",
-            expected=f"a block inside {volume.box.lower_nm} to {volume.box.upper_nm} nm",
-            found=f"{box.lower_nm} to {box.upper_nm} nm (z, y, x)",
-            remedy="check that the datasplit pairs this crop with the right raw group",
-        )
-    for level in crop.raw.levels:
-        block = level.grid.covering(box)
-        if block.voxels == 0:  # down-sampling drops an odd last plane: a thin crop may lie in it
-            notes.append(f"{crop.crop_id}: raw level {level.name} does not reach the crop")
-            continue
-        for _, file in level.chunk_paths(block):
-            looked_for.append(file)
-            if os.path.exists(file):  # noqa: PTH110 - a level that was not fetched may have very many
-                fetched.append(level)
-                break
-        else:
-            notes.append(f"{crop.crop_id}: raw level {level.name} has no data under the crop (not fetched)")
-    if not fetched:
-        raise LayoutError(
-            f"no raw data on disk under crop {crop.crop_id}",
-            expected=f"chunks of at least one level of {crop.raw.path}",
-            found="metadata of " + ", ".join(level.name for level in crop.raw.levels) + ", no chunk",
-            remedy="fetch the raw data of this crop, or leave it out of the datasplit",
-        )
-    return fetched, looked_for, notes
-
-
-def _choose_raw(
-    crop: Crop, fetched: Sequence[Level], voxel_size_nm: Vector3, max_upsampling: float, notes: list[str]
-) -> Level:
-    """Choose the raw level to read; add to the notes if it is coarser than requested."""
-    sizes = [level.grid.voxel_size_nm for level in fetched]
-    choice = _choose(sizes, voxel_size_nm, max_upsampling, f"raw under crop {crop.crop_id}")
-    raw = fetched[choice.index]
-    if raw.dtype != "uint8":
-        raise LayoutError(
-            f"raw level {raw.path} is not 8-bit",
-            expected="uint8 (CellMap's em/fibsem-uint8)",
-            found=str(raw.dtype),
-            remedy="point the datasplit at the uint8 group, or convert the volume",
-        )
-    if choice.relation == "coarser":
-        notes.append(
-            f"{crop.crop_id}: raw is available at {_size(raw.grid.voxel_size_nm)} nm only, coarser than requested"
-        )
-    return raw
-
-
-def _choose(sizes: list[Vector3], requested: Vector3, max_upsampling: float, what: str) -> LevelChoice:
-    choice = choose_level(sizes, requested)
-    if choice.coarsening > max_upsampling * 1.01:
-        raise VoxelSizeError(
-            f"{what} has no level near {_size(requested)} nm",
-            expected=f"a level at most {max_upsampling:g} times coarser on every axis",
-            found=", ".join(_size(s) for s in sizes) + " nm (z, y, x)",
-            remedy=f"raise data.max_upsampling above {choice.coarsening:.2f}, ask for a larger voxel size, "
-            "or leave the crop out of the datasplit",
-        )
-    return choice
-
-
-def _size(size: Vector3) -> str:
-    return "(" + ", ".join(f"{s:g}" for s in size) + ")"
-
-
 def _class_name_faults(classes: Sequence[str], rows: Sequence[CropRow], datasplit: Path) -> Iterator[ClassNameError]:
     known = sorted({name for row in rows for name in row.classes})
     twice = [name for name, times in Counter(classes).items() if times > 1]
@@ -339,9 +183,10 @@ def _class_name_faults(classes: Sequence[str], rows: Sequence[CropRow], dataspli
 
 def _named(rows: Sequence[CropRow]) -> list[tuple[CropRow, str]]:
     """Name crops ``dataset/crop1``, with more of the path where that is not unique."""
+    suffixes = dataset_suffixes()
 
     def dataset(row: CropRow) -> str:
-        return next((p.stem for p in row.label_path.parents if p.suffix in {".zarr", ".n5"}), "crop")
+        return next((p.stem for p in row.label_path.parents if p.suffix in suffixes), "crop")
 
     short = [f"{dataset(row)}/{row.label_path.name}" for row in rows]
     times = Counter(short)
@@ -350,7 +195,7 @@ def _named(rows: Sequence[CropRow]) -> list[tuple[CropRow, str]]:
     ]
 
 
-_Opened = tuple[Crop | None, list[str], DataError | None]
+_Opened = tuple[Crop | None, list[Note], DataError | None]
 """A crop and what to know about it, or why it cannot be used."""
 
 
@@ -361,21 +206,23 @@ def _try_open(named: tuple[CropRow, str], *, classes: tuple[str, ...]) -> _Opene
         return None, [], error
 
 
-def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple[Crop, list[str]]:
-    notes: list[str] = []
+def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple[Crop, list[Note]]:
+    notes: list[Note] = []
     looked_for: list[str] = []
     labels: dict[str, tuple[LabelLevel, ...]] = {}
     for name in classes:
         if name not in row.classes:
             continue
         path = row.class_path(name)
-        if not path.is_dir():
+        if not is_stored(path):
             looked_for.append(str(path))
-            notes.append(f"{crop_id}: {name} is listed but has no group on disk; it is not annotated there")
+            notes.append(
+                Note(NoteKind.DATA, f"{name} is listed but has no group on disk; it is not annotated there", crop_id)
+            )
             continue
-        group = open_multiscale(path)
-        looked_for += group.metadata_files()
-        for level in group.levels:
+        volume = open_volume(path)
+        looked_for += volume.metadata_files()
+        for level in volume.levels:
             if level.dtype.kind not in "ui":
                 raise LayoutError(
                     f"label level {level.path} does not hold whole numbers",
@@ -384,9 +231,9 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
                     remedy="store labels as integers",
                 )
         labels[name] = tuple(
-            LabelLevel(level, find_unknown_code(name, group.attributes, level.attributes)) for level in group.levels
+            LabelLevel(level, code) for level, code in zip(volume.levels, volume.unknown_codes(name), strict=True)
         )
     if not labels:
-        notes.append(f"{crop_id}: annotates none of the requested classes and is left out")
-    raw = open_multiscale(row.raw_path)
+        notes.append(Note(NoteKind.DATA, "annotates none of the requested classes and is excluded", crop_id))
+    raw = open_volume(row.raw_path)
     return Crop(crop_id, row.split, raw, labels, (*looked_for, *raw.metadata_files())), notes

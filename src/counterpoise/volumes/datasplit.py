@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from counterpoise.errors import DatasplitError
+from counterpoise.text import counted
+from counterpoise.volumes.formats import is_stored
 
-__all__ = ["LEAK", "CropRow", "Split", "read_datasplit", "write_datasplit"]
+__all__ = ["CropRow", "Split", "read_datasplit", "write_datasplit"]
 
 Split = Literal["train", "validate"]
-
-LEAK = "validation voxels are trained on, as data.allow_overlap says"
-"""How the note of a run begins whose scores are not those of new voxels."""
 
 _FULL_COLUMNS = 5
 _SHORT_COLUMNS = 3
@@ -115,7 +114,7 @@ def write_datasplit(path: Path, rows: Iterable[tuple[Split, str, str, str, str, 
     path : Path
         The csv file to write.
     rows : iterable of (split, raw store, raw group, label store, label group, classes)
-        Paths as they shall stand in the file (relative ones are read against the file's folder).
+        Paths as they are written into the file (relative ones are read against the file's folder).
     """
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
@@ -151,7 +150,7 @@ def _parse(file: Path, line: int, cells: list[str]) -> CropRow:
         cells.pop()
     if len(cells) < _SHORT_COLUMNS:
         raise DatasplitError(
-            f"line {line} of {file} has {len(cells)} column{'s' * (len(cells) != 1)}",
+            f"line {line} of {file} has {counted(len(cells), 'column')}",
             expected="5 columns (usage, raw store, raw group, label store, label group[classes]) "
             "or 3 (usage, raw path, label path[classes])",
             found=", ".join(cells) or "nothing",
@@ -211,7 +210,7 @@ def _find(file: Path, line: int, text: str, what: str) -> tuple[Path, ...]:
     """Return the folders that were tried, the last of which is there."""
     candidates = (file.resolve().parent / text, Path.cwd() / text)
     for tried, candidate in enumerate(candidates, start=1):
-        if candidate.is_dir():
+        if is_stored(candidate):
             return candidates[:tried]
     raise DatasplitError(
         f"line {line} of {file}: no {what} group at {text}",

@@ -12,67 +12,41 @@ import numpy as np
 
 from counterpoise.errors import DatasplitError
 from counterpoise.volumes.datasplit import Split
-from counterpoise.volumes.geometry import Box
-from counterpoise.volumes.omezarr import open_multiscale
+from counterpoise.volumes.formats import FORMATS
+from counterpoise.volumes.volume import FoundCrop
 
-__all__ = ["CropSplit", "FoundCrop", "datasplit_rows", "find_crops", "split_crops"]
-
-RAW_GROUP = "em/fibsem-uint8"
-LABEL_GROUP = "labels/groundtruth"
-NOT_A_CLASS = "all"
-"""A sub-folder of a crop that holds every label in one array."""
-
-
-@dataclass(frozen=True)
-class FoundCrop:
-    """A crop on disk: the store it is in, the alignment (``recon-1``), its name, its classes and its place."""
-
-    store: Path
-    alignment: str
-    name: str
-    classes: tuple[str, ...]
-    box: Box
+__all__ = ["CropSplit", "datasplit_rows", "find_crops", "split_crops"]
 
 
 def find_crops(root: Path) -> tuple[FoundCrop, ...]:
-    """Find every ``<dataset>.zarr/<alignment>/labels/groundtruth/crop<N>`` below a folder.
+    """Find every crop below a folder, in the layouts that the input formats know.
 
     Parameters
     ----------
     root : Path
-        Searched downwards, not into zarr stores.
+        Searched downwards, not into stores.
 
     Returns
     -------
     tuple of FoundCrop
-        Ordered by path, crops by number. Crops without raw data beside them or without a class are left out.
+        Ordered by path, crops by number. Crops without raw data next to them or without a class are left out.
 
     Raises
     ------
     DatasplitError
         If there is none.
     """
-    found = []
-    for store in _stores(root):
-        for labels in sorted(store.glob(f"*/{LABEL_GROUP}")):
-            alignment = labels.relative_to(store).parts[0]
-            if not (store / alignment / RAW_GROUP).is_dir():
-                continue
-            for crop in sorted((p for p in labels.iterdir() if p.is_dir()), key=_natural):
-                classes = tuple(
-                    sorted(p.name for p in crop.iterdir() if (p / ".zattrs").exists() and p.name != NOT_A_CLASS)
-                )
-                if classes:
-                    box = open_multiscale(crop / classes[0]).levels[0].grid.box
-                    found.append(FoundCrop(store, alignment, crop.name, classes, box))
+    layouts = [known.layout for known in FORMATS if known.layout]
+    found = tuple(crop for layout in layouts for crop in layout.find(root))
     if not found:
+        missing = "; ".join(layout.missing for layout in layouts)
         raise DatasplitError(
             f"no crop below {root}",
-            expected=f"<dataset>.zarr/recon-1/{LABEL_GROUP}/crop<N>/<class>, with {RAW_GROUP} beside the labels",
-            found="no such folder" if not root.is_dir() else "no zarr store with both",
+            expected=" or ".join(layout.expected for layout in layouts),
+            found=missing if root.is_dir() else "no such folder",
             remedy="name the folder that `csc fetch-data` filled",
         )
-    return tuple(found)
+    return found
 
 
 @dataclass(frozen=True)
@@ -122,7 +96,7 @@ def split_crops(
     Raises
     ------
     DatasplitError
-        If no crop can be spared for validation.
+        If no crop is left for validation.
     """
     wanted = set(classes)
     crops_with = Counter(name for crop in crops for name in wanted & set(crop.classes))
@@ -139,7 +113,7 @@ def split_crops(
     chosen = choices[gap]
     if not chosen:
         raise DatasplitError(
-            "no crop can be spared for validation",
+            "no crop is left for validation",
             expected="two crops that do not overlap, both with the classes",
             found=f"{len(_neighbourhoods(crops, 0.0))} such neighbourhoods in {len(crops)} crops",
             remedy="write the datasplit by hand, or fetch more crops",
@@ -175,20 +149,7 @@ def datasplit_rows(
         listed = [name for name in classes if name in crop.classes]
         if listed:
             store = os.path.relpath(crop.store, base)
-            labels = f"{crop.alignment}/{LABEL_GROUP}/{crop.name}"
-            yield split, store, f"{crop.alignment}/{RAW_GROUP}", store, labels, listed
-
-
-def _stores(root: Path) -> Iterator[Path]:
-    for folder, names, _ in os.walk(root):
-        stores = sorted(name for name in names if name.endswith(".zarr"))
-        yield from (Path(folder) / name for name in stores)
-        names[:] = sorted(set(names) - set(stores))
-
-
-def _natural(path: Path) -> tuple[int, str]:
-    digits = "".join(ch for ch in path.name if ch.isdigit())
-    return (int(digits) if digits else 0, path.name)
+            yield split, store, crop.raw, store, crop.labels, listed
 
 
 def _neighbourhoods(crops: Sequence[FoundCrop], gap_nm: float) -> list[list[int]]:
@@ -197,7 +158,7 @@ def _neighbourhoods(crops: Sequence[FoundCrop], gap_nm: float) -> list[list[int]
     for i, first in enumerate(crops):
         grown = first.box.grow((gap_nm, gap_nm, gap_nm))
         for j in range(i):
-            same_volume = (first.store, first.alignment) == (crops[j].store, crops[j].alignment)
+            same_volume = (first.store, first.raw) == (crops[j].store, crops[j].raw)
             if same_volume and grown.overlaps(crops[j].box) and group[i] != group[j]:
                 old, new = group[i], group[j]
                 group = [new if g == old else g for g in group]

@@ -20,7 +20,7 @@ __all__ = ["Box", "Grid", "IndexBox", "LevelChoice", "choose_level", "round_nm",
 
 _DECIMALS_NM = 6
 SAME_SIZE_TOLERANCE = 0.01
-"""Voxel sizes within 1 % are the same: 5.24 nm beside 5.2 nm is a rounding of metadata, not another scale."""
+"""Voxel sizes within 1 % are the same: 5.24 nm vs 5.2 nm is a rounding of metadata, not another scale."""
 _TOUCH = 1e-4
 """Share of a voxel that a box must reach into it to touch it: above what rounding to 1e-6 nm adds up to."""
 

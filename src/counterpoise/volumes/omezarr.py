@@ -1,4 +1,4 @@
-"""Open an OME-NGFF 0.4 multiscale group on zarr v2: its levels, their place in space, blocks of voxels.
+"""OME-Zarr: an OME-NGFF 0.4 multiscale group on zarr v2, its levels, their place in space, blocks of voxels.
 
 This is the only module that reads through zarr. Metadata is parsed here once, into frozen objects; groups are
 opened by their own path, because a downloaded copy may lack the ``.zgroup`` files above it. Chunks of ordinary arrays
@@ -21,10 +21,13 @@ import numpy as np
 
 from counterpoise.arrays import Vector3
 from counterpoise.errors import DamagedChunkError, LayoutError
+from counterpoise.volumes.annotation import find_unknown_code
+from counterpoise.volumes.cellmap import cellmap_layout
 from counterpoise.volumes.chunks import ChunkDecoder
 from counterpoise.volumes.geometry import Grid, IndexBox, round_nm
+from counterpoise.volumes.volume import Format
 
-__all__ = ["Level", "Multiscale", "open_multiscale"]
+__all__ = ["OME_ZARR", "Multiscale", "ZarrLevel", "open_multiscale"]
 
 _AXES = 3
 _DECODER_ERRORS = (OSError, EOFError, RuntimeError, ValueError, TypeError, zlib.error, lzma.LZMAError)
@@ -35,10 +38,10 @@ _MAX_VOXEL_SIZE_NM = 1e6
 
 
 @dataclass(frozen=True)
-class Level:
-    """One resolution of a multiscale group: where it is, how it is stored, and its attributes.
+class ZarrLevel:
+    """One resolution of a multiscale group, as :class:`~counterpoise.volumes.volume.Level` says.
 
-    ``metadata`` is the content of ``.zarray``.
+    ``metadata`` is the content of ``.zarray``, ``attributes`` that of ``.zattrs``.
     """
 
     name: str
@@ -61,29 +64,7 @@ class Level:
     def decoded_chunks(
         self, block: IndexBox, *, as_stored: bool = False
     ) -> Iterator[tuple[IndexBox, np.ndarray | None]]:
-        """Decode the chunks that a block touches, one after the other, each of them whole.
-
-        Parameters
-        ----------
-        block : IndexBox
-            Voxels inside the array.
-        as_stored : bool
-            Hand over chunks at the end of the array as they are stored, with what lies beyond the array: such an
-            array has no gaps between its rows.
-
-        Yields
-        ------
-        box : IndexBox
-            Voxels of the chunk, cut to the array.
-        voxels : array, shape ``box.shape`` (``chunks`` if ``as_stored``), or None
-            To be read before the next chunk is asked for, which takes its memory; None where the chunk is not on disk,
-            so that every voxel has the fill value.
-
-        Raises
-        ------
-        DamagedChunkError
-            If a chunk cannot be decoded; the error names its file.
-        """
+        """Decode the chunks that a block touches, each of them whole; the next one takes the memory of the last."""
         read = self._reader(block)
         for box, file in self.chunk_paths(block):
             try:
@@ -139,6 +120,10 @@ class Level:
         """Return the block of all voxels."""
         return IndexBox((0, 0, 0), self.grid.shape)
 
+    def description(self) -> bytes:
+        """Return ``.zarray`` as it is: its fill value and compressor decide what is read, too."""
+        return (self.path / ".zarray").read_bytes()
+
     def _damage(self, file: Path, error: Exception) -> DamagedChunkError:
         return DamagedChunkError(
             f"chunk {file.relative_to(self.path)} of {self.path} cannot be decoded",
@@ -161,13 +146,17 @@ class Multiscale:
     """A multiscale group: its levels in the order of the metadata (the first is the finest)."""
 
     path: Path
-    levels: tuple[Level, ...]
+    levels: tuple[ZarrLevel, ...]
     attributes: Mapping[str, Any]
 
     @property
     def voxel_sizes_nm(self) -> list[Vector3]:
         """Return the voxel size of every level."""
         return [level.grid.voxel_size_nm for level in self.levels]
+
+    def unknown_codes(self, class_name: str) -> list[int | None]:
+        """Say for every level which stored value means "not annotated here"."""
+        return [find_unknown_code(class_name, self.attributes, level.attributes) for level in self.levels]
 
     def metadata_files(self) -> list[str]:
         """Name the files that :func:`open_multiscale` looked for, there or not."""
@@ -206,11 +195,16 @@ def open_multiscale(path: Path) -> Multiscale:
     return Multiscale(path, tuple(levels), attributes)
 
 
+OME_ZARR = Format(
+    "OME-Zarr", Path.is_dir, open_multiscale, suffixes=(".zarr", ".n5"), layout=cellmap_layout(open_multiscale)
+)
+
+
 def _size_in_words(file: Path) -> str:
     try:
         return f"{file.stat().st_size} bytes"
     except OSError as error:  # gone meanwhile, or a disk that fails
-        return f"a file whose size cannot be asked for ({error.strerror})"
+        return f"a file whose size cannot be read ({error.strerror})"
 
 
 def _image(attributes: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -243,7 +237,7 @@ def _check_axes(image: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: Vector3) -> Level:
+def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: Vector3) -> ZarrLevel:
     if not all(0.0 < s < _MAX_VOXEL_SIZE_NM for s in voxel_size_nm):
         raise LayoutError(
             f"{path} has an impossible voxel size",
@@ -276,7 +270,7 @@ def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: V
             remedy="fetch the array again",
         )
     attributes = _read_json(path, ".zattrs", what="attributes", is_optional=True)
-    return Level(
+    return ZarrLevel(
         name=name,
         path=path,
         grid=Grid((shape[0], shape[1], shape[2]), voxel_size_nm, translation_nm),

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from counterpoise.errors import DatasplitError
+from counterpoise.notes import Note, NoteKind
 from counterpoise.volumes.crops import Crop
-from counterpoise.volumes.datasplit import LEAK
 from counterpoise.volumes.geometry import Box, round_nm
 
-__all__ = ["LEAK", "CropPair", "describe_leaks", "describe_repeats", "find_pairs", "leak_errors"]
+__all__ = ["CropPair", "describe_leaks", "describe_repeats", "find_pairs", "leak_errors"]
 
 _TOUCH = 0.5 * (1 + 1e-4)
 """Share of a voxel up to which two blocks only touch: rounding, or a corner that was taken for a centre."""
@@ -164,21 +164,29 @@ def leak_errors(pairs: Iterable[CropPair], datasplit: Path) -> tuple[DatasplitEr
     return tuple(errors)
 
 
-def describe_leaks(pairs: Iterable[CropPair]) -> tuple[str, ...]:
-    """Say in one note which validation crops are no new voxels; nothing if all are."""
+def describe_leaks(pairs: Iterable[CropPair]) -> tuple[Note, ...]:
+    """Name in one note the validation crops that share voxels with train crops; no note if none does."""
     crops = _leaks_by_crop(pairs)
     if not crops:
         return ()
     named = [f"{crop_id} ({leaks[0].share:.1%} of it in {leaks[0].first.crop_id})" for crop_id, leaks in crops.items()]
     more = f", and {len(named) - _MOST_NAMED} more" if named[_MOST_NAMED:] else ""
-    return (f"{LEAK}: {', '.join(named[:_MOST_NAMED])}{more}; scores there are too good",)
+    text = (
+        f"validation voxels are trained on, as data.allow_overlap says: {', '.join(named[:_MOST_NAMED])}{more}; scores "
+        "there are too high"
+    )
+    return (Note(NoteKind.LEAK, text),)
 
 
-def describe_repeats(pairs: Iterable[CropPair]) -> tuple[str, ...]:
+def describe_repeats(pairs: Iterable[CropPair]) -> tuple[Note, ...]:
     """Note crops of one split that overlap: allowed, but their common voxels count twice."""
     return tuple(
-        f"{pair.second.crop_id}: overlaps {pair.first.crop_id} of the same split ({pair.first.split}; {_amount(pair)}):"
-        " these voxels count twice"
+        Note(
+            NoteKind.DATA,
+            f"overlaps {pair.first.crop_id} of the same split ({pair.first.split}; "
+            f"{_amount(pair)}): these voxels count twice",
+            pair.second.crop_id,
+        )
         for pair in pairs
         if pair.is_repeat
     )

@@ -6,13 +6,14 @@ import importlib
 import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from counterpoise.arrays import Frequencies
 from counterpoise.errors import ConfigError, suggest
+from counterpoise.frequencies.table import FrequencyTable
 
 __all__ = [
     "ClassStatistics",
@@ -44,7 +45,17 @@ class ClassStatistics:
     classes: tuple[str, ...]
     frequencies: Frequencies
     positives: Int[np.ndarray, " class_"]
-    manual: Mapping[str, float]
+    manual: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: FrequencyTable, manual: Mapping[str, float] | None = None) -> ClassStatistics:
+        """Take what strategies may use from exact counts; a class annotated nowhere in train has frequency 0."""
+        return cls(
+            table.classes,
+            np.nan_to_num(table.frequencies("train"), nan=0.0),
+            np.array([table.total(name, "train").present for name in table.classes], dtype=np.int64),
+            manual or {},
+        )
 
 
 class NotApplicableError(Exception):
@@ -198,7 +209,7 @@ def derive_weights(
         if any(strategy.name == other.strategy for other in derived):
             raise ConfigError(
                 f"two strategies are called {strategy.name}",
-                expected="a name of its own for every arm: its trials' folder is called like it",
+                expected="a different name for every arm: the folder of its trials has that name",
                 found=f"{strategy.name} again in {name}",
                 remedy="rename one of the functions",
             )

@@ -12,12 +12,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from counterpoise.cli import background
-from counterpoise.cli.background import attach, start_detached, stop_run
+from counterpoise.cli import attach
+from counterpoise.cli.attach import show_until_end
+from counterpoise.cli.background import start_detached
+from counterpoise.cli.stop import stop
 from counterpoise.errors import ConfigError, RunFolderError
+from counterpoise.experiment.load import Source
 from counterpoise.files.lock import LOCK_NAME, find_holder
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
-from counterpoise.runs.records import ArmRecord, ArmsRecord, TrialStatus
+from counterpoise.runs.records import TrialStatus
 
 # A detached process is meant to be left running.
 pytestmark = pytest.mark.filterwarnings(
@@ -81,7 +85,7 @@ def plan(run: RunFolder, state: TrialStatus) -> None:
 def test_a_detached_run_is_out_of_reach_of_the_terminal_and_stops_when_asked(
     write: Callable[[str], Path], run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert start_detached(write("begin")) == 0
+    assert start_detached(Source(write("begin"))) == 0
     holder = find_holder(run.path)
     assert holder is not None
     assert os.getsid(holder.process) == holder.process  # a session of its own
@@ -91,17 +95,17 @@ def test_a_detached_run_is_out_of_reach_of_the_terminal_and_stops_when_asked(
     plan(run, TrialStatus("running", epoch=1, epochs=3))
     reaper = threading.Thread(target=os.waitpid, args=(holder.process, 0))  # a shell would have let go of it
     reaper.start()
-    stop_run(run.path, now=False)
+    stop(run.path, now=False)
     reaper.join()
     assert run.log.read_text(encoding="utf-8").splitlines()[-1] == "ended by SIGINT"
     with pytest.raises(RunFolderError, match="nothing runs"):
-        stop_run(run.path, now=False)
+        stop(run.path, now=False)
 
 
 def test_stop_now_ends_it_at_once(write: Callable[[str], Path], run: RunFolder) -> None:
-    start_detached(write("begin"))
+    start_detached(Source(write("begin")))
     plan(run, TrialStatus("running", epoch=1, epochs=3))
-    stop_run(run.path, now=True)
+    stop(run.path, now=True)
     deadline = time.monotonic() + 5.0
     while "ended by" not in run.log.read_text(encoding="utf-8") and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -111,7 +115,7 @@ def test_stop_now_ends_it_at_once(write: Callable[[str], Path], run: RunFolder) 
 def test_a_run_that_is_refused_says_why_at_once_and_leaves_nothing(
     write: Callable[[str], Path], run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert start_detached(write("refuse")) == 2
+    assert start_detached(Source(write("refuse"))) == 2
     assert capsys.readouterr().out.splitlines() == ["reading", "ConfigError: no crops"]
     assert not run.path.exists()
 
@@ -119,14 +123,14 @@ def test_a_run_that_is_refused_says_why_at_once_and_leaves_nothing(
 def test_a_run_that_ends_before_its_trials_hands_on_its_exit_code(
     write: Callable[[str], Path], run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert start_detached(write("finish")) == 0
+    assert start_detached(Source(write("finish"))) == 0
     assert capsys.readouterr().out.splitlines() == ["reading", "done"]
     assert run.log.exists()
 
 
 def test_a_configuration_that_cannot_be_read_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
-        start_detached(tmp_path / "missing.toml")
+        start_detached(Source(tmp_path / "missing.toml"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -134,11 +138,11 @@ def test_only_a_run_on_this_machine_can_be_stopped_from_here(run: RunFolder) -> 
     plan(run, TrialStatus("running"))
     (run.path / LOCK_NAME).write_text("process 1 on another-machine\n", encoding="utf-8")
     with pytest.raises(RunFolderError, match="not run on this machine") as caught:
-        stop_run(run.path, now=False)
+        stop(run.path, now=False)
     assert "another-machine" in caught.value.remedy
     (run.path / LOCK_NAME).write_text(f"process 99999999 on {socket.gethostname()}\n", encoding="utf-8")
     with pytest.raises(RunFolderError, match="nothing runs"):
-        stop_run(run.path, now=False)
+        stop(run.path, now=False)
 
 
 def test_attach_waits_for_the_end_and_tells_of_trials_that_are_left(
@@ -147,34 +151,34 @@ def test_attach_waits_for_the_end_and_tells_of_trials_that_are_left(
     plan(run, TrialStatus("running", epoch=1, epochs=3, updated=time.time()))
     looks = []
 
-    def watch(path: Path, *, every_s: float) -> None:
-        looks.append(path)
+    def watch(watched: RunFolder, *, every_s: float) -> None:
+        looks.append(watched)
         plan(run, TrialStatus("failed", reason="the loss is NaN"))
 
-    monkeypatch.setattr(background, "watch_run", watch)
-    assert attach(run.path) == 1
-    assert looks == [run.path]
+    monkeypatch.setattr(attach, "watch_run", watch)
+    assert show_until_end(run) == 1
+    assert looks == [run]
     assert "1 trial not finished" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_the_showing_and_not_the_run(
+def test_ctrl_c_detaches_and_does_not_stop_the_run(
     write: Callable[[str], Path], run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start_detached(write("begin"))
+    start_detached(Source(write("begin")))
     plan(run, TrialStatus("running"))
 
-    def watch(path: Path, *, every_s: float) -> None:
+    def watch(watched: RunFolder, *, every_s: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(background, "watch_run", watch)
-    assert attach(run.path) == 0
-    assert "The run goes on" in capsys.readouterr().err
+    monkeypatch.setattr(attach, "watch_run", watch)
+    assert show_until_end(run) == 0
+    assert capsys.readouterr().err.startswith("Detached.")
     holder = find_holder(run.path)
     assert holder is not None
     os.kill(holder.process, signal.SIGTERM)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    for act in (lambda: attach(tmp_path), lambda: stop_run(tmp_path, now=False)):
+    for act in (lambda: show_until_end(RunFolder(tmp_path)), lambda: stop(tmp_path, now=False)):
         with pytest.raises(RunFolderError):
             act()

@@ -18,27 +18,26 @@ from typer.testing import CliRunner
 
 from counterpoise import UNet2D
 from counterpoise.cli.app import app
-from counterpoise.cli.best import write_best
+from counterpoise.cli.best import best as best_command
 from counterpoise.errors import ConfigError, CounterpoiseError, RunFolderError
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import load_experiment, parse_experiment
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
 from counterpoise.files.atomic import append_line, write_json
-from counterpoise.machine.hardware import GIB, Hardware
+from counterpoise.machine.hardware import Hardware
+from counterpoise.machine.limits import GIB
+from counterpoise.preflight.design import design_experiment
+from counterpoise.preflight.inputs import read_inputs
 from counterpoise.preflight.prepare import prepare_run
-from counterpoise.report.formats import tables_as_csv
-from counterpoise.report.tables import read_tables
-from counterpoise.report.typeset import as_latex, as_markdown
+from counterpoise.report import statements
+from counterpoise.report.latex import as_latex
+from counterpoise.report.paper import as_csv, as_markdown
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
-from counterpoise.runs.records import (
-    ArmRecord,
-    ArmsRecord,
-    EpochRecord,
-    ThresholdCounts,
-    TrialState,
-    TrialStatus,
-    ValidationCounts,
-)
+from counterpoise.runs.npz import ThresholdCounts, ValidationCounts
+from counterpoise.runs.read import read_run
+from counterpoise.runs.records import EpochRecord, TrialState, TrialStatus
+from counterpoise.statistics.verdict import judge_run
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSES = ("nuc", "pm")
@@ -136,7 +135,7 @@ def write_trial(run: RunFolder, config: TrialConfig, dice: float, state: TrialSt
 
 def best(run: RunFolder, **options: Any) -> tuple[Experiment, dict[str, Any], str]:
     """Write the two files and read them back; paths of the experiment become absolute."""
-    write_best(run.path, **({"out": None, "arm": None, "force": False} | options))
+    best_command(run.path, **options)
     folder = options.get("out") or run.path
     text = (folder / "best.toml").read_text(encoding="utf-8")
     document = json.loads((folder / "class_weights.json").read_text(encoding="utf-8"))
@@ -158,6 +157,7 @@ def test_the_better_arm_meets_the_baseline_again_with_new_seeds(tmp_path: Path) 
     assert experiment.run.folder.resolve() == tmp_path / "project" / "runs" / "mine-best"
     assert experiment.training.batch_size == 28
     said = comments(text)
+    assert document["verdict"] == statements.headline(judge_run(read_run(run)))
     assert f"Verdict: {document['verdict']}" in said
     assert document["verdict"].startswith("Use weight_sqrt_inv: ")
     assert "weight_sqrt_inv  4/4" in said  # the table of the verdict stands at the end
@@ -347,7 +347,7 @@ def test_a_misspelt_arm_and_a_folder_that_is_no_run_are_named(tmp_path: Path) ->
     with pytest.raises(RunFolderError, match="has no arm 'weight_sqrt'") as caught:
         best(run, arm="weight_sqrt")
     assert "did you mean 'weight_sqrt_inv'" in caught.value.remedy
-    with pytest.raises(RunFolderError, match="is not a run folder"):
+    with pytest.raises(RunFolderError, match="there is nothing at"):
         best(RunFolder(tmp_path / "none"))
 
 
@@ -388,7 +388,7 @@ def test_damaged_files_of_a_run_are_named_and_a_damaged_verdict_is_not_needed(tm
     run.config.unlink()
     with pytest.raises(RunFolderError, match="cannot be read") as caught:
         best(run, force=True)
-    assert "FileNotFoundError" in caught.value.found
+    assert caught.value.found == "no such file"
     run.config.write_text(Plan().text, encoding="utf-8")
     run.trial("weight_sqrt_inv", 0).config.write_text("arm = ", encoding="utf-8")
     with pytest.raises(CounterpoiseError, match="does not describe a trial"):
@@ -419,13 +419,13 @@ def test_the_next_experiment_can_be_prepared(phantom: Path, tmp_path: Path) -> N
     (project / "experiment.toml").write_text(plan.text, encoding="utf-8")
     cpu = Hardware((), 1, 16 * GIB, ())
     source = project / "experiment.toml"
-    first = prepare_run(load_experiment(source), source, cpu, on_store=lambda _: lambda _: None)
+    first = prepare_run(design_experiment(read_inputs(load_experiment(source)), cpu), source, cpu)
     for trial in first.trials:
         config = TrialConfig.read(trial.config)
         shutil.rmtree(trial.path)
         write_trial(first.run, config, plan.dice[trial.arm], "finished")
     experiment, document, _ = best(first.run)
-    again = prepare_run(experiment, first.run.path / "best.toml", cpu, on_store=lambda _: lambda _: None)
+    again = prepare_run(design_experiment(read_inputs(experiment), cpu), first.run.path / "best.toml", cpu)
     assert again.design.store.path.resolve() == first.design.store.path.resolve()  # nothing is decoded a second time
     assert again.design.tiles.hash() == first.design.tiles.hash()
     assert {(t.arm, t.seed) for t in again.trials} == {
@@ -472,11 +472,13 @@ def test_the_papers_tables_are_printed_and_written(tmp_path: Path, form: str) ->
     run = make_project(tmp_path / "project", Plan(seeds=2))
     printed = CliRunner().invoke(app, ["results", str(run.path), "--format", form])
     assert printed.exit_code == 0, printed.output
-    assert "no intervals: needs 3 seeds" in printed.stderr
+    verdict = judge_run(read_run(run))
+    assert f"no intervals: {statements.obstacle(verdict)}" in printed.stderr
+    assert not verdict.has_verdict
     file = tmp_path / "table"
     assert CliRunner().invoke(app, ["results", str(run.path), "--format", form, "--out", str(file)]).exit_code == 0
     assert file.read_text(encoding="utf-8") == printed.stdout
-    assert printed.stdout == {"latex": as_latex, "markdown": as_markdown, "csv": tables_as_csv}[form](read_tables(run))
+    assert printed.stdout == {"latex": as_latex, "markdown": as_markdown, "csv": as_csv}[form](verdict)
 
 
 def test_every_key_of_the_document_is_explained(tmp_path: Path) -> None:

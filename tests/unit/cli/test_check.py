@@ -15,6 +15,7 @@ from rich.console import Console
 
 from counterpoise.cli import check as module
 from counterpoise.cli.check import show_check
+from counterpoise.experiment.load import Source
 from counterpoise.runs.speed import Speed
 
 SPEED = Speed(1.0, 0.1, 0.01, 0.1, 2, 1000, 20_000, 5_000, 10**9, 0, micro_batch=2)
@@ -24,7 +25,7 @@ SPEED = Speed(1.0, 0.1, 0.01, 0.1, 2, 1000, 20_000, 5_000, 10**9, 0, micro_batch
 def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let steps be tried without a process."""
     monkeypatch.setattr(
-        "counterpoise.preflight.rehearsal.measure_slots", lambda _, slots, *__, **___: (SPEED,) * len(slots)
+        "counterpoise.preflight.first_steps.measure_slots", lambda _, slots, *__, **___: (SPEED,) * len(slots)
     )
 
 
@@ -50,7 +51,7 @@ def as_json(capsys: pytest.CaptureFixture[str]) -> Callable[[Path], dict[str, An
     """Return a function that checks and returns what ``--json`` prints, and whether it can be run."""
 
     def ask(file: Path) -> dict[str, Any]:
-        can_run = show_check(file, as_json=True)
+        can_run = show_check(Source(file), as_json=True)
         said: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert said["can_run"] == can_run
         return said
@@ -86,10 +87,13 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], tuple[bool, str,
     """Return a function that checks on a terminal of 80 columns, and returns what stands on it."""
 
     def show(file: Path) -> tuple[bool, str, str]:
-        consoles = {name: Console(width=80, highlight=False, record=True, quiet=False) for name in ("console", "side")}
+        consoles = {
+            name: Console(width=80, highlight=False, markup=False, record=True, quiet=False)
+            for name in ("console", "side")
+        }
         for name, console in consoles.items():
             monkeypatch.setattr(module, name, console)
-        can_run = show_check(file, as_json=False)
+        can_run = show_check(Source(file), as_json=False)
         return can_run, consoles["console"].export_text(), consoles["side"].export_text()
 
     return show
@@ -103,7 +107,8 @@ def test_the_screen_fits_eighty_columns(
     assert beside == ""
     lines = text.splitlines()
     assert lines[0] == "data         ok       10 train and 5 validation crops, 2 classes"
-    assert max(map(len, lines[:-1])) <= 80  # the last line holds a path, which is never folded
+    # Lines of one word, and the last one, hold paths, which are never folded.
+    assert max(len(line) for line in lines[:-1] if " " in line.strip()) <= 80
     assert lines[-1].startswith("No problem, ")
     assert lines[-1].endswith(f"Next: counterpoise run {write()}")
 
@@ -119,11 +124,11 @@ def test_problems_stand_on_the_screen_and_their_four_parts_below_it(
     assert not can_run
     assert "splits       PROBLEM  5 validation crops share voxels with train crops" in text
     assert "5 problems: this cannot be run." in text
-    assert beside.count("to mend:") == 5
+    assert beside.count("to fix:") == 5
     table.write_text("\n".join([*lines, *(['"train","nowhere","x"'] * 8)]) + "\n", encoding="utf-8")
     _, text, beside = screen(write())
     assert "8 problems" in text
-    assert beside.count("to mend:") == 5
+    assert beside.count("to fix:") == 5
     assert "... and 3 more of the kind DatasplitError" in beside
 
 
@@ -137,7 +142,7 @@ def test_classes_that_cannot_be_scored_are_a_warning(
     table.write_text("\n".join(kept) + "\n", encoding="utf-8")
     said = as_json(write())
     (verdict,) = [finding for finding in said["findings"] if finding["subject"] == "verdict"]
-    assert verdict["text"] == "none can come of this: none of 2 classes can be scored on 2 validation crops"
+    assert verdict["text"] == "there can be none: none of 2 classes can be scored on 2 validation crops"
     assert "pm has positives in 2 of the scored validation crops, and needs 3 to be scored" in verdict["warnings"]
     assert said["can_run"]
 
@@ -158,7 +163,7 @@ def test_a_leak_ends_with_exit_code_2(write: Callable[..., Path], name: str, tmp
     assert done.returncode == 2
     assert "shares voxels with train crop" in done.stderr
     assert "counterpoise.nowhere" in done.stderr
-    assert done.stderr.count("to mend:") == 2
+    assert done.stderr.count("to fix:") == 2
     assert not (tmp_path / "run").exists()
 
 

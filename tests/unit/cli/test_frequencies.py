@@ -13,8 +13,9 @@ from counterpoise.cli.frequencies import show_exposure
 from counterpoise.files.atomic import append_line, write_json
 from counterpoise.frequencies.exposure import ClassExposure, Exposure
 from counterpoise.frequencies.table import CropCount, FrequencyTable
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
-from counterpoise.runs.records import ArmRecord, ArmsRecord, EpochRecord
+from counterpoise.runs.records import EpochRecord
 from counterpoise.volumes.annotation import ClassCount, VoxelCount
 
 SIZE = (8.0, 8.0, 8.0)
@@ -52,8 +53,8 @@ def run(tmp_path: Path) -> RunFolder:
     return folder
 
 
-def test_exact_and_shown_frequencies_stand_side_by_side(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    show_exposure(run.path, None, (), as_json=False)
+def test_exact_and_shown_frequencies_are_shown_together(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    show_exposure(run, None, (), as_json=False)
     out, err = capsys.readouterr()
     cells = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith(("nuc", "pm", "er"))}
     assert "nuc    20.000 %  20.000 %         1.00       100.0 %      100.0 %" in out
@@ -70,7 +71,7 @@ def test_exact_and_shown_frequencies_stand_side_by_side(run: RunFolder, capsys: 
 
 
 def test_json_has_the_references_document_and_the_exposure(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    show_exposure(run.path, None, (), as_json=True)
+    show_exposure(run, None, (), as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert document["total_pos"] == {"nuc": 200000, "pm": 40000, "er": 10000}
     found = document["exposure"]
@@ -84,12 +85,49 @@ def test_json_has_the_references_document_and_the_exposure(run: RunFolder, capsy
     assert [found["classes"][name]["is_corrected_twice"] for name in ("nuc", "pm")] == [False, False]
 
 
-def test_the_run_alone_is_enough_and_half_a_question_is_refused(run: RunFolder) -> None:
-    command = CliRunner()
-    done = command.invoke(app, ["frequencies", "--exposure", str(run.path)])
-    assert done.exit_code == 0
-    assert "Class frequencies in the train crops, and as shown in training" in done.output
-    for half in ([], ["--classes", "nuc"], ["--datasplit", "x.csv"], ["--exposure", "x", "--classes", "nuc"]):
-        refused = command.invoke(app, ["frequencies", *half])
-        assert refused.exit_code == 2
-        assert "--datasplit" in refused.output
+def test_a_run_alone_is_enough(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = CliRunner().invoke(app, ["frequencies", "--exposure", str(run.path)])
+    assert named.exit_code == 0
+    assert "Class frequencies in the train crops, and as shown in training" in named.output
+    monkeypatch.chdir(run.path.parent)
+    assert CliRunner().invoke(app, ["frequencies", "--exposure"]).output == named.output
+
+
+@pytest.mark.parametrize(
+    "half", [["--classes", "nuc"], ["--datasplit", "x.csv"], ["e.toml", "--datasplit", "x.csv", "--classes", "nuc"]]
+)
+@pytest.mark.parametrize("command", ["frequencies", "weights"])
+def test_a_list_of_crops_needs_its_classes_and_no_experiment(command: str, half: list[str]) -> None:
+    refused = CliRunner().invoke(app, [command, *half])
+    assert refused.exit_code == 2
+    assert "--datasplit" in refused.output
+
+
+def test_of_a_run_the_counts_in_its_folder_are_shown(run: RunFolder) -> None:
+    experiment = """
+        [data]
+        datasplit = "gone.csv"
+        classes = ["nuc", "pm", "er"]
+        [arms]
+        strategies = ["weight_uniform", "weight_inv_freq", "weight_manual"]
+        manual_weights = { nuc = 3, pm = 2, er = 1 }
+        [run]
+        folder = "my run"
+    """
+    run.config.write_text(experiment, encoding="utf-8")
+    printed = CliRunner().invoke(app, ["frequencies", str(run.path), "--json"])
+    assert json.loads(printed.stdout)["total_pos"] == {"nuc": 200000, "pm": 40000, "er": 10000}
+    printed = CliRunner().invoke(app, ["weights", str(run.path), "--json"])
+    found = json.loads(printed.stdout)["weights"]
+    assert list(found) == ["weight_uniform", "weight_inv_freq", "weight_manual"]
+    assert found["weight_inv_freq"]["weights"]["er"] == 4.0  # the median frequency is 4 %, that of er 1 %
+    assert found["weight_manual"]["weights"] == {"nuc": 3.0, "pm": 2.0, "er": 1.0}
+
+
+def test_an_experiment_names_crops_and_classes(phantom: Path, tmp_path: Path) -> None:
+    experiment = tmp_path / "experiment.toml"
+    experiment.write_text(f'[data]\ndatasplit = "{phantom}"\nclasses = ["nuc", "pm"]\n', encoding="utf-8")
+    direct = CliRunner().invoke(app, ["frequencies", "--datasplit", str(phantom), "--classes", "nuc,pm", "--json"])
+    through = CliRunner().invoke(app, ["frequencies", str(experiment), "--format", "json"])
+    assert direct.exit_code == through.exit_code == 0
+    assert json.loads(through.stdout) == json.loads(direct.stdout)

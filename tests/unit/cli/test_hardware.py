@@ -1,4 +1,4 @@
-"""The screen of ``hardware``: a machine made up for the test, on terminals and without one."""
+"""The screen of ``hardware``: a fake machine, on terminals and without one."""
 
 import io
 import json
@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from counterpoise.cli import hardware
 from counterpoise.cli.app import app
 from counterpoise.cli.screen import plain_console, print_table
-from counterpoise.machine.hardware import GIB, Gpu, Hardware
+from counterpoise.machine.gpus import Gpu
+from counterpoise.machine.hardware import Hardware
+from counterpoise.machine.limits import GIB
 
 NODE = Hardware(
     gpus=(
@@ -39,11 +41,11 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     def shown(*, width: int | None = None, file: Path | None = None) -> list[str]:
         screen = plain_console(file=io.StringIO())
         if width is not None:
-            screen = type(screen)(file=io.StringIO(), force_terminal=True, width=width, highlight=False, no_color=True)
+            screen = type(screen)(file=io.StringIO(), force_terminal=True, width=width, no_color=True)
         monkeypatch.setattr(hardware, "find_hardware", lambda: NODE)
         monkeypatch.setattr(hardware, "console", screen)
         monkeypatch.setattr(hardware, "print_table", lambda columns: print_table(columns, to=screen))
-        hardware.show_hardware(file, as_json=False)
+        hardware.hardware(file)
         stream = screen.file
         assert isinstance(stream, io.StringIO)
         return stream.getvalue().splitlines()
@@ -53,20 +55,20 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 def test_without_a_terminal_every_fact_is_on_one_line(show: Callable[..., list[str]]) -> None:
     lines = show()
-    assert lines[0] == "8 cores, 64.0 GiB of memory"
+    assert lines[0] == "8 cores, 68.7 GB of memory"
     assert lines[1].split() == ["GPU", "name", "memory", "free", "bfloat16", "programs", "address"]
     assert lines[2].split()[-3:] == ["yes", "0", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"]
-    assert "40.0 GiB   1.0 GiB" in lines[3]
+    assert "42.9 GB   1.1 GB" in lines[3]
     assert lines[4:] == [
-        "  note: 8 of 128 cores may be used: SLURM_CPUS_PER_TASK=8",
-        "  note: CUDA_VISIBLE_DEVICES=[0] leaves 2 of 4 GPUs",
+        "- 8 of 128 cores may be used: SLURM_CPUS_PER_TASK=8",
+        "- CUDA_VISIBLE_DEVICES=[0] leaves 2 of 4 GPUs",
         "Plan for the classic experiment (30 trials)",
-        "  GPU 1 is shared with others: 1 program on it, 39.0 of 40.0 GiB in use",
-        "  GPU 1 left out: full",
-        "  1 slot: one per GPU",
-        "  8 threads per slot: 8 cores / 1",
-        "  batch of 64: the reference's choice for 40 GiB of GPU memory",
-        "  bfloat16: every GPU has it",
+        "- GPU 1 is shared with others: 1 program on it, 41.9 GB of 42.9 GB in use",
+        "- GPU 1 skipped: full",
+        "- 1 slot: one per GPU",
+        "- 8 threads per slot: 8 cores / 1",
+        "- batch of 64: the reference's choice for 42.9 GB of GPU memory",
+        "- bfloat16: every GPU has it",
     ]
 
 
@@ -90,9 +92,9 @@ def test_an_experiment_of_ones_own_is_planned_for(show: Callable[..., list[str]]
     lines = show(file=file)
     assert f"Plan for {file} (12 trials)" in lines
     assert lines[-3:] == [
-        "  3 threads per slot: as configured",
-        "  batch of 5: as configured",
-        "  float32: as configured",
+        "- 3 threads per slot: as configured",
+        "- batch of 5: as configured",
+        "- float32: as configured",
     ]
 
 

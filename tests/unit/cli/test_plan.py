@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.cli.plan import show_plan
+from counterpoise.cli.plan import plan as plan_command
 from counterpoise.errors import ConfigError, RunFolderError
-from counterpoise.preflight.estimate import Cost
-from counterpoise.statistics.counts import CountTable, RunCell
+from counterpoise.preflight.cost import Cost
+from counterpoise.preflight.plan import CostBasis
+from counterpoise.runs.speed import SmallSteps
+from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.precision import PlannedNoise, measure_noise, plan_precision, seeds_to_show
 from counterpoise.statistics.thresholds import TunedCounts
 
@@ -44,7 +46,7 @@ def plan(project: Path, capsys: pytest.CaptureFixture[str]) -> Plan:
             encoding="utf-8",
         )
         asked = {"noise_from": None, "run_sd": None, "crop_sd": None, "measure": False, "as_json": True}
-        show_plan(file, **{**asked, **options})
+        plan_command(file, **{**asked, **options})
         text = capsys.readouterr().out
         document: dict[str, Any] = json.loads(text) if options.get("as_json", True) else {"text": text}
         return document
@@ -67,7 +69,7 @@ def test_what_can_be_seen_follows_arms_margin_and_looks(plan: Plan) -> None:
     said = plan('strategies = ["weight_uniform", "weight_inv_freq"]\nseeds = 4', run_sd=0.02)
     assert said["arms"] == ["weight_uniform", "weight_inv_freq"]
     assert said["scope"] == "this", "the small phantom has few validation crops"
-    expected = plan_precision(arms=2, seeds=4, run_sd=0.02)
+    expected = plan_precision(PlannedNoise(run_sd=0.02), arms=2, seeds=4)
     (row,) = [row for row in said["precision"] if row["seeds"] == 4]
     assert row["half_width"] == pytest.approx(expected.half_width)
     assert row["detectable"] == pytest.approx(expected.detectable)
@@ -102,7 +104,7 @@ def test_half_of_the_differences_as_small_as_the_interval_are_missed(plan: Plan)
 def test_where_there_can_be_no_verdict_it_says_so(plan: Plan, arms: str, reason: str) -> None:
     said = plan(arms)
     assert said["no_verdict"] == reason
-    assert said["conclusions"][0] == f"No verdict can come of this: {said['no_verdict']}."
+    assert said["conclusions"][0] == f"There can be no verdict: {said['no_verdict']}."
 
 
 def test_a_baseline_without_weights_is_an_error_in_four_parts(plan: Plan) -> None:
@@ -111,18 +113,36 @@ def test_a_baseline_without_weights_is_an_error_in_four_parts(plan: Plan) -> Non
     assert "weight_uniform" in caught.value.remedy
 
 
+MeasuredRun = Callable[[CountTable], None]
+
+
+@pytest.fixture
+def measured_run(monkeypatch: pytest.MonkeyPatch) -> MeasuredRun:
+    """Give every run folder these counts, and no record of probabilities."""
+
+    def give(table: CountTable) -> None:
+        monkeypatch.setattr("counterpoise.preflight.plan.read_run", lambda _: None)
+        monkeypatch.setattr("counterpoise.preflight.plan.tabulate_counts", lambda _: table)
+        monkeypatch.setattr("counterpoise.preflight.plan.tune_run", lambda *_, **__: None)
+
+    return give
+
+
 def test_noise_is_measured_in_a_run_or_stated_but_not_both(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, tmp_path: Path, measured_run: MeasuredRun
 ) -> None:
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "weights.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError, match="given twice"):
-        plan(noise_from=tmp_path, run_sd=0.01)
+        plan(noise_from=earlier, run_sd=0.01)
     with pytest.raises(RunFolderError):
         plan(noise_from=tmp_path / "nowhere")
-    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=1))
+    measured_run(made_table(seeds=1))
     with pytest.raises(RunFolderError, match="cannot tell how much retraining moves a score"):
-        plan(noise_from=tmp_path / "earlier")
-    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=6))
-    measured = plan(noise_from=tmp_path / "earlier")["noise"]
+        plan(noise_from=earlier)
+    measured_run(made_table(seeds=6))
+    measured = plan(noise_from=earlier)["noise"]
     assert measured["is_measured"]
     assert measured["source"] == "measured in earlier"
     assert measured["run_sd"] == pytest.approx(0.02, rel=0.5)
@@ -130,14 +150,14 @@ def test_noise_is_measured_in_a_run_or_stated_but_not_both(
 
 
 def test_results_of_its_own_are_what_an_experiment_is_planned_on(
-    plan: Plan, project: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, project: Path, measured_run: MeasuredRun
 ) -> None:
     (project / "run").mkdir()
     (project / "run" / "weights.json").write_text("{}", encoding="utf-8")
-    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=6))
+    measured_run(made_table(seeds=6))
     assert plan()["noise"]["source"] == "measured in run"
     assert plan(run_sd=0.03)["noise"]["run_sd"] == 0.03
-    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=1))
+    measured_run(made_table(seeds=1))
     assert not plan()["noise"]["is_measured"], "one seed tells nothing yet"
 
 
@@ -152,7 +172,7 @@ def made_table(seeds: int) -> CountTable:
         crops=tuple(f"d/{g}" for g in range(8)),
         classes=("nuc",),
         counts=np.stack([dice * 1e6, (1 - dice) * 1e6, (1 - dice) * 1e6], -1).round(),
-        cells=tuple(tuple(RunCell(name, s, "finished") for s in range(seeds)) for name in names),
+        cells=tuple(tuple(RunCell(name, s, RunState.FINISHED) for s in range(seeds)) for name in names),
     )
 
 
@@ -160,12 +180,44 @@ def test_the_page_ends_with_the_cost(plan: Plan, monkeypatch: pytest.MonkeyPatch
     cost = Cost(
         epoch_s=4.2, trial_s=252.0, run_s=3780.0, disk_bytes=400_000_000, memory_bytes=10**9, gpu_memory_bytes=0
     )
-    monkeypatch.setattr("counterpoise.cli.plan._measure", lambda *_: cost)
+    monkeypatch.setattr("counterpoise.preflight.plan._find_cost", lambda *_: (CostBasis.ALL_SLOTS, cost))
     lines = plan(as_json=False, measure=True)["text"].splitlines()
     assert "trainings x 4 min 12 s on" in lines[-1]
-    assert lines[-1].endswith(": about 1 h 03 min; 0.4 GB")
+    assert lines[-1].endswith(": about 1 h 03 min; 400.0 MB")
     assert any("4.2 s per epoch; 1.0 GB of memory per trial" in line for line in lines)
     assert any(line.startswith("5 (planned)") for line in lines)
+
+
+def plan_from(basis: CostBasis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the cost be worked out from a first step of ten patches that takes an hour."""
+    hour = SmallSteps(1.0, 10**6, 10, steps=((10, 3600.0),), is_lower_bound=basis == CostBasis.LOWER_BOUND)
+    found = None if basis == CostBasis.NO_STEP else hour
+    monkeypatch.setattr("counterpoise.preflight.plan.measure_small_batch", lambda *_: found)
+
+
+@pytest.mark.parametrize("basis", [CostBasis.SMALL_BATCH, CostBasis.LOWER_BOUND, CostBasis.NO_STEP])
+def test_without_being_asked_it_measures_a_small_batch(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, basis: CostBasis
+) -> None:
+    plan_from(basis, monkeypatch)
+    said = plan(more="[training]\nbatch_size = 20\nepochs = 6\nsteps_per_epoch = 100", measure=None)
+    assert said["cost_basis"] == basis.name.lower()
+    if basis == CostBasis.NO_STEP:
+        assert said["cost"] is None
+        return
+    # Two hours per step of 20 patches; a tile takes a third of a tenth of an hour.
+    steps_s, tiles_s = 600 * 7200, 6 * said["tiles"]["count"] * 120
+    assert said["cost"]["trial_s"] == pytest.approx(1.0 + steps_s + tiles_s)
+    assert said["cost"]["memory_bytes"] is None, "of the small batch only"
+    text = plan(more="[training]\nbatch_size = 20\nepochs = 6\nsteps_per_epoch = 100", measure=None, as_json=False)
+    last = text["text"].splitlines()[-1]
+    assert ("at least" in last) == (basis == CostBasis.LOWER_BOUND)
+    assert " days; " in last
+
+
+def test_no_measure_measures_nothing(plan: Plan) -> None:
+    said = plan(measure=False)
+    assert (said["cost_basis"], said["cost"]) == ("not_asked", None)
 
 
 def test_torch_is_not_imported_by_the_planning_process() -> None:
@@ -216,16 +268,16 @@ def test_in_units_of_data_sets_no_sentence_speaks_of_crops(plan: Plan) -> None:
 
 
 def test_with_tuned_thresholds_it_says_at_which_threshold_the_noise_was_measured(
-    plan: Plan, project: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, project: Path, measured_run: MeasuredRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned = "[verdict]\nthresholds = 'tuned'"
-    at_half = "this is the noise of scores at threshold 1/2; what tuned thresholds add to it is not known"
+    at_half = "this is the noise of scores at threshold 1/2; that of tuned thresholds is not known"
     assert at_half in " ".join(plan("seeds = 3", tuned, as_json=False)["text"].split())
     assert "threshold 1/2" not in plan("seeds = 3", as_json=False)["text"]
     assert "threshold 1/2" not in plan("seeds = 3", tuned, run_sd=0.01, as_json=False)["text"], "nobody said of which"
     (project / "run").mkdir()
     (project / "run" / "weights.json").write_text("{}", encoding="utf-8")
-    monkeypatch.setattr("counterpoise.cli.plan.read_counts", lambda _: made_table(seeds=6))
+    measured_run(made_table(seeds=6))
     said = plan("seeds = 3", tuned)
     assert said["noise"]["is_measured"]
     assert said["noise"]["threshold"] == "half", "the run keeps no probabilities"
@@ -233,7 +285,7 @@ def test_with_tuned_thresholds_it_says_at_which_threshold_the_noise_was_measured
     table = made_table(seeds=6)
     half = replace(table, crops=table.crops[:4], counts=table.counts[:, :, :4])
     counts = TunedCounts(half, half, np.full((4, 6, 1), 0.3), table.crops[4:])
-    monkeypatch.setattr("counterpoise.cli.plan.read_tuned", lambda *_, **__: counts)
+    monkeypatch.setattr("counterpoise.preflight.plan.tune_run", lambda *_, **__: counts)
     said = plan("seeds = 3", tuned)["noise"]
     assert said["threshold"] == "tuned"
     expected = measure_noise(half)

@@ -1,78 +1,99 @@
+"""The table of results: what is missing from it, and where it goes."""
+
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import pytest
 
-from counterpoise.cli.results import print_results, show_results
+from counterpoise.cli.report import report as report_command
+from counterpoise.cli.results import print_results
+from counterpoise.cli.results import results as results_command
 from counterpoise.cli.screen import plain_console
 from counterpoise.errors import RunFolderError
+from counterpoise.files.atomic import append_line
+from counterpoise.report.verdict_file import read_verdict
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
-from counterpoise.runs.records import ArmRecord, ArmsRecord, TrialState, TrialStatus
-from counterpoise.statistics.results import ArmResult, Results, Spread, TrialResult
+from counterpoise.runs.read import read_run
+from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus
+from counterpoise.statistics.results import summarise_run
 
 
-def unfinished_run() -> Results:
-    def trial(seed: int, state: TrialState, reason: str = "") -> TrialResult:
-        return TrialResult("weight_uniform", seed, TrialStatus(state, reason=reason), ())
-
+def make_run(path: Path, *, finished: int = 1, micro_batch: int | None = None) -> RunFolder:
+    """Write four seeds of an arm: finished ones with Dice 0.5, 0.52, ..., a failed one, a running one, none."""
+    run = RunFolder(path)
+    run.path.mkdir()
     record = ArmRecord("weight_uniform", "", {"nuc": 1.0}, (), None, runs=True)
-    arm = ArmResult(
-        record=record,
-        trials=(trial(0, "finished"),),
-        unfinished=(trial(1, "failed", "out of [memory]"), trial(2, "waiting"), trial(3, "running")),
-        best_dice=None,
-        best_epoch=None,
-        last_dice=Spread(0.5, None, 1),
-        last_dice_by_class={"nuc": None},
-        difference=None,
-    )
-    copy = replace(arm, record=replace(record, name="weight_twice", same_as="weight_uniform", runs=False))
-    arms = ArmsRecord(("nuc",), "weight_uniform", (0, 1, 2, 3), (record, copy.record), ())
-    return Results(RunFolder(Path("run")), arms, (arm, copy))
+    copy = ArmRecord("weight_twice", "", {"nuc": 2.0}, (), "weight_uniform", runs=False)
+    ArmsRecord(("nuc",), "weight_uniform", (0, 1, 2, 3), (record, copy)).write(run.weights)
+    failed = TrialStatus("waiting").failed(FailureCause.OTHER, "out of [memory]")
+    states = [*[TrialStatus("finished", 1, 1)] * finished, failed, TrialStatus("running", 0, 1)]
+    for seed, status in enumerate(states[:4]):
+        folder = run.trial("weight_uniform", seed)
+        folder.path.mkdir(parents=True)
+        folder.config.write_text("[training]\nbatch_size = 8\n", encoding="utf-8")
+        status.write(folder.status)
+        if status.state == "finished":
+            dice = 0.5 + 0.02 * seed
+            epoch = EpochRecord(1, 0.5, 0.5, dice, {"nuc": dice}, {}, 1e-4, 0, 0, 1.0, 1.0, micro_batch=micro_batch)
+            append_line(folder.metrics, epoch.__dict__)
+    return run
 
 
-def test_an_unfinished_run_says_so() -> None:
+def shown(run: RunFolder) -> str:
     page = io.StringIO()
-    print_results(unfinished_run(), to=plain_console(file=page))
-    shown = page.getvalue()
-    assert " 1/4 " in shown
-    assert shown.count("failed: weight_uniform seed 1: out of [memory]") == 1
-    assert "unfinished trials: 1 running, 1 waiting" in shown
-    assert "= weight_uniform" in shown
+    print_results(summarise_run(read_run(run)), to=plain_console(file=page))
+    return page.getvalue()
 
 
-def test_the_table_goes_to_a_file_and_a_missing_folder_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("counterpoise.cli.results.load_results", lambda _: unfinished_run())
-    show_results(tmp_path, "table", tmp_path / "table.txt")
+def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
+    page = shown(make_run(tmp_path / "run"))
+    assert " 1/4 " in page
+    assert page.count("failed: weight_uniform seed 1: out of [memory]") == 1
+    assert "unfinished trials: 1 running, 1 waiting" in page
+    assert "= weight_uniform" in page
+
+
+def test_the_table_goes_to_a_file_and_a_missing_folder_is_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    results_command(run.path, out=tmp_path / "table.txt")
     text = (tmp_path / "table.txt").read_text(encoding="utf-8")
     assert "weight_uniform" in text
     assert "\x1b" not in text
     with pytest.raises(RunFolderError, match="cannot be written to") as caught:
-        show_results(tmp_path, "table", tmp_path / "none" / "table.txt")
+        results_command(run.path, out=tmp_path / "none" / "table.txt")
     assert caught.value.found == "No such file or directory"
 
 
-def test_the_spread_of_the_table_is_told_from_that_of_the_verdict() -> None:
-    results = unfinished_run()
-    page = io.StringIO()
-    print_results(results, to=plain_console(file=page))
-    assert "±: over seeds" not in page.getvalue(), "one seed has no spread"
-    arm, copy = results.arms
-    two = replace(results, arms=(replace(arm, last_dice=Spread(0.5, 0.01, 2)), copy))
-    print_results(two, to=plain_console(file=page))
+def test_the_spread_of_the_table_is_told_from_that_of_the_verdict(tmp_path: Path) -> None:
+    assert "±: over seeds" not in shown(make_run(tmp_path / "one")), "one seed has no spread"
+    two = shown(make_run(tmp_path / "two", finished=2))
+    assert "0.5100 ± 0.0141" in two  # 0.02 / sqrt 2
     explained = "±: over seeds as they are; the sd of the verdict leaves out what all arms of a seed share."
-    assert explained in page.getvalue().splitlines()
+    assert explained in two.splitlines()
 
 
-def test_a_training_that_is_not_exactly_comparable_is_named_below_the_table() -> None:
-    results = unfinished_run()
-    arm, copy = results.arms
-    trial = replace(arm.trials[0], parts="memory allowed 4 patches at a time (batch of 8) from epoch 5 on")
-    page = io.StringIO()
-    print_results(replace(results, arms=(replace(arm, trials=(trial,)), copy)), to=plain_console(file=page))
-    assert "note: every training: memory allowed 4 patches at a time (batch of 8) from epoch 5 on\n" in page.getvalue()
+def test_trainings_whose_batches_came_in_parts_are_named_below_the_table(tmp_path: Path) -> None:
+    assert "note: " not in shown(make_run(tmp_path / "whole", micro_batch=8))
+    said = "note: every training: memory allowed 4 patches at a time (batch of 8) from epoch 1 on;"
+    assert said in shown(make_run(tmp_path / "parts", micro_batch=4))
+
+
+def test_a_report_keeps_the_verdict_it_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run", finished=3)
+    report_command(run.path)
+    assert capsys.readouterr().out.strip() == str(run.report)
+    assert not read_verdict(run.verdict).has_verdict
+    sentence = json.loads(run.verdict.read_text(encoding="utf-8"))["sentence"]
+    assert f'<p class="lead verdict">{sentence}</p>' in run.report.read_text(encoding="utf-8")
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="is not a run folder"):
+        report_command(tmp_path)
+    with pytest.raises(RunFolderError, match="is not a run folder"):
+        results_command(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,38 +1,47 @@
-"""A trial's process and the one that runs the experiment; a log without room."""
+"""The trial's command: its exit codes, and a log without room."""
 
 import errno
 import os
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from counterpoise.cli import trial
-from counterpoise.engines.local import RUNNER_VARIABLE
-from counterpoise.runs.records import TrialStatus
+from counterpoise.cli.trial import run_one_trial
+from counterpoise.engines.process import EXIT_HELD, EXIT_STOPPED, RUNNER_VARIABLE
+from counterpoise.errors import ConfigError, CounterpoiseError, FolderInUseError, RunFolderError
+from counterpoise.runs.records import TrialState, TrialStatus
 
 
-def test_a_trial_whose_runner_was_killed_while_it_started_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = subprocess.Popen([sys.executable, "-S", "-c", ""])
-    os.waitid(os.P_PID, runner.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has asked how
-    monkeypatch.setenv(RUNNER_VARIABLE, str(runner.pid))
-    for _ in range(2):
-        with pytest.raises(SystemExit, match="130"):
-            trial._end_with_runner()
-        runner.wait()  # now there is no such process
-
-
-def test_a_trial_watches_its_runner_and_nobody_if_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[str] = []
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(RUNNER_VARIABLE, raising=False)
-    trial._end_with_runner()
-    assert started == []
-    monkeypatch.setenv(RUNNER_VARIABLE, str(os.getppid()))
-    trial._end_with_runner()
-    assert started == ["watch runner"]
+    monkeypatch.setattr(trial, "StopAfterCheckpoint", lambda: None)  # leaves pytest its Ctrl-C
+
+
+@pytest.mark.parametrize(("state", "code"), [("finished", 0), ("waiting", EXIT_STOPPED)])
+def test_a_trial_that_was_stopped_has_another_exit_code(
+    state: TrialState, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "run_trial", lambda *_, **__: TrialStatus(state))
+    assert run_one_trial(Path("nowhere"), "cpu", 1) == code
+
+
+@pytest.mark.parametrize(("kind", "is_held"), [(FolderInUseError, True), (RunFolderError, False), (ConfigError, False)])
+def test_only_a_folder_that_is_in_use_may_be_tried_again_later(
+    kind: type[CounterpoiseError], is_held: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_trial(*_: object, **__: object) -> TrialStatus:
+        raise kind("no way", expected="a", found="process 7", remedy="b")
+
+    monkeypatch.setattr(trial, "run_trial", run_trial)
+    if is_held:
+        assert run_one_trial(Path("nowhere"), "cpu", 1) == EXIT_HELD
+        assert "process 7" in capsys.readouterr().err
+    else:
+        with pytest.raises(kind):
+            run_one_trial(Path("nowhere"), "cpu", 1)
 
 
 @pytest.mark.parametrize(("number", "goes_on"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
@@ -49,11 +58,9 @@ def test_a_log_on_a_full_disk_lacks_a_line_and_the_training_no_step(
             say("Epoch 1/3")  # type: ignore[operator]
         return TrialStatus("finished")
 
-    monkeypatch.delenv(RUNNER_VARIABLE, raising=False)
     monkeypatch.setattr(trial, "run_trial", run_trial)
-    monkeypatch.setattr(trial, "_StopAfterCheckpoint", lambda: None)  # leaves pytest its Ctrl-C
     if goes_on:
-        assert trial.run_one_trial(Path("nowhere"), "cpu", 1) == 0
+        assert run_one_trial(Path("nowhere"), "cpu", 1) == 0
     else:
         with pytest.raises(OSError, match=os.strerror(number)):
-            trial.run_one_trial(Path("nowhere"), "cpu", 1)
+            run_one_trial(Path("nowhere"), "cpu", 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -16,12 +18,13 @@ from rich.console import Console
 
 from counterpoise.cli.screen import plain_console
 from counterpoise.cli.verdict import fold_blocks, print_verdict
-from counterpoise.report.verdict_blocks import Grid, Paragraph, verdict_blocks
-from counterpoise.report.verdict_text import verdict_lines
+from counterpoise.cli.verdict import verdict as verdict_command
+from counterpoise.report.blocks import Paragraph, Table, verdict_blocks, verdict_lines
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
-from counterpoise.runs.records import ArmRecord, ArmsRecord
-from counterpoise.statistics.counts import CountTable, RunCell
-from counterpoise.statistics.verdict import Verdict, judge
+from counterpoise.statistics.counts import CountTable, RunCell, RunState
+from counterpoise.statistics.verdict import judge
+from counterpoise.statistics.verdict_types import Verdict
 
 ARMS = ("weight_uniform", "weight_inv_freq", "weight_sqrt_inv")
 
@@ -33,7 +36,7 @@ def verdict() -> Verdict:
     dice = 0.5 + 0.02 * rng.standard_normal((3, 4, 1, 3)) + 0.02 * rng.standard_normal((1, 1, 8, 3))
     hits = np.rint(1e6 * dice)
     counts = np.stack([hits, 1e6 - hits, 1e6 - hits], -1)
-    cells = tuple(tuple(RunCell(name, seed, "finished") for seed in range(4)) for name in ARMS)
+    cells = tuple(tuple(RunCell(name, seed, RunState.FINISHED) for seed in range(4)) for name in ARMS)
     crops = tuple(f"jrc_made/{g}" for g in range(8))
     return judge(CountTable(ARMS, ARMS[0], (0, 1, 2, 3), crops, ("nuc", "mito_mem", "golgi_mem"), counts, cells))
 
@@ -56,7 +59,7 @@ def test_an_interval_is_not_divided() -> None:
 
 
 def test_a_table_goes_on_below_itself_and_keeps_its_first_column() -> None:
-    grid = Grid((("arm", "Dice", "IoU"), ("weight_manual", "0.749", "0.621")))
+    grid = Table((("arm", "Dice", "IoU"), ("weight_manual", "0.749", "0.621")))
     assert list(fold_blocks([grid], 24)) == [
         "arm            Dice",
         "weight_manual  0.749",
@@ -78,7 +81,7 @@ def test_folding_loses_no_word_and_cuts_none(verdict: Verdict, width: int) -> No
     blocks = verdict_blocks(verdict)
     folded = list(fold_blocks(blocks, width))
     words = [word for line in folded for word in line.split()]
-    grids = [cell for block in blocks if isinstance(block, Grid) for row in block.rows for cell in row]
+    grids = [cell for block in blocks if isinstance(block, Table) for row in block.rows for cell in row]
     expected = [word for block in blocks if isinstance(block, Paragraph) for word in block.text.split()]
     for word in [*expected, *(word for cell in grids for word in cell.split())]:
         assert word in words
@@ -95,19 +98,41 @@ def test_lines_stay_whole_where_there_is_no_terminal(verdict: Verdict, monkeypat
 
 def test_a_terminal_gets_lines_of_its_width(verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
     page = io.StringIO()
-    terminal = Console(file=page, width=72, force_terminal=True, color_system=None, highlight=False)
+    terminal = Console(file=page, width=72, force_terminal=True, color_system=None, highlight=False, markup=False)
     monkeypatch.setattr("counterpoise.cli.verdict.console", terminal)
     print_verdict(verdict)
     assert page.getvalue().splitlines() == list(fold_blocks(verdict_blocks(verdict), 72))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("command", [["verdict"], ["verdict", "--json"], ["results"], ["results", "--format", "csv"]])
-def test_a_command_whose_reader_has_gone_ends_quietly_as_others_do(command: list[str], tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run")
+def one_arm(path: Path) -> RunFolder:
+    """Plan a run of one arm, and train nothing."""
+    run = RunFolder(path)
     run.path.mkdir()
     arm = ArmRecord("weight_uniform", "", {"nuc": 1.0}, (), None, runs=True)
     ArmsRecord(("nuc",), "weight_uniform", (0, 1, 2), (arm,), ()).write(run.weights)
+    return run
+
+
+def test_a_folder_that_may_only_be_read_is_judged_and_a_note_says_that_no_file_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = one_arm(tmp_path / "run")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "read-only file system")
+
+    monkeypatch.setattr("counterpoise.report.verdict_file.write_json", refuse)
+    verdict_command(run.path, as_json=True)
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["no_verdict"] == "no run has finished with counts"
+    assert f"note: {run.verdict} was not written: read-only folder" in shown.err
+    assert not run.verdict.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("command", [["verdict"], ["verdict", "--json"], ["results"], ["results", "--format", "csv"]])
+def test_a_command_whose_reader_has_gone_ends_quietly_as_others_do(command: list[str], tmp_path: Path) -> None:
+    run = one_arm(tmp_path / "run")
     name, *options = command
     reader, writer = os.pipe()
     os.close(reader)

@@ -1,6 +1,6 @@
-"""The cluster engine: for real with Parsl's workers on this machine, and with stand-ins for the schedulers' commands.
+"""The cluster engine: what a node does, Parsl's workers on this machine, and what schedulers are asked for.
 
-Trials are stand-ins, too: a program called ``counterpoise`` that does what its trial's folder says.
+Trials are stand-ins, and so are the schedulers' commands. What all engines promise is in test_contract.py.
 """
 
 import json
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,68 +26,22 @@ import pytest
 from parsl.executors.high_throughput import executor
 
 from counterpoise.engines import cluster, node, workers
-from counterpoise.engines.cluster import run_trials_on_cluster
-from counterpoise.engines.node import Assignment, Ended, give_order, train_on_node
-from counterpoise.engines.queue import Outcome, StoppedError
+from counterpoise.engines.driver import run_trials
+from counterpoise.engines.engine import Reason, StoppedError
+from counterpoise.engines.node import Assignment, NodeResult, Order, give_order, train_on_node
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
-from counterpoise.machine.plan import Slot
 from counterpoise.runs.layout import TrialFolder
 from counterpoise.runs.records import TrialStatus
 
-# Called as: counterpoise trial FOLDER --device D --threads N
-STAND_IN = """#!{python} -S
-import json, os, pathlib, signal, sys, threading, time
-folder = pathlib.Path(sys.argv[2])
-attempt = len(list(folder.glob("attempt-*"))) + 1
-plan = json.loads((folder / "plan.json").read_text())
-act = plan[min(attempt, len(plan)) - 1]
-record = {{"arguments": sys.argv[1:], "slot": os.environ.get("SLOT"), "pid": os.getpid(), "worker": os.getppid(),
-          "block": os.environ.get("PARSL_WORKER_BLOCK_ID"), "init": os.environ.get("FROM_WORKER_INIT"),
-          "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}}
-asked = []
-signal.signal(signal.SIGINT, lambda *_: asked.append(1))
-(folder / f"attempt-{{attempt}}").write_text(json.dumps(record))
-
-def end_with_worker():  # as real trials do
-    while os.getppid() == int(os.environ["COUNTERPOISE_RUNNER"]):
-        time.sleep(0.05)
-    os._exit(130)
-
-threading.Thread(target=end_with_worker, daemon=True).start()
-
-def say(state, reason="", epoch=0):
-    (folder / "new.json").write_text(json.dumps({{"version": 1, "state": state, "reason": reason, "epoch": epoch}}))
-    os.replace(folder / "new.json", folder / "status.json")
-
-print("this is", folder.name, flush=True)
-if act == "finish":
-    say("running"); time.sleep(0.05); say("finished")
-elif act == "fail":
-    say("running"); say("failed", "loss is NaN"); sys.exit(2)
-elif act == "killed":
-    say("running"); os.kill(os.getpid(), signal.SIGKILL)
-elif act == "silent":
-    sys.exit(0)
-elif act == "hang":
-    say("running"); time.sleep(60)
-elif act == "until asked":  # to its next checkpoint, as a trial does
-    say("running", epoch=attempt)
-    while not asked:
-        time.sleep(0.05)
-    say("waiting", "stopped after epoch 1"); sys.exit(130)
-"""
-
-AddTrial = Callable[..., TrialFolder]
 HOST = socket.gethostname()
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make everything impatient; afterwards no process of a run may be left."""
-    monkeypatch.setattr(cluster, "_POLL_S", 0.05)
+    monkeypatch.setattr(cluster, "_LOOK_S", 0.05)
     monkeypatch.setattr(cluster, "_DISK_PATIENCE_S", 0.5)
-    monkeypatch.setattr(node, "_LOOK_S", 0.1)
     monkeypatch.setattr(workers, "_STRATEGY_S", 0.2)
     monkeypatch.setattr(workers, "_HEARTBEAT_S", 1)
     monkeypatch.setattr(workers, "_LOST_AFTER_S", 5)
@@ -99,140 +54,46 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return a folder for scripts and logs, with a stand-in for the program in ``bin``."""
-    program = tmp_path / "bin" / "counterpoise"
-    program.parent.mkdir()
-    program.write_text(STAND_IN.format(python=sys.executable), encoding="utf-8")
-    program.chmod(0o755)
-    return tmp_path
+def on_path(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process find the stand-in, as a node would."""
+    monkeypatch.setenv("PATH", f"{kit.program.parent}:{os.environ['PATH']}")
 
 
-@pytest.fixture
-def add_trial(tmp_path: Path) -> AddTrial:
-    """Return a function that makes a trial folder; one word per attempt says what the stand-in does."""
-
-    def add(seed: int, *plan: str) -> TrialFolder:
-        trial = TrialFolder(tmp_path / "a 'quoted' run" / "trials" / "arm" / f"seed-{seed}")
-        trial.path.mkdir(parents=True)
-        (trial.path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        return trial
-
-    return add
+# The engine, on a thread ------------------------------------------------------------------------------------------
 
 
-def here(folder: Path, *, jobs: int = 1, **settings: object) -> EngineConfig:
-    """Return an engine on this machine whose workers find the stand-in."""
-    init = f'export PATH={shlex.quote(str(folder / "bin"))}:"$PATH"\nexport FROM_WORKER_INIT="two words"'
-    return EngineConfig.model_validate(
-        {"kind": "parsl_local", "jobs": jobs, "gpus": 0, "cores": 2, "worker_init": init} | settings
-    )
-
-
-def run(
-    trials: list[TrialFolder],
-    engine: EngineConfig,
-    folder: Path,
-    *,
-    places: int,
-    retries: int = 0,
-    on_change: Callable[[], object] = lambda: None,
-    said: list[str] | None = None,
-) -> tuple[Outcome, ...]:
-    slots = [Slot(f"{engine.kind}-{k}", "cpu", 2, (("SLOT", "yes"),)) for k in range(places)]
-    say = (lambda _: None) if said is None else said.append
-    return run_trials_on_cluster(
-        trials, slots, engine, folder / "engine", per_gpu=1, retries=retries, on_change=on_change, say=say
-    )
-
-
-class LostError(Exception):
-    """Parsl would say that a worker was lost."""
-
-
-class Threads:
-    """Workers without Parsl: threads of this process, which do on it what nodes would do."""
+class Thread:
+    """One worker without Parsl: a thread of this process, which does on it what a node would do."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
 
-    def train(self, assignment: Assignment) -> Future[Ended]:
-        return self._pool.submit(self.on_node, assignment)
+    def train(self, assignment: Assignment) -> Future[NodeResult]:
+        return self._pool.submit(train_on_node, assignment)
 
-    def on_node(self, assignment: Assignment) -> Ended:
-        return train_on_node(assignment)
+    def lost(self, future: Future[NodeResult]) -> str:
+        return "worker 7 was lost" if isinstance(future.exception(), TimeoutError) else ""
 
-    def lost(self, future: Future[Ended]) -> str:
-        error = future.exception()
-        return str(error) if isinstance(error, LostError) else ""
-
-    def fault(self, is_training: Callable[[], bool]) -> None:
-        """Find no fault: threads always come."""
-        assert is_training() in {True, False}
+    def fault(self, _: Callable[[], bool]) -> ConfigError | None:
+        return None
 
 
 @pytest.fixture
-def threads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> type[Threads]:
-    """Have the engine use threads, and return their class."""
-
+def thread(on_path: None, monkeypatch: pytest.MonkeyPatch) -> type[Thread]:
     @contextmanager
-    def start(engine: EngineConfig, folder: Path, *, per_node: int) -> Iterator[Threads]:
-        with ThreadPoolExecutor(4) as pool:
-            yield Threads(pool)
+    def start(engine: EngineConfig, folder: Path, *, per_node: int) -> Iterator[Thread]:
+        with ThreadPoolExecutor(1) as pool:
+            yield Thread(pool)
 
     monkeypatch.setattr(cluster, "start_workers", start)
-    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
-    return Threads
-
-
-def attempts(trial: TrialFolder) -> list[dict[str, object]]:
-    return [json.loads(f.read_text(encoding="utf-8")) for f in sorted(trial.path.glob("attempt-*"))]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-# The engine, on threads ------------------------------------------------------------------------------------------
-
-
-def test_every_trial_runs_once_and_the_last_reason_of_those_that_fail_is_kept(
-    folder: Path, add_trial: AddTrial, threads: type[Threads]
-) -> None:
-    trials = [add_trial(0, "finish"), add_trial(1, "fail", "finish"), add_trial(2, "killed"), add_trial(3, "silent")]
-    outcomes = run(trials, here(folder), folder, places=2, retries=1)
-    assert [o.folder for o in outcomes] == trials
-    assert [(o.status.state, o.attempts) for o in outcomes] == [
-        ("finished", 1),
-        ("finished", 2),
-        ("failed", 2),
-        ("failed", 2),
-    ]
-    assert outcomes[2].status.reason == f"killed by SIGKILL on {HOST}; log.txt says: this is seed-2"
-    assert outcomes[3].status.reason == f"ended with exit code 0 on {HOST}; log.txt says: this is seed-3"
-    (record,) = attempts(trials[0])
-    assert record["arguments"] == ["trial", str(trials[0].path), "--device", "cpu", "--threads", "2"]
-    assert record["slot"] == "yes"
-    log = trials[1].log.read_text(encoding="utf-8").splitlines()
-    assert log == [f"--- on {HOST}, attempt 1 ---", "this is seed-1", f"--- on {HOST}, attempt 2 ---", "this is seed-1"]
-
-
-def test_finished_trials_need_no_jobs(folder: Path, add_trial: AddTrial) -> None:
-    trial = add_trial(0, "finish")
-    TrialStatus("finished").write(trial.status)
-    (outcome,) = run([trial], here(folder), folder, places=1)  # Parsl would be started here
-    assert (outcome.status.state, outcome.attempts) == ("finished", 0)
-    assert not (folder / "engine").exists()
+    return Thread
 
 
 def test_before_the_time_of_a_job_is_over_its_trial_stops_at_its_checkpoint_and_goes_on_in_the_next(
-    folder: Path, add_trial: AddTrial, threads: type[Threads], monkeypatch: pytest.MonkeyPatch
+    kit: Any, thread: type[Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = add_trial(0, "until asked", "until asked", "finish")
-    engine = here(folder, walltime="0:02:00")
+    trial = kit.add(0, "until asked", "until asked", "finish")
+    engine = kit.config("parsl_local", walltime="0:02:00")
     assert engine.train_s == 108
 
     def let_time_pass() -> None:
@@ -240,61 +101,50 @@ def test_before_the_time_of_a_job_is_over_its_trial_stops_at_its_checkpoint_and_
         monkeypatch.setenv(node.JOB_BEGAN, str(int(time.time()) - passed))
 
     let_time_pass()
-    (outcome,) = run([trial], engine, folder, places=1, on_change=let_time_pass)
+    (outcome,) = run_trials(kit.request([trial], engine, on_change=let_time_pass))
+    assert (outcome.status.state, outcome.attempts, outcome.reason) == ("finished", 1, None)
+    assert len(kit.attempts(trial)) == 3
+
+
+def test_a_lost_worker_is_no_attempt(kit: Any, thread: type[Thread], monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = list[str]()
+
+    def train(self: Thread, assignment: Assignment) -> Future[NodeResult]:
+        tokens.append(assignment.token)
+        if len(tokens) > 2:
+            return self._pool.submit(train_on_node, assignment)
+        future = Future[NodeResult]()
+        future.set_exception(TimeoutError())
+        return future
+
+    monkeypatch.setattr(thread, "train", train)
+    (outcome,) = run_trials(kit.request([kit.add(0, "finish")], "parsl_local"))
     assert (outcome.status.state, outcome.attempts) == ("finished", 1)
-    assert len(attempts(trial)) == 3
-
-
-def test_losses_do_not_count_until_there_were_five_in_a_row_without_an_epoch(
-    folder: Path, add_trial: AddTrial, threads: type[Threads], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-
-    def lose(self: Threads, assignment: Assignment) -> Ended:
-        calls.append(assignment)
-        trial = TrialFolder(Path(assignment.folder))
-        TrialStatus("running", epoch=2 if len(calls) > 3 else 1).write(trial.status)
-        raise LostError("node7 does not answer")
-
-    monkeypatch.setattr(threads, "on_node", lose)
-    (outcome,) = run([add_trial(0)], here(folder), folder, places=1)
-    # Three without progress, then an epoch, and five more in which there is none.
-    assert len(calls) == 3 + 5
-    assert len({call.token for call in calls}) == len(calls)
-    assert (outcome.status.state, outcome.attempts) == ("failed", 1)
-    assert "interrupted 5 times in a row without a finished epoch: node7 does not answer" in outcome.status.reason
+    assert len(set(tokens)) == 3
 
 
 def test_a_node_without_the_program_is_a_failure_with_a_reason(
-    folder: Path, add_trial: AddTrial, threads: type[Threads], monkeypatch: pytest.MonkeyPatch
+    kit: Any, thread: type[Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    (outcome,) = run([add_trial(0)], here(folder), folder, places=1)
-    assert outcome.status.state == "failed"
-    assert outcome.status.reason.startswith("FileNotFoundError: [Errno 2] No such file or directory: 'counterpoise'")
+    (outcome,) = run_trials(kit.request([kit.add(0)], "parsl_local"))
+    assert (outcome.status.state, outcome.reason) == ("failed", Reason.NOT_STARTED)
+    assert "FileNotFoundError" in outcome.status.reason
 
 
-def test_ctrl_c_waits_for_checkpoints_and_starts_nothing_more(
-    folder: Path, add_trial: AddTrial, threads: type[Threads]
+def test_the_signal_of_the_helpers_is_a_stop_and_no_fault(
+    kit: Any, thread: type[Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trials = [add_trial(0, "until asked", "finish"), add_trial(1, "finish")]
-    said: list[str] = []
-    pressed: list[int] = []
+    def fault(self: Thread, is_training: Callable[[], bool]) -> ConfigError | None:
+        if not is_training():
+            return None
+        os.kill(os.getpid(), signal.SIGTERM)  # and by the time of the next look the interchange has ended of it
+        monkeypatch.setattr(thread, "fault", lambda *_: ConfigError("gone", expected="", found="", remedy=""))
+        return None
 
-    def press() -> None:
-        if not pressed and TrialStatus.read(trials[0].status).state == "running":
-            pressed.append(1)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    monkeypatch.setattr(thread, "fault", fault)
     with pytest.raises(StoppedError):
-        run(trials, here(folder), folder, places=1, on_change=press, said=said)
-    assert {number: signal.getsignal(number) for number in before} == before
-    assert [TrialStatus.read(t.status).state for t in trials] == ["waiting", "waiting"]
-    assert [len(attempts(t)) for t in trials] == [1, 0]
-    assert any("next checkpoint" in line for line in said)
-    outcomes = run(trials, here(folder), folder, places=1)
-    assert [o.status.state for o in outcomes] == ["finished", "finished"]
+        run_trials(kit.request([kit.add(0, "hang")], "parsl_local"))
 
 
 # A node ----------------------------------------------------------------------------------------------------------
@@ -324,90 +174,85 @@ def test_a_worker_has_its_own_gpu_of_those_the_scheduler_gave(
     gpus: int,
     per_gpu: int,
     own: str | None,
-    folder: Path,
-    add_trial: AddTrial,
-    threads: type[Threads],
+    kit: Any,
+    on_path: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trial = add_trial(0, "finish")
-    give_order(trial, "mine", "")
+    trial = kit.add(0, "finish")
+    give_order(trial, "mine", Order.NONE)
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.setenv("PARSL_WORKER_RANK", rank)
-    assert train_on_node(assign(trial, gpus=gpus, per_gpu=per_gpu)) == Ended("", 0, HOST)
-    assert attempts(trial)[0]["gpu"] == own
+    assert train_on_node(assign(trial, gpus=gpus, per_gpu=per_gpu)) == NodeResult(Order.NONE, 0, HOST)
+    assert kit.attempts(trial)[0]["gpu"] == own
 
 
 def test_a_job_with_fewer_gpus_than_asked_for_is_an_error(
-    add_trial: AddTrial, threads: type[Threads], monkeypatch: pytest.MonkeyPatch
+    kit: Any, on_path: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(RuntimeError, match=r"engine\.gpus is 2, the job on .* has CUDA_VISIBLE_DEVICES=0"):
-        train_on_node(assign(add_trial(0, "finish"), gpus=2))
+        train_on_node(assign(kit.add(0, "finish"), gpus=2))
 
 
-def test_a_trial_that_was_given_to_another_is_neither_started_nor_kept_running(
-    add_trial: AddTrial, threads: type[Threads]
-) -> None:
-    trial = add_trial(0, "hang")
-    give_order(trial, "another", "")
-    assert train_on_node(assign(trial)).order == "replaced"
-    assert attempts(trial) == []
-    give_order(trial, "mine", "")
+def test_a_trial_that_was_given_to_another_is_neither_started_nor_kept_running(kit: Any, on_path: None) -> None:
+    trial = kit.add(0, "hang")
+    give_order(trial, "another", Order.NONE)
+    assert train_on_node(assign(trial)).order is Order.REPLACED
+    assert kit.attempts(trial) == []
+    give_order(trial, "mine", Order.NONE)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(train_on_node, assign(trial))
         while TrialStatus.read(trial.status).state != "running":
             time.sleep(0.02)
-        give_order(trial, "another", "")
-        assert future.result(10) == Ended("replaced", -signal.SIGTERM, HOST)
+        give_order(trial, "another", Order.NONE)
+        assert future.result(10) == NodeResult(Order.REPLACED, -signal.SIGTERM, HOST)
 
 
-def test_a_job_without_time_left_starts_nothing(
-    add_trial: AddTrial, threads: type[Threads], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trial = add_trial(0, "finish")
-    give_order(trial, "mine", "")
+def test_a_job_without_time_left_starts_nothing(kit: Any, on_path: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = kit.add(0, "finish")
+    give_order(trial, "mine", Order.NONE)
     monkeypatch.setenv(node.JOB_BEGAN, str(int(time.time()) - 100))
-    assert train_on_node(assign(trial, train_s=99)).order == "time"
-    assert attempts(trial) == []
-    assert train_on_node(assign(trial, train_s=200)) == Ended("", 0, HOST)
+    assert train_on_node(assign(trial, train_s=99)).order is Order.OUT_OF_TIME
+    assert kit.attempts(trial) == []
+    assert train_on_node(assign(trial, train_s=200)) == NodeResult(Order.NONE, 0, HOST)
 
 
-def test_orders_that_cannot_be_read_stop_nothing(add_trial: AddTrial, threads: type[Threads]) -> None:
-    trial = add_trial(0, "finish")
+def test_orders_that_cannot_be_read_stop_nothing(kit: Any, on_path: None) -> None:
+    trial = kit.add(0, "finish")
     trial.orders.write_text('{"tok', encoding="utf-8")
-    assert train_on_node(assign(trial)) == Ended("", 0, HOST)
+    assert train_on_node(assign(trial)) == NodeResult(Order.NONE, 0, HOST)
 
 
 # With Parsl ------------------------------------------------------------------------------------------------------
 
 
-def test_trials_finish_although_a_worker_and_then_a_whole_job_are_killed(folder: Path, add_trial: AddTrial) -> None:
-    trials = [add_trial(0, "hang", "finish"), add_trial(1, "hang", "finish"), add_trial(2, "fail", "finish")]
+def test_trials_finish_although_a_worker_and_then_a_whole_job_are_killed(kit: Any) -> None:
+    trials = [kit.add(0, "hang", "finish"), kit.add(1, "hang", "finish"), kit.add(2, "fail", "finish")]
     killed: list[int] = []
 
     def kill() -> None:
         first, second = trials[:2]
         if not killed and all(TrialStatus.read(t.status).state == "running" for t in (first, second)):
-            killed.append(int(str(attempts(first)[0]["worker"])))
+            killed.append(kit.attempts(first)[0]["worker"])
             os.kill(killed[0], signal.SIGKILL)
-        elif len(killed) == 1 and len(attempts(first)) == 2:
+        elif len(killed) == 1 and len(kit.attempts(first)) == 2:
             # As a scheduler does when the time is over: every process of the job at once.
-            pool = psutil.Process(int(str(attempts(second)[0]["worker"]))).parent()
+            pool = psutil.Process(kit.attempts(second)[0]["worker"]).parent()
             assert pool is not None
             killed.append(pool.pid)
             for process in [*pool.children(recursive=True), pool]:
                 process.kill()
 
-    outcomes = run(trials, here(folder), folder, places=2, retries=1, on_change=kill)
+    outcomes = run_trials(kit.request(trials, "parsl_local", places=2, retries=1, on_change=kill))
     assert len(killed) == 2
     # What was lost with its worker or its job does not count as an attempt; a failure does.
     assert [(o.status.state, o.attempts) for o in outcomes] == [("finished", 1), ("finished", 1), ("finished", 2)]
-    assert [a["block"] for a in attempts(trials[1])] == ["0", "1"]
-    assert not any(is_alive(int(str(a["pid"]))) for t in trials for a in attempts(t))
-    assert attempts(trials[0])[0]["init"] == "two words"
+    assert [a["block"] for a in kit.attempts(trials[1])] == ["0", "1"]
+    assert not any(kit.is_alive(a["pid"]) for t in trials for a in kit.attempts(t))
+    assert kit.attempts(trials[0])[0]["init"] == "two words"
 
 
 SLURM = {
@@ -440,29 +285,27 @@ def add_commands(folder: Path, commands: dict[str, str], monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", f"{folder / 'scheduler'}:{os.environ['PATH']}")
 
 
-def test_jobs_of_slurm_run_trials_and_are_cancelled_at_sigterm(
-    folder: Path, add_trial: AddTrial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_commands(folder, SLURM, monkeypatch)
+def test_jobs_of_slurm_run_trials_and_are_cancelled_at_sigterm(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_commands(kit.folder, SLURM, monkeypatch)
 
     def ask_the_internet() -> set[str]:
         raise AssertionError("Parsl's search for addresses asks a server on the internet")
 
     monkeypatch.setattr(executor, "get_all_addresses", ask_the_internet)
-    trials = [add_trial(0, "finish"), add_trial(1, "hang")]
+    trials = [kit.add(0, "finish"), kit.add(1, "hang")]
 
     def stop() -> None:
         if TrialStatus.read(trials[1].status).state == "running":
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(StoppedError):
-        run(trials, here(folder, kind="slurm", walltime="0:10:00"), folder, places=2, on_change=stop)
+        run_trials(kit.request(trials, kit.config("slurm", walltime="0:10:00"), places=2, on_change=stop))
     assert TrialStatus.read(trials[1].status).state == "waiting"
-    assert not is_alive(int(str(attempts(trials[1])[0]["pid"])))
-    jobs = (folder / "scheduler" / "jobs").read_text(encoding="ascii").split()
+    assert not kit.is_alive(kit.attempts(trials[1])[0]["pid"])
+    jobs = (kit.folder / "scheduler" / "jobs").read_text(encoding="ascii").split()
     assert len(jobs) == 1
-    assert (folder / "scheduler" / "cancelled").read_text(encoding="ascii").split() == jobs
-    script = (folder / "scheduler" / "script").read_text(encoding="ascii")
+    assert (kit.folder / "scheduler" / "cancelled").read_text(encoding="ascii").split() == jobs
+    script = (kit.folder / "scheduler" / "script").read_text(encoding="ascii")
     assert "--drain_period=540" in script
     found = re.search(r" -a (\S+) ", script)
     assert found is not None
@@ -470,11 +313,11 @@ def test_jobs_of_slurm_run_trials_and_are_cancelled_at_sigterm(
 
 
 def test_a_scheduler_that_refuses_every_job_ends_the_run_with_its_words(
-    folder: Path, add_trial: AddTrial, monkeypatch: pytest.MonkeyPatch
+    kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_commands(folder, {"sbatch": "echo 'sbatch: error: invalid partition: gpuu' >&2; exit 1"}, monkeypatch)
+    add_commands(kit.folder, {"sbatch": "echo 'sbatch: error: invalid partition: gpuu' >&2; exit 1"}, monkeypatch)
     with pytest.raises(ConfigError, match="jobs were refused") as raised:
-        run([add_trial(0)], here(folder, kind="slurm", walltime="0:10:00"), folder, places=1)
+        run_trials(kit.request([kit.add(0)], "slurm"))
     assert "invalid partition: gpuu" in raised.value.found
 
 
@@ -484,35 +327,33 @@ from pathlib import Path
 from counterpoise.experiment.engine import EngineConfig
 from counterpoise.runs.layout import TrialFolder
 from counterpoise.engines import workers
-from counterpoise.engines.cluster import run_trials_on_cluster
+from counterpoise.engines.driver import run_trials
+from counterpoise.engines.engine import EngineRequest
 from counterpoise.machine.plan import Slot
 workers._STRATEGY_S, workers._HEARTBEAT_S, workers._LOST_AFTER_S = 0.2, 1, 3
 engine = EngineConfig.model_validate_json(sys.argv[1])
-run_trials_on_cluster(
-    [TrialFolder(Path(sys.argv[2]))], [Slot("a", "cpu", 1, ())], engine, Path(sys.argv[3]), per_gpu=1, retries=0
-)
+run_trials(EngineRequest([TrialFolder(Path(sys.argv[2]))], [Slot("a", "cpu", 1, ())], engine, Path(sys.argv[3])))
 """
 
 
-def test_when_the_engine_is_killed_its_workers_end_their_trials_and_themselves(
-    folder: Path, add_trial: AddTrial
-) -> None:
-    trial, engine = add_trial(0, "hang"), here(folder).model_dump_json()
-    command = [sys.executable, "-c", DRIVER, engine, str(trial.path), str(folder / "engine")]
+def test_when_the_engine_is_killed_its_workers_end_their_trials_and_themselves(kit: Any) -> None:
+    trial, engine = kit.add(0, "hang"), kit.config("parsl_local").model_dump_json()
+    command = [sys.executable, "-c", DRIVER, engine, str(trial.path), str(kit.folder / "engine")]
     with subprocess.Popen(command) as driver:
         while TrialStatus.read(trial.status).state != "running":
             assert driver.poll() is None
             time.sleep(0.05)
-        (record,) = attempts(trial)
-        worker = psutil.Process(int(str(record["worker"])))
+        (record,) = kit.attempts(trial)
+        worker = psutil.Process(record["worker"])
         others = [*worker.parents()[:1], worker, *interchanges_of(driver.pid)]
         assert len(others) == 3
+        assert os.getsid(others[-1].pid) == others[-1].pid  # out of reach of signals to the engine's group
         driver.kill()
     deadline = time.monotonic() + 30.0
-    while (left := [p for p in others if is_alive(p.pid)]) and time.monotonic() < deadline:
+    while (left := [p for p in others if kit.is_alive(p.pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []
-    assert not is_alive(int(str(record["pid"])))
+    assert not kit.is_alive(record["pid"])
 
 
 def interchanges_of(pid: int) -> list[psutil.Process]:
@@ -535,7 +376,7 @@ def submit(engine: EngineConfig, folder: Path, monkeypatch: pytest.MonkeyPatch, 
     return (folder / "scheduler" / "script").read_text(encoding="utf-8")
 
 
-def test_slurm_is_asked_for_what_the_table_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_is_asked_for_what_the_table_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = EngineConfig(
         kind="slurm",
         nodes=2,
@@ -548,7 +389,7 @@ def test_slurm_is_asked_for_what_the_table_says(folder: Path, monkeypatch: pytes
         options="#SBATCH --qos=short\n",
         worker_init="module load cuda\nsource '/data/my env/bin/activate'",
     )
-    lines = submit(engine, folder, monkeypatch, "sbatch", "Submitted batch job 42").splitlines()
+    lines = submit(engine, tmp_path, monkeypatch, "sbatch", "Submitted batch job 42").splitlines()
     directives = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH")}
     assert directives >= {
         *("--time=750", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=32", "--mem=200g"),
@@ -564,28 +405,28 @@ def test_slurm_is_asked_for_what_the_table_says(folder: Path, monkeypatch: pytes
     assert any(line.startswith("srun --ntasks 2 ") for line in lines)
 
 
-def test_lsf_is_asked_for_what_the_table_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lsf_is_asked_for_what_the_table_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = EngineConfig(
         kind="lsf", gpus=2, cores=12, walltime="4:00:00", queue="gpu_a100", account="lab", options="#BSUB -M 64GB"
     )
-    lines = submit(engine, folder, monkeypatch, "bsub", "Job <42> is submitted to queue <gpu_a100>.").splitlines()
+    lines = submit(engine, tmp_path, monkeypatch, "bsub", "Job <42> is submitted to queue <gpu_a100>.").splitlines()
     directives = {line.removeprefix("#BSUB ") for line in lines if line.startswith("#BSUB")}
     assert directives >= {
         *("-W 240", "-n 12", '-R "span[ptile=12]"', '-gpu "num=2"', "-q gpu_a100", "-P lab", "-M 64GB")
     }
     assert "process_worker_pool.py --block_id=0" in lines
     # The script comes by standard input: bsub reads no directives in a file that it is told to run.
-    assert (folder / "scheduler" / "arguments").read_text(encoding="utf-8") == "\n"
+    assert (tmp_path / "scheduler" / "arguments").read_text(encoding="utf-8") == "\n"
 
 
-def test_pbs_is_asked_for_what_the_table_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pbs_is_asked_for_what_the_table_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = EngineConfig(
         kind="pbs", gpus=1, cores=6, memory_gb=48, walltime="4:00:00", queue="gpuq", account="lab", options="#PBS -m e"
     )
-    lines = submit(engine, folder, monkeypatch, "qsub", "42").splitlines()
+    lines = submit(engine, tmp_path, monkeypatch, "qsub", "42").splitlines()
     directives = {line.removeprefix("#PBS ") for line in lines if line.startswith("#PBS")}
     assert directives >= {"-l walltime=4:00:00", "-l select=1:ncpus=6:ngpus=1:mem=48gb", "-m e"}
-    arguments = (folder / "scheduler" / "arguments").read_text(encoding="utf-8")
+    arguments = (tmp_path / "scheduler" / "arguments").read_text(encoding="utf-8")
     assert arguments.startswith("-q gpuq -A lab ")
 
 
@@ -620,13 +461,13 @@ def api_server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def test_kubernetes_is_asked_for_what_the_table_says(
-    folder: Path, api_server: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, api_server: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, asked = api_server
     cluster_entry = {"name": "here", "cluster": {"server": address}}
     context = {"name": "here", "context": {"cluster": "here", "user": "me"}}
     content = {"clusters": [cluster_entry], "contexts": [context], "users": [{"name": "me", "user": {}}]}
-    kubeconfig = folder / "kubeconfig"
+    kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(json.dumps(content | {"current-context": "here"}), encoding="utf-8")
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
     engine = EngineConfig(
@@ -668,16 +509,16 @@ def test_kubernetes_is_asked_for_what_the_table_says(
     ("kind", "missing", "extra"), [("slurm", "parsl", "cluster"), ("kubernetes", "kubernetes", "kubernetes")]
 )
 def test_a_missing_package_is_named_with_its_extra(
-    kind: str, missing: str, extra: str, folder: Path, add_trial: AddTrial, monkeypatch: pytest.MonkeyPatch
+    kind: str, missing: str, extra: str, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError) as raised:
-        run([add_trial(0)], here(folder, kind=kind, walltime="1:00:00", image="registry/image:1"), folder, places=1)
+        run_trials(kit.request([kit.add(0)], kit.config(kind, image="registry/image:1")))
     assert raised.value.expected == missing
     assert f'pip install "counterpoise[{extra}]"' in raised.value.remedy
 
 
-def test_parsl_cannot_work_in_a_folder_with_a_space(folder: Path, add_trial: AddTrial) -> None:
+def test_parsl_cannot_work_in_a_folder_with_a_space(kit: Any) -> None:
     with pytest.raises(ConfigError, match="Parsl cannot work in") as raised:
-        run([add_trial(0)], here(folder), folder / "my runs", places=1)
+        run_trials(replace(kit.request([kit.add(0)], "parsl_local"), folder=kit.folder / "my runs"))
     assert "--print-jobs" in raised.value.remedy

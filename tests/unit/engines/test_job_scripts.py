@@ -1,56 +1,28 @@
-"""Array scripts: their text, and their tasks run for real by bash, with stand-ins for the program and SLURM's."""
+"""Job scripts: their text, and their tasks run by bash, with stand-ins for the trial's command and for ``scontrol``."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from counterpoise.cli import app
 from counterpoise.engines.job_scripts import array_script, submit_command
+from counterpoise.engines.node import JOB_BEGAN
 from counterpoise.errors import ConfigError
 from counterpoise.experiment.engine import EngineConfig
 from counterpoise.machine.plan import Slot
 from counterpoise.runs.layout import TrialFolder
-
-# Called as: counterpoise trial FOLDER --device D --threads N. The second trial goes on until it is interrupted.
-STAND_IN = """#!{python} -S
-import json, os, signal, sys, time
-asked = []
-signal.signal(signal.SIGINT, lambda *_: asked.append(1))
-with open(sys.argv[2] + "/called.json", "w") as file:
-    json.dump({{"arguments": sys.argv[1:], "slot": os.environ["SLOT"], "init": os.environ.get("INIT")}}, file)
-print("training", flush=True)
-if sys.argv[2].endswith("seed-1"):
-    while not asked:
-        time.sleep(0.05)
-    print("stopped after a checkpoint", flush=True)
-    sys.exit(130)
-sys.exit(3 if sys.argv[2].endswith("seed-2") else 0)
-"""
+from counterpoise.runs.records import TrialStatus
 
 
 @pytest.fixture
-def trials(tmp_path: Path) -> list[TrialFolder]:
-    """Make trial folders whose path would fall apart without quotes."""
-    folders = [TrialFolder(tmp_path / 'it\'s a "run" $HOME `ls`' / "arm" / f"seed-{seed}") for seed in range(3)]
-    for folder in folders:
-        folder.path.mkdir(parents=True)
-    return folders
-
-
-@pytest.fixture
-def programs(tmp_path: Path) -> Path:
-    """Return a folder with stand-ins for the program and for scontrol."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    scontrol = f'#!/bin/bash\necho "$@" >> {tmp_path}/scontrol.txt\n'
-    for name, text in (("counterpoise", STAND_IN.format(python=sys.executable)), ("scontrol", scontrol)):
-        (folder / name).write_text(text, encoding="utf-8")
-        (folder / name).chmod(0o755)
-    return folder
+def trials(kit: Any) -> list[TrialFolder]:
+    """Return trials that finish, go on until they are interrupted, and fail."""
+    return [kit.add(seed, act) for seed, act in enumerate(("finish", "until asked", "crash"))]
 
 
 def engine(kind: str, **changes: object) -> EngineConfig:
@@ -78,7 +50,7 @@ def test_slurm_is_asked_for_one_gpu_and_its_share_of_a_node_per_trial(trials: li
         *("--cpus-per-task=8", "--mem=50G", "--gpus-per-node=1", "--partition=gpu", "--account=lab"),
         *("--output=/data/run/engine/slurm-%A_%a.out", "--open-mode=append", "--requeue", "--qos=short"),
     }
-    assert "timeout --foreground --signal=INT 13800 " in text  # four hours less ten minutes
+    assert "left=$(( COUNTERPOISE_JOB_BEGAN + 13800 - $(date +%s) ))" in text  # four hours less ten minutes
 
 
 def test_lsf_is_asked_for_one_gpu_and_its_share_of_the_cores_per_trial(trials: list[TrialFolder]) -> None:
@@ -97,17 +69,17 @@ def test_without_gpus_and_in_a_folder_that_needs_quotes_less_is_asked_for(trials
 
 
 @pytest.mark.parametrize("kind", ["slurm", "lsf"])
-@pytest.mark.parametrize(
-    ("task", "code", "last"), [(0, 0, "training"), (1, 124, "stopped after a checkpoint"), (2, 3, "training")]
-)
+@pytest.mark.parametrize("task", [0, 1, 2])
 def test_a_task_trains_its_trial_and_one_without_time_queues_again(
-    kind: str, task: int, code: int, last: str, trials: list[TrialFolder], programs: Path, tmp_path: Path
+    kind: str, task: int, kit: Any, trials: list[TrialFolder], tmp_path: Path
 ) -> None:
-    init = f"export PATH={programs}:\"$PATH\"\nexport INIT='two words'"
-    text = script(kind, trials, tmp_path, walltime="0:02:00", worker_init=init)
-    assert "--signal=INT 108 " in text
+    scontrol = kit.program.parent / "scontrol"
+    scontrol.write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/scontrol.txt\n', encoding="utf-8")
+    scontrol.chmod(0o755)
+    # What comes before the trial has taken longer than the job has: there is a second left.
+    init = f"export PATH={kit.program.parent}:\"$PATH\"\nexport INIT='two words' {JOB_BEGAN}=$(( {JOB_BEGAN} - 500 ))"
     file = tmp_path / "my jobs.sh"
-    file.write_text(text.replace("--signal=INT 108 ", "--signal=INT 2 "), encoding="utf-8")
+    file.write_text(script(kind, trials, tmp_path, walltime="0:02:00", worker_init=init), encoding="utf-8")
     subprocess.run(["bash", "-n", str(file)], check=True)
     numbers = {
         "slurm": {"SLURM_ARRAY_TASK_ID": str(task), "SLURM_ARRAY_JOB_ID": "77"},
@@ -121,23 +93,19 @@ def test_a_task_trains_its_trial_and_one_without_time_queues_again(
         text=True,
         timeout=60,
     )
-    assert (ended.returncode, ended.stderr) == (code, "")
-    called = json.loads((trials[task].path / "called.json").read_text(encoding="utf-8"))
-    folder = str(trials[task].path)
-    assert called["arguments"] == ["trial", folder, "--device", "cuda:0", "--threads", "8"]
+    assert (ended.returncode, ended.stderr) == ((0, 124, 3)[task], "")
+    (called,) = kit.attempts(trials[task])
+    assert called["arguments"] == ["trial", str(trials[task].path), "--device", "cuda:0", "--threads", "8"]
     assert (called["slot"], called["init"]) == ("a b", "two words")
-    assert [t.path.name for t in trials if (t.path / "called.json").exists()] == [f"seed-{task}"]
-    assert trials[task].log.read_text(encoding="utf-8").splitlines()[-1] == last
+    assert sum(len(kit.attempts(trial)) for trial in trials) == 1
     requeued = tmp_path / "scontrol.txt"
-    if kind == "slurm" and code == 124:
+    assert requeued.exists() is (kind == "slurm" and task == 1)
+    if requeued.exists():
         assert requeued.read_text(encoding="utf-8") == "requeue 77_1\n"
-    else:
-        assert not requeued.exists()
+        assert TrialStatus.read(trials[1].status).reason == "stopped after epoch 3"
 
 
-def test_outside_of_an_array_job_a_script_says_how_to_submit_it(
-    trials: list[TrialFolder], programs: Path, tmp_path: Path
-) -> None:
+def test_outside_of_an_array_job_a_script_says_how_to_submit_it(trials: list[TrialFolder], tmp_path: Path) -> None:
     file = tmp_path / "jobs.sh"
     file.write_text(script("slurm", trials, tmp_path), encoding="utf-8")
     without = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}

@@ -29,7 +29,7 @@ def test_defaults_are_the_reference_protocol() -> None:
     assert (e.training.epochs, e.training.steps_per_epoch, e.training.batch_size) == (60, 100, "auto")
     assert (e.training.learning_rate, e.training.weight_decay, e.training.gradient_clip) == (1e-4, 1e-4, 1.0)
     assert e.training.warmup_fraction == 0.05
-    assert (e.loss.alpha, e.loss.beta, e.loss.smooth) == (0.6, 0.4, 1e-6)
+    assert e.loss.model_dump() == {"type": "tversky", "alpha": 0.6, "beta": 0.4, "smooth": 1e-6}
     assert (e.sampling.patch_shape, e.sampling.slices, e.data.voxel_size_nm) == ((256, 256), 1, (8.0, 8.0, 8.0))
     assert (e.model.name, e.model.width, e.model.depth) == ("unet2d", 64, 4)
     assert e.validation.tiles_per_crop == 64
@@ -62,7 +62,7 @@ def test_whole_numbers_do_for_any_number() -> None:
         ("[traning]\nepochs = 3", 5, "traning", "did you mean 'training'"),
         ("voxel_sise_nm = [8, 8, 8]", 5, "data.voxel_sise_nm", "did you mean 'voxel_size_nm'"),
         ("[arms]\n\nbase_line = 'weight_uniform'", 7, "arms.base_line", "did you mean 'baseline'"),
-        ('[loss]\nalpha = 0.5\n"gamma" = 2', 7, "loss.gamma", "known: alpha, beta, smooth"),
+        ('[loss]\nalpha = 0.5\n"gamma" = 2', 7, "loss.gamma", "known: type, alpha, beta, smooth"),
     ],
 )
 def test_an_unknown_key_suggests_the_right_one(lines: str, line: int, key: str, hint: str) -> None:

@@ -92,7 +92,9 @@ def test_what_is_no_walltime_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("walltime", "train_s"), [("0:10:00", 540), ("1:40:00", 5400), ("24:00:00", 85800), ("", None)]
+    ("walltime", "train_s"),
+    # Schedulers are asked for whole minutes: the third job has two, and is stopped in time.
+    [("0:10:00", 540), ("1:40:00", 5400), ("0:02:50", 108), ("24:00:00", 85800), ("", None)],
 )
 def test_a_tenth_of_the_walltime_is_left_for_the_last_epoch_and_ten_minutes_at_most(
     walltime: str, train_s: int | None

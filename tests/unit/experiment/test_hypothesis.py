@@ -96,7 +96,7 @@ def test_what_is_written_reads_back_to_the_same_claim(claim: Claim) -> None:
         ("weight_manual > 15 %", "an arm or a number", ""),
         ("weight_manual > weight_manual", "two different arms", ""),
         ("weight_manual[] > weight_uniform", "a class between the brackets", ""),
-        ("weight_manual[nuc] > weight_uniform", "the same class on both sides", "no comparison"),
+        ("weight_manual[nuc] > weight_uniform", "the same class on both sides", "cannot be compared"),
         ("weight_manual[nuc] > weight_manual[golgi_mem]", "the same class on both sides", ""),
         ("weight_manual best of", "arms with commas", ""),
         ("weight_manual best of weight_uniform weight_inv_freq", "arms with commas", ""),

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from counterpoise.errors import ConfigError
-from counterpoise.experiment.config import LossConfig, ModelConfig, SamplingConfig, ValidationConfig
+from counterpoise.experiment.config import ModelConfig, SamplingConfig, ValidationConfig
+from counterpoise.experiment.losses import OwnLoss, TverskyOptions
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
 
 
@@ -21,7 +22,7 @@ def config(**changes: Any) -> TrialConfig:
         "tiles_hash": "0123456789abcdef",
         "sampling": SamplingConfig(),
         "model": ModelConfig(),
-        "loss": LossConfig(),
+        "loss": TverskyOptions(),
         "training": TrialTraining(batch_size=28, precision="float16"),
         "validation": ValidationConfig(),
     }
@@ -46,7 +47,7 @@ def test_everything_but_the_stores_place_changes_the_fingerprint() -> None:
         config(tiles_hash="1" * 16),
         config(sampling=SamplingConfig(slices=3)),
         config(model=ModelConfig(width=32)),
-        config(loss=LossConfig(alpha=0.5)),
+        config(loss=TverskyOptions(alpha=0.5)),
         config(training=TrialTraining(batch_size=48, precision="float16")),
         config(training=TrialTraining(batch_size=28, precision="bfloat16")),
         config(training=TrialTraining(batch_size=28, precision="float16", epochs=61)),
@@ -56,6 +57,15 @@ def test_everything_but_the_stores_place_changes_the_fingerprint() -> None:
     assert base.fingerprint() not in prints
     assert len(set(prints)) == len(prints)
     assert all(len(p) == 64 for p in prints)
+
+
+def test_trials_from_before_there_was_a_choice_of_losses_keep_their_hash() -> None:
+    """The first two were computed by the version of commit f4bcafc, whose [loss] had no type."""
+    assert config().fingerprint() == "a9581f95cf041ec7d55f9d2eb0db9f79cf6918b8eb6dcb22e974ef90c08dcef3"
+    other = config(loss=TverskyOptions(alpha=0.5))
+    assert other.fingerprint() == "cbd75bca80da6a9a6dfe3390fcfc171518d2e1906d7d6ca302669261255e8de0"
+    own = [config(loss=OwnLoss(type="mine:focal"), loss_source=source) for source in ("", "a" * 64, "b" * 64)]
+    assert len({trial.fingerprint() for trial in (*own, config(loss=OwnLoss(type="mine:dice")), config())}) == 5
 
 
 def test_the_order_of_the_weights_is_no_difference() -> None:
@@ -86,8 +96,8 @@ def test_what_is_missing_torn_or_something_else_is_refused(content: bytes | None
     ("content", "found"),
     [
         (None, "no such file"),
-        ("", "a file with nothing of a trial in it"),
-        ("# a comment\n", "a file with nothing of a trial in it"),
+        ("", "a file without the keys of a trial"),
+        ("# a comment\n", "a file without the keys of a trial"),
         ("[training]\n", "no arm, no seed, no classes, and 10 more such faults"),
     ],
 )

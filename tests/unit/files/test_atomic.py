@@ -142,8 +142,8 @@ def test_a_full_disk_is_told_with_what_is_needed_and_what_is_free_and_the_file_s
     fill_disk_of(temporary_name(file))
     with pytest.raises(DiskFullError) as told:
         write_atomically(file, lambda stream: stream.write(bytes(12_340_001)))
-    assert told.value.expected == f"12.4 MB free for {file}"  # rounded up: 12.3 would not do
-    assert re.fullmatch(r"\d+\.\d MB free", told.value.found)
+    assert told.value.expected == f"12.4 MB free for {file}"  # rounded up: 12.3 would not be enough
+    assert re.fullmatch(r"[\d.]+ \w?B free", told.value.found)
     mount = next(path for path in file.parents if os.path.ismount(path))
     assert f"the disk at {mount} has " in told.value.problem
     assert (told.value.errno, isinstance(told.value, OSError)) == (errno.ENOSPC, True)
@@ -152,9 +152,9 @@ def test_a_full_disk_is_told_with_what_is_needed_and_what_is_free_and_the_file_s
 
 
 @full
-def test_a_line_that_finds_no_room_is_told_too(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_for_an_appended_line_too(tmp_path: Path) -> None:
     fill_disk_of(tmp_path / "metrics.jsonl")
-    with pytest.raises(DiskFullError, match=r"no room for metrics\.jsonl: it needs 0\.1 MB"):
+    with pytest.raises(DiskFullError, match=r"no space for metrics\.jsonl: it needs 13 B"):
         append_line(tmp_path / "metrics.jsonl", {"epoch": 1})
 
 

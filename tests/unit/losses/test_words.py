@@ -388,7 +388,7 @@ def test_training_and_scoring_ask_for_one_compiled_function(
     monkeypatch.setattr(torch, "compile", compile_nothing)
     agrees_with_the_plain_loss()
     logits, present, known = random_planes((2, 3, 8, 8), seed=15)
-    TverskyLoss([1.0] * 3).sum_words(logits, make_words(present, torch.uint8), make_words(known, torch.uint8))
+    TverskyLoss([1.0] * 3).of_part(logits, make_words(present, torch.uint8), make_words(known, torch.uint8))
     sums = ("_sums_in_planes", False, False)
     assert kinds == [sums, ("_gradient_in_planes", False, False), sums]
 
@@ -413,17 +413,17 @@ def test_sums_of_the_parts_of_a_batch_make_the_loss_of_the_whole(size: int, dtyp
     loss = TverskyLoss([1.0, 5.0, 0.1, 2.0, 0.0, 3.0], 0.6, 0.4, 1e-6)
     p, k = make_words(present, torch.uint8), make_words(known, torch.uint8)
     parts = [slice(first, first + size) for first in range(0, 5, size)]
-    sums = torch.stack([loss.sum_words(logits[part], p[part], k[part]) for part in parts]).sum(0)
+    sums = [loss.of_part(logits[part], p[part], k[part]) for part in parts]
     probability = torch.sigmoid(logits.double())
     for row, plane in zip(
-        sums,
+        torch.stack(sums).sum(0),
         (probability * (present & known), probability * (~present & known), (1 - probability) * (present & known)),
         strict=True,
     ):
         assert row.double() == pytest.approx(plane.sum((0, 2, 3)).numpy(), rel=1e-6, abs=1e-9)
     expected, _ = plainly(loss, logits, present, known)
-    assert loss.of_sums(sums).item() == pytest.approx(expected, rel=1e-6)
-    assert loss.of_sums(sums).item() == pytest.approx(loss.of_words(logits, p, k).item(), rel=2e-7)
+    assert loss.of_parts(sums).item() == pytest.approx(expected, rel=1e-6)
+    assert loss.of_parts(sums).item() == pytest.approx(loss.of_words(logits, p, k).item(), rel=2e-7)
 
 
 def test_sums_are_checked_like_the_loss() -> None:

@@ -1,4 +1,4 @@
-"""A driver made up for the tests, and written folders of control groups: no test depends on this machine's hardware."""
+"""A fake driver, and folders of control groups: no test depends on this machine's hardware."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class FakeCard:
-    """A card as the made driver knows it; ``parts`` are its MIG instances by their number, None for a whole card."""
+    """A card of the fake driver; ``parts`` are its MIG instances by their number, None for a whole card."""
 
     uuid: str
     name: str = "NVIDIA A100"
@@ -42,7 +42,7 @@ def card() -> type[FakeCard]:
 
 @pytest.fixture
 def use_driver(monkeypatch: pytest.MonkeyPatch) -> UseDriver:
-    """Return a function that puts a made driver with these cards in place of NVIDIA's; None for no driver."""
+    """Return a function that puts a fake driver with these cards in place of NVIDIA's; None for no driver."""
 
     def use(cards: Sequence[FakeCard] | None, *, as_bytes: bool = False, listing_fails: bool = False) -> ModuleType:
         module = ModuleType("pynvml")

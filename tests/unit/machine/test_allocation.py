@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoise.machine.allocation import read_allocation
+from counterpoise.machine.limits import Limit, Resource
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -21,13 +22,18 @@ SLURM_JOB = {
 
 
 def cores(environment: dict[str, str], host: str = "node17") -> float | None:
-    limits = read_allocation(environment, host)
-    assert limits.notes == ()
-    return min((limit.amount for limit in limits.cores), default=None)
+    amounts = [limit.amount for limit in read_allocation(environment, host) if limit.resource is Resource.CORES]
+    return min(read(amounts), default=None)
 
 
 def memory(environment: dict[str, str]) -> float | None:
-    return min((limit.amount for limit in read_allocation(environment, "node17").memory_bytes), default=None)
+    limits = read_allocation(environment, "node17")
+    return min(read([limit.amount for limit in limits if limit.resource is Resource.MEMORY]), default=None)
+
+
+def read(amounts: list[float | None]) -> list[float]:
+    assert None not in amounts
+    return [amount for amount in amounts if amount is not None]
 
 
 def test_a_slurm_task_has_its_cores_and_the_job_its_memory() -> None:
@@ -60,7 +66,6 @@ def test_slurm_says_the_cores_of_this_node(variables: dict[str, str], expected: 
         ({"SLURM_MEM_PER_NODE": "64G"}, 64 * GIB),
         ({"SLURM_MEM_PER_CPU": "2000", "SLURM_CPUS_ON_NODE": "4"}, 8000 * MIB),
         ({"SLURM_MEM_PER_CPU": "2000", "SLURM_JOB_CPUS_PER_NODE": "6"}, 12000 * MIB),
-        ({"SLURM_MEM_PER_CPU": "2000"}, None),  # of how many?
         ({"SLURM_MEM_PER_GPU": "10000", "SLURM_GPUS_ON_NODE": "2"}, 20000 * MIB),
     ],
 )
@@ -100,8 +105,7 @@ def test_pbs_says_the_cores_of_this_node(variables: dict[str, str], expected: in
 def test_variables_left_over_outside_of_a_job_limit_nothing() -> None:
     environment = {name: value for name, value in SLURM_JOB.items() if name != "SLURM_JOB_ID"}
     environment |= {"NCPUS": "2", "LSB_DJOB_NUMPROC": "3"}
-    limits = read_allocation(environment, "node17")
-    assert (limits.cores, limits.memory_bytes, limits.notes) == ((), (), ())
+    assert read_allocation(environment, "node17") == []
 
 
 @pytest.mark.parametrize(
@@ -113,34 +117,34 @@ def test_variables_left_over_outside_of_a_job_limit_nothing() -> None:
         ("SLURM_JOB_ID", "SLURM_JOB_CPUS_PER_NODE", "8(x"),
         ("SLURM_JOB_ID", "SLURM_JOB_CPUS_PER_NODE", "0(x3)"),
         ("SLURM_JOB_ID", "SLURM_MEM_PER_NODE", "1.5"),
+        ("SLURM_JOB_ID", "SLURM_MEM_PER_CPU", "2000"),  # of how many?
         ("LSB_JOBID", "LSB_MCPU_HOSTS", "node17 many"),
         ("LSB_JOBID", "LSB_MCPU_HOSTS", "node17"),
         ("LSB_JOBID", "LSB_DJOB_NUMPROC", "²"),
         ("PBS_JOBID", "NCPUS", "9" * 5000),
     ],
 )
-def test_values_that_make_no_sense_are_ignored_and_noted(job: str, name: str, value: str) -> None:
-    limits = read_allocation({job: "1", name: value}, "node17")
-    assert limits.cores == limits.memory_bytes == ()
-    assert len(limits.notes) == 1
-    assert limits.notes[0].startswith(f"{name}={value}")
-    assert limits.notes[0].endswith("ignored")
+def test_values_that_make_no_sense_have_no_amount(job: str, name: str, value: str) -> None:
+    (limit,) = read_allocation({job: "1", name: value}, "node17")
+    assert limit.amount is None
+    assert limit.resource is (Resource.MEMORY if "MEM" in name else Resource.CORES)
+    assert f"{name}={value}" in limit.source
 
 
 def test_pbs_goes_on_to_the_next_variable_that_makes_sense() -> None:
-    limits = read_allocation({"PBS_JOBID": "1", "NCPUS": "?", "PBS_NUM_PPN": "4"}, "node17")
-    assert [(limit.amount, limit.source) for limit in limits.cores] == [(4, "PBS_NUM_PPN=4")]
-    assert len(limits.notes) == 1
+    assert read_allocation({"PBS_JOBID": "1", "NCPUS": "?", "PBS_NUM_PPN": "4"}, "node17") == [
+        Limit(Resource.CORES, None, "NCPUS=?"),
+        Limit(Resource.CORES, 4, "PBS_NUM_PPN=4"),
+    ]
 
 
 def test_a_limit_names_the_variable_that_sets_it() -> None:
-    limits = read_allocation(SLURM_JOB, "node17")
-    assert [limit.source for limit in limits.cores] == [
+    assert [limit.source for limit in read_allocation(SLURM_JOB, "node17")] == [
         "SLURM_CPUS_PER_TASK=8",
         "SLURM_CPUS_ON_NODE=32",
         "SLURM_JOB_CPUS_PER_NODE=32(x2)",
+        "SLURM_MEM_PER_CPU=4096, times 32",
     ]
-    assert [limit.source for limit in limits.memory_bytes] == ["SLURM_MEM_PER_CPU=4096 MiB for each of 32"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 256), st.integers(1, 5)), min_size=1, max_size=4), st.integers(0, 30))
@@ -162,6 +166,6 @@ NAMES = [
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=12)))
-def test_no_text_whatsoever_makes_it_fail(variables: dict[str, str]) -> None:
+def test_no_text_makes_it_fail(variables: dict[str, str]) -> None:
     limits = read_allocation({"SLURM_JOB_ID": "1", "LSB_JOBID": "1", "PBS_JOBID": "1", **variables}, "node17")
-    assert all(limit.amount > 0 for limit in (*limits.cores, *limits.memory_bytes))
+    assert all(limit.amount is None or limit.amount > 0 for limit in limits)

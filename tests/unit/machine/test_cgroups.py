@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.machine.cgroups import _cores, _unescape, read_group_limits, read_group_memory
+from counterpoise.machine.cgroups import _share, _unescape, read_group_limits, read_group_memory
+from counterpoise.machine.limits import Limit, Resource
 
 GIB = 1 << 30
 
@@ -42,10 +43,13 @@ def v1(own: str, files: Mapping[str, str], *, root: str = "/") -> dict[str, str]
 
 
 def tightest(root: Path) -> tuple[float | None, float | None]:
+    return min(amounts(root, Resource.CORES), default=None), min(amounts(root, Resource.MEMORY), default=None)
+
+
+def amounts(root: Path, resource: Resource) -> list[float]:
     limits = read_group_limits(root)
-    assert limits.notes == ()
-    cores = min((limit.amount for limit in limits.cores), default=None)
-    return cores, min((limit.amount for limit in limits.memory_bytes), default=None)
+    assert all(limit.amount is not None for limit in limits)
+    return [limit.amount for limit in limits if limit.resource is resource and limit.amount is not None]
 
 
 # Version 2 ----------------------------------------------------------------------------------------------------
@@ -71,9 +75,10 @@ def test_the_tightest_limit_on_the_way_up_counts_whichever_group_sets_it(write_s
 
 def test_a_limit_names_the_file_that_sets_it(write_system: Write) -> None:
     root = write_system(v2("/a/b", {"a/cpu.max": "200000 100000\n", "a/b/memory.max": f"{GIB}\n"}))
-    limits = read_group_limits(root)
-    assert [limit.source for limit in limits.cores] == [str(root / "sys/fs/cgroup/a/cpu.max")]
-    assert [limit.source for limit in limits.memory_bytes] == [str(root / "sys/fs/cgroup/a/b/memory.max")]
+    assert read_group_limits(root) == [
+        Limit(Resource.CORES, 2.0, str(root / "sys/fs/cgroup/a/cpu.max")),
+        Limit(Resource.MEMORY, GIB, str(root / "sys/fs/cgroup/a/b/memory.max")),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +144,7 @@ def test_a_limit_of_a_group_that_cannot_be_seen_is_in_the_statistics(write_syste
     }
     root = write_system(v1("/lxc/abc", files, root="/lxc/abc"))
     assert tightest(root) == (None, 5 * GIB)
-    assert "hierarchical_memory_limit" in read_group_limits(root).memory_bytes[0].source
+    assert "hierarchical_memory_limit" in read_group_limits(root)[0].source
 
 
 def test_a_limit_that_can_be_seen_is_named_by_its_own_file(write_system: Write) -> None:
@@ -150,8 +155,8 @@ def test_a_limit_that_can_be_seen_is_named_by_its_own_file(write_system: Write) 
         "memory/a/b/memory.stat": stat,
     }
     limits = read_group_limits(write_system(v1("/a/b", files)))
-    assert limits.memory_bytes[0].source.endswith("memory/a/memory.limit_in_bytes")
-    assert {limit.amount for limit in limits.memory_bytes} == {5 * GIB}
+    assert limits[0].source.endswith("memory/a/memory.limit_in_bytes")
+    assert [limit.amount for limit in limits] == [5 * GIB] * 3
 
 
 def test_both_versions_side_by_side_are_both_read(write_system: Write) -> None:
@@ -180,12 +185,11 @@ def test_both_versions_side_by_side_are_both_read(write_system: Write) -> None:
         ("memory.high", "-1"),
     ],
 )
-def test_values_that_make_no_sense_are_ignored_and_noted(name: str, content: str, write_system: Write) -> None:
-    limits = read_group_limits(write_system(v2("/", {name: content})))
-    assert limits.cores == limits.memory_bytes == ()
-    assert len(limits.notes) == 1
-    assert f"{name} says" in limits.notes[0]
-    assert limits.notes[0].endswith("ignored")
+def test_values_that_make_no_sense_have_no_amount(name: str, content: str, write_system: Write) -> None:
+    (limit,) = read_group_limits(write_system(v2("/", {name: content})))
+    assert limit.amount is None
+    assert limit.resource is (Resource.CORES if name == "cpu.max" else Resource.MEMORY)
+    assert limit.source.endswith(f"{name} ({content!r})")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +202,7 @@ def test_values_that_make_no_sense_are_ignored_and_noted(name: str, content: str
 )
 def test_where_there_are_no_groups_nothing_limits(files: dict[str, str], write_system: Write) -> None:
     root = write_system(files)
-    assert read_group_limits(root).cores == read_group_limits(root).memory_bytes == ()
+    assert read_group_limits(root) == []
     assert read_group_memory(root) is None
 
 
@@ -212,8 +216,9 @@ def test_mount_points_with_blanks_are_found(write_system: Write) -> None:
 
 @given(st.integers(1, 10**9), st.integers(1, 10**6))
 def test_a_quota_is_a_share_of_its_period(quota: int, period: int) -> None:
-    (limit,) = _cores(str(quota), str(period), Path("cpu.max"), [], unlimited="max")
-    assert limit.amount * period == pytest.approx(quota)
+    share = _share(f"{quota} {period}")
+    assert share is not None
+    assert share * period == pytest.approx(quota)
 
 
 # How much is used -----------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """What this process may use, all sources together: driver, torch, control groups, schedulers, CPU set."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 
 from counterpoise.machine import hardware
 from counterpoise.machine.gpus import Gpu
-from counterpoise.machine.hardware import find_gpus, find_hardware, find_processors
-from counterpoise.machine.limits import Limit, tightest
+from counterpoise.machine.hardware import find_gpus, find_hardware, usable_cores
+from counterpoise.machine.limits import Limit, Resource, tightest
 
 GIB = 1 << 30
 
@@ -66,7 +68,7 @@ def test_cores_are_the_whole_ones_the_group_allows(quota: str, cores: int, said:
 def test_memory_is_what_the_group_allows(limit: str, gib: int, write_system: Write) -> None:
     found = find_hardware({}, write_system(groups({"job/memory.max": limit})))
     assert found.memory_bytes == gib * GIB
-    assert any("6.0 GiB of 32.0 GiB of memory" in note for note in found.notes) == (gib == 6)
+    assert any("6.4 GB of 34.4 GB of memory" in note for note in found.notes) == (gib == 6)
 
 
 @pytest.mark.usefixtures("machine")
@@ -90,18 +92,20 @@ def test_the_tightest_of_all_sources_counts_and_is_named(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)))
     environment = {"SLURM_JOB_ID": "1", "SLURM_CPUS_PER_TASK": task}
-    found = find_processors(environment, write_system(groups({"job/cpu.max": quota})))
-    assert found.cores == cores
-    assert [note for note in found.notes if "cores" in note and source in note] == list(found.notes)
-    assert bool(found.notes) == bool(source)
+    root = write_system(groups({"job/cpu.max": quota}))
+    found = find_hardware(environment, root)
+    assert found.cores == usable_cores(environment, root) == cores
+    about_cores = found.notes[1:]  # behind "no NVIDIA driver"
+    assert [note for note in about_cores if "cores" in note and source in note] == list(about_cores)
+    assert bool(about_cores) == bool(source)
 
 
 @pytest.mark.usefixtures("machine")
 def test_memory_of_a_job_limits_where_the_site_does_not_enforce_it(write_system: Write) -> None:
     environment = {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_NODE": "8192"}
-    found = find_processors(environment, write_system(groups({"job/memory.max": str(16 * GIB)})))
+    found = find_hardware(environment, write_system(groups({"job/memory.max": str(16 * GIB)})))
     assert found.memory_bytes == 8 * GIB
-    assert found.notes == ("8.0 GiB of 32.0 GiB of memory may be used: SLURM_MEM_PER_NODE=8192",)
+    assert found.notes[1:] == ("8.6 GB of 34.4 GB of memory may be used: SLURM_MEM_PER_NODE=8192",)
 
 
 @pytest.mark.usefixtures("machine")
@@ -118,10 +122,19 @@ def test_a_machine_without_control_groups_has_what_it_has(use_driver: Make, tmp_
     assert 1 <= found.cores <= (os.cpu_count() or 1)
 
 
+def test_asking_for_hardware_does_not_import_torch() -> None:
+    code = "import sys; import counterpoise.machine.hardware, counterpoise.machine.plan; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @given(st.lists(st.floats(0.1, 1e6), max_size=6), st.floats(0.1, 1e6))
 def test_a_limit_is_tight_only_below_what_there_is(amounts: list[float], most: float) -> None:
-    found = tightest([Limit(amount, "x") for amount in amounts], most)
-    assert (found.amount if found else most) == min([*amounts, most])
+    others = [Limit(Resource.MEMORY, 0.01, "other"), Limit(Resource.CORES, None, "unread")]
+    limits = [Limit(Resource.CORES, amount, f"source {k}") for k, amount in enumerate(amounts)]
+    usable, source = tightest(others + limits, Resource.CORES, most)
+    assert usable == min([*amounts, most])
+    assert source == (f"source {amounts.index(usable)}" if usable < most else "")
 
 
 # GPUs -----------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def group(limit: int, current: int, files: int = 0) -> dict[str, str]:
         (group(60, 10), 24, 64),  # the machine has less left than the container may still take
     ],
 )
-def test_memory_is_that_of_what_has_least_left(
+def test_memory_is_that_of_the_machine_or_group_with_less_left(
     files: dict[str, str], used: int, memory: int, write_system: Write, tmp_path: Path
 ) -> None:
     health = read_health(tmp_path, write_system(files))
@@ -51,11 +51,11 @@ def test_memory_is_that_of_what_has_least_left(
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_container_that_is_nearly_full_is_warned_of_though_the_machine_has_room(
+def test_a_container_that_is_nearly_full_is_warned_of_even_if_the_machine_is_not(
     write_system: Write, tmp_path: Path
 ) -> None:
     health = read_health(tmp_path, write_system(group(20, 20, files=0)))
-    assert "0.0 GiB of memory left" in health.warnings
+    assert "0 B of memory left" in health.warnings
 
 
 @pytest.mark.usefixtures("machine")

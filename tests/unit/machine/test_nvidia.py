@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs as a made driver tells of them: whole, divided, lost, closed, filled by others, chosen by variables."""
+"""NVIDIA's GPUs as a fake driver reports them: whole, divided, lost, closed, filled by others, chosen by variables."""
 
 from collections.abc import Callable
 from typing import Any
@@ -127,11 +127,11 @@ def test_parts_are_chosen_by_their_own_names(
     assert [g.address for g in find_nvidia({"CUDA_VISIBLE_DEVICES": visible})[0]] == addresses
 
 
-def test_a_card_that_is_to_be_divided_and_has_no_part_is_left_out(use_driver: Make, card: Make) -> None:
+def test_a_card_that_is_to_be_divided_and_has_no_part_is_skipped(use_driver: Make, card: Make) -> None:
     use_driver([card("GPU-1", parts={}), card("GPU-2")])
     gpus, notes = find_nvidia({})
     assert [(g.index, g.address) for g in gpus] == [(0, "GPU-2")]
-    assert notes == ("GPU 0 is divided (MIG), and no part of it may be used here: left out",)
+    assert notes == ("GPU 0 skipped: it is divided (MIG), and no part of it may be used here",)
 
 
 # What others have, what is broken -----------------------------------------------------------------------------
@@ -143,13 +143,13 @@ def test_cards_of_other_jobs_do_not_hide_our_own_and_are_not_counted(use_driver:
     gpus, notes = find_nvidia({"CUDA_VISIBLE_DEVICES": "0"})
     assert [g.address for g in gpus] == ["GPU-ours"]  # CUDA numbers those it may open
     assert notes == (
-        "2 of 4 GPUs may not be used here: others have them",
+        "2 of 4 GPUs may not be used here: they belong to others",
         "CUDA_VISIBLE_DEVICES=0 leaves 1 of 2 GPUs",
     )
 
 
 @pytest.mark.parametrize("where", ["failure", "memory_failure"])
-def test_a_lost_card_is_left_out_and_the_others_are_used(where: str, use_driver: Make, card: Make) -> None:
+def test_a_lost_card_is_skipped_and_the_others_are_used(where: str, use_driver: Make, card: Make) -> None:
     use_driver([card("GPU-dead", **{where: pynvml.NVML_ERROR_GPU_IS_LOST}), card("GPU-alive")])
     gpus, notes = find_nvidia({})
     assert [(g.index, g.address) for g in gpus] == [(0, "GPU-alive")]
@@ -157,12 +157,12 @@ def test_a_lost_card_is_left_out_and_the_others_are_used(where: str, use_driver:
     assert "GPU is lost" in notes[0]
 
 
-def test_closed_cards_are_left_out_and_those_for_one_program_are_marked(use_driver: Make, card: Make) -> None:
+def test_closed_cards_are_skipped_and_those_for_one_program_are_marked(use_driver: Make, card: Make) -> None:
     closed = card("GPU-closed", mode=pynvml.NVML_COMPUTEMODE_PROHIBITED)
     use_driver([closed, card("GPU-one", mode=pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS), card("GPU-any")])
     gpus, notes = find_nvidia({})
     assert [(g.address, g.is_exclusive) for g in gpus] == [("GPU-one", True), ("GPU-any", False)]
-    assert notes == ("NVIDIA A100 (GPU-closed) lets no program in (compute mode prohibited): left out",)
+    assert notes == ("NVIDIA A100 (GPU-closed) skipped: it accepts no program (compute mode prohibited)",)
 
 
 def test_a_closed_card_keeps_its_number(use_driver: Make, card: Make) -> None:
@@ -201,7 +201,7 @@ def test_what_a_container_was_given_is_said(use_driver: Make, card: Make) -> Non
     use_driver([card("GPU-1")])
     assert find_nvidia({"NVIDIA_VISIBLE_DEVICES": "all"})[1] == ()
     assert find_nvidia({"NVIDIA_VISIBLE_DEVICES": "GPU-1"})[1] == (
-        "NVIDIA_VISIBLE_DEVICES=GPU-1: what this container was given",
+        "NVIDIA_VISIBLE_DEVICES=GPU-1: the GPUs of this container",
     )
 
 
@@ -212,7 +212,7 @@ def test_a_driver_that_does_not_answer_is_no_crash(use_driver: Make, card: Make)
     assert driver.open == 0
 
 
-def test_the_made_driver_has_no_function_that_the_real_library_lacks(use_driver: Make) -> None:
+def test_the_fake_driver_has_no_function_that_the_real_library_lacks(use_driver: Make) -> None:
     made = {name for name in vars(use_driver([])) if name.startswith("nvml")}
     assert len(made) > 10
     assert made <= set(vars(pynvml))

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoise.experiment.load import parse_experiment
-from counterpoise.machine.hardware import GIB, Gpu, Hardware
+from counterpoise.machine.gpus import Gpu
+from counterpoise.machine.hardware import Hardware
+from counterpoise.machine.limits import GIB
 from counterpoise.machine.plan import MachinePlan, choose_batch_size, plan_machine
 
 MIB = 1 << 20
@@ -136,12 +138,12 @@ def test_memory_of_the_machine_limits_the_slots_of_gpus_too() -> None:
     cards = tuple(gpu(k) for k in range(4))
     found = plan(Hardware(cards, 8, 7 * GIB, ()))
     assert [slot.name for slot in found.slots] == ["gpu-0", "gpu-1"]
-    assert found.reasons[0] == "2 slots: 7 GiB of memory, 3 GiB for each"
+    assert found.reasons[0] == "2 slots: 7.5 GB of memory, 3.2 GB for each"
     asked = plan(Hardware(cards, 8, 7 * GIB, ()), "run.slots = 4")
     assert len(asked.slots) == 4  # as asked, but not silently
     assert asked.reasons[:2] == (
         "4 slots: as configured",
-        "that may be too many: 7 GiB of memory, 3 GiB for each, is enough for 2",
+        "that may be too many: 7.5 GB of memory, 3.2 GB for each, is enough for 2",
     )
 
 
@@ -162,8 +164,8 @@ def test_a_gpu_that_others_fill_gets_no_slot_and_does_not_change_what_is_trained
     found = plan(Hardware((gpu(0), small, gpu(2)), 8, 64 * GIB, ()))
     assert [slot.name for slot in found.slots] == ["gpu-0", "gpu-2"]
     assert found.reasons[:3] == (
-        "GPU 1 is shared with others: 1 program on it, 10.0 of 11.0 GiB in use",
-        "GPU 1 left out: full",
+        "GPU 1 is shared with others: 1 program on it, 10.7 GB of 11.8 GB in use",
+        "GPU 1 skipped: full",
         "2 slots: one per GPU",
     )
     empty = plan(Hardware((gpu(0), gpu(1, 11264, bfloat16=False), gpu(2)), 8, 64 * GIB, ()))
@@ -173,7 +175,7 @@ def test_a_gpu_that_others_fill_gets_no_slot_and_does_not_change_what_is_trained
 def test_a_gpu_that_others_use_and_that_has_room_is_used_and_this_is_said() -> None:
     found = plan(Hardware((gpu(0, 81920, free_bytes=20 * GIB, processes=3),), 8, 64 * GIB, ()))
     assert [slot.name for slot in found.slots] == ["gpu-0"]
-    assert found.reasons[0] == "GPU 0 is shared with others: 3 programs on it, 60.0 of 80.0 GiB in use"
+    assert found.reasons[0] == "GPU 0 is shared with others: 3 programs on it, 64.4 GB of 85.9 GB in use"
 
 
 def test_an_idle_driver_is_not_taken_for_somebody_else() -> None:
@@ -184,7 +186,7 @@ def test_an_idle_driver_is_not_taken_for_somebody_else() -> None:
 def test_if_all_gpus_are_full_they_are_used_all_the_same_and_the_danger_is_said() -> None:
     found = plan(Hardware((gpu(0, free_bytes=GIB), gpu(1, free_bytes=0)), 8, 64 * GIB, ()))
     assert [slot.name for slot in found.slots] == ["gpu-0", "gpu-1"]
-    assert "no GPU has room for a trial: trials will fail unless others leave" in found.reasons
+    assert "every GPU is full: trials will fail unless others free some memory" in found.reasons
 
 
 def test_a_gpu_for_one_program_has_one_slot_with_all_its_memory() -> None:
@@ -256,7 +258,7 @@ def test_slots_never_outnumber_trials_cores_or_memory_and_there_is_always_one(
     ("cores", "gib", "trials", "reason"),
     [
         (8, 64, 18, "8 slots on the CPU: one per core"),
-        (8, 7, 18, "2 slots on the CPU: 7 GiB of memory, 3 GiB for each"),
+        (8, 7, 18, "2 slots on the CPU: 7.5 GB of memory, 3.2 GB for each"),
         (8, 64, 3, "3 slots on the CPU: one per trial"),
         (1, 64, 18, "1 slot on the CPU: one per core"),
     ],
@@ -281,5 +283,5 @@ def test_every_choice_has_a_reason_in_words() -> None:
     reasons = " | ".join(plan(Hardware((gpu(0, 40960),), 8, 64 * GIB, ())).reasons)
     assert reasons == (
         "1 slot: one per GPU | 8 threads per slot: 8 cores / 1 | "
-        "batch of 64: the reference's choice for 40 GiB of GPU memory | bfloat16: every GPU has it"
+        "batch of 64: the reference's choice for 42.9 GB of GPU memory | bfloat16: every GPU has it"
     )

@@ -81,10 +81,10 @@ def test_a_mac_has_one_gpu_that_computes_in_float32(tmp_path: Path, monkeypatch:
 
 
 def test_a_torch_that_cannot_use_the_amd_gpu_is_named(amd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, {"torch": "2.6.0+cpu", "kind": "", "gpus": []})
+    answer(monkeypatch, {"torch": "2.6.0+cpu", "kind": None, "gpus": []})
     assert find_by_torch({}, amd) == (
         (),
-        ("an AMD driver is here, but torch 2.6.0+cpu finds no GPU to use with it (ROCm)",),
+        ("there is an AMD driver, but torch 2.6.0+cpu finds no GPU to use with it (ROCm)",),
     )
 
 
@@ -93,10 +93,10 @@ def test_torch_answers_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         calls.append(command)
-        return subprocess.CompletedProcess(command, 0, 'a warning\n{"torch": "2.6.0", "kind": "", "gpus": []}\n', "")
+        return subprocess.CompletedProcess(command, 0, 'a warning\n{"torch": "2.6.0", "kind": null, "gpus": []}\n', "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert ask_torch() == ask_torch() == {"torch": "2.6.0", "kind": "", "gpus": []}
+    assert ask_torch() == ask_torch() == {"torch": "2.6.0", "kind": None, "gpus": []}
     assert calls == [[sys.executable, "-m", "counterpoise.training.accelerators"]]
 
 

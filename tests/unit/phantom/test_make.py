@@ -137,7 +137,7 @@ def test_ids_of_objects_run_from_one_without_gaps(rows: list[Row]) -> None:
 
 
 def test_classes_are_as_unequally_frequent_as_stated(rows: list[Row]) -> None:
-    # The small size has less room around each Golgi stack; the default size has 0.5 to 1.6 % of it.
+    # The small size has less space around each Golgi stack; the default size has 0.5 to 1.6 % of it.
     ranges = {
         "nuc": (15, 30),
         "pm": (3, 6.5),

@@ -5,27 +5,33 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from counterpoise.errors import CounterpoiseError, ProblemsError, RunFolderError, StoreError, TrialError
 from counterpoise.experiment.load import load_experiment
-from counterpoise.machine.hardware import GIB, Gpu, Hardware
+from counterpoise.machine.gpus import Gpu
+from counterpoise.machine.hardware import Hardware
+from counterpoise.machine.limits import GIB
 from counterpoise.machine.plan import Slot
-from counterpoise.preflight import rehearsal as rehearsal_module
+from counterpoise.notes import NoteKind, of_kind
+from counterpoise.preflight import first_steps
 from counterpoise.preflight.check import Check, check_experiment
 from counterpoise.preflight.design import Design, design_experiment
-from counterpoise.preflight.prepare import prepare_run
-from counterpoise.preflight.rehearsal import Rehearsal, choose_slots, rehearse_once, require_room
-from counterpoise.preflight.survey import Survey, require_usable, survey
-from counterpoise.report.verdict_text import judge_run
+from counterpoise.preflight.findings import Subject, problems_of
+from counterpoise.preflight.first_steps import FirstSteps, choose_slots, require_first_steps, require_space
+from counterpoise.preflight.inputs import Inputs, read_inputs
+from counterpoise.preflight.observer import Stage
+from counterpoise.preflight.prepare import PreparedRun, prepare_run
+from counterpoise.report.blocks import verdict_lines
 from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.read import read_run
 from counterpoise.runs.records import TrialStatus
 from counterpoise.runs.speed import Speed
-from counterpoise.volumes.crops import CropSet
-from counterpoise.volumes.datasplit import LEAK
+from counterpoise.statistics.verdict import judge_run
+from counterpoise.store import StoreRequest
 
 CPU = Hardware((), 2, 16 * GIB, ())
 SPEED = Speed(1.0, 0.1, 0.01, 0.1, 2, 1000, 20_000, 5_000, 10**9, 0, micro_batch=2)
@@ -57,16 +63,49 @@ def write(project: Path) -> Callable[..., Path]:
     return write_experiment
 
 
-def look(file: Path) -> Survey:
-    return survey(load_experiment(file))
+class Observed:
+    """Keeps what it receives."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self.lines: list[str] = []
+
+    def began(self, stage: Stage) -> None:
+        self.stages.append(stage)
+
+    def building_store(self, _request: StoreRequest) -> Callable[[int], object]:
+        return lambda _: None
+
+    def told(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def look(file: Path) -> Inputs:
+    return read_inputs(load_experiment(file))
+
+
+def problems(file: Path) -> tuple[CounterpoiseError, ...]:
+    return problems_of(look(file).findings)
+
+
+def pass_first_steps(design: Design, hardware: Hardware, observer: Observed | None = None) -> FirstSteps | None:
+    """Make the first steps as a run does, and keep the record."""
+    done = require_first_steps(design, hardware, observer or Observed())
+    if done is not None:
+        done.write(design.run)
+    return done
 
 
 def check(file: Path, hardware: Hardware = CPU) -> Check:
-    return check_experiment(load_experiment(file), hardware, on_store=lambda _: lambda _: None)
+    return check_experiment(load_experiment(file), hardware)
 
 
 def design_of(file: Path, hardware: Hardware = CPU) -> Design:
-    return design_experiment(load_experiment(file), hardware, on_store=lambda _: lambda _: None)
+    return design_experiment(look(file).require_usable(), hardware)
+
+
+def prepare(file: Path) -> PreparedRun:
+    return prepare_run(design_of(file), file, CPU)
 
 
 def add_line(project: Path, number: int, split: str) -> None:
@@ -87,7 +126,7 @@ def no_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(len(slots))
         return (SPEED,) * len(slots)
 
-    monkeypatch.setattr(rehearsal_module, "measure_slots", measured)
+    monkeypatch.setattr(first_steps, "measure_slots", measured)
     return asked
 
 
@@ -98,13 +137,11 @@ def test_a_sound_experiment_has_no_problem_and_nothing_is_written(write: Callabl
     before = sorted(project.rglob("*"))
     file = write()
     seen = look(file)
-    assert seen.problems == ()
-    assert [finding.subject for finding in seen.findings] == ["data", "splits", "store", "run folder", "arms"]
+    assert problems_of(seen.findings) == ()
+    subjects = [Subject.DATA, Subject.SPLITS, Subject.STORE, Subject.RUN_FOLDER, Subject.ARMS]
+    assert [finding.subject for finding in seen.findings] == subjects
     assert seen.findings[0].text == "10 train and 5 validation crops, 2 classes"
-    assert seen.crop_set is not None
-    usable = require_usable(load_experiment(file))
-    assert isinstance(usable, CropSet)
-    assert usable.crops == seen.crop_set.crops
+    assert seen.require_usable() is seen
     assert sorted(project.rglob("*")) == sorted([*before, file])
 
 
@@ -118,11 +155,11 @@ def test_everything_that_is_wrong_is_said_at_once(write: Callable[..., Path], pr
         level.write_text(level.read_text().replace('"|u1"', '"<f4"'), encoding="utf-8")
     file = write(run="in the way/run", arms='strategies = ["weight_uniform", "nowhere:rule"]')
     with pytest.raises(ProblemsError) as caught:
-        require_usable(load_experiment(file))
+        look(file).require_usable()
     said = str(caught.value)
     for words in ("meta", "crop3", "crop5 (line 16)", "nowhere", "in the way"):
         assert words in said, words
-    assert len(caught.value.problems) == said.count("to mend:") == said.count("expected:") == 5
+    assert len(caught.value.problems) == said.count("to fix:") == said.count("expected:") == 5
 
 
 def test_every_wrong_line_and_class_is_said(write: Callable[..., Path], project: Path) -> None:
@@ -131,33 +168,33 @@ def test_every_wrong_line_and_class_is_said(write: Callable[..., Path], project:
     lines[1] = lines[1].replace('"train"', '"training?no"', 1).replace('"validate"', '"x"', 1)
     lines[3] = lines[3].replace("crop4/", "crop44/")
     table.write_text("\n".join([*lines, '"train","somewhere"', '"maybe","a","b"']) + "\n", encoding="utf-8")
-    problems = look(write(classes='["nuc", "pn"]')).problems
-    assert [word for error in problems for word in ("line 4", "line 16", "line 17") if word in error.problem] == [
+    found = problems(write(classes='["nuc", "pn"]'))
+    assert [word for error in found for word in ("line 4", "line 16", "line 17") if word in error.problem] == [
         "line 4",
         "line 16",
         "line 17",
     ]
     table.write_text("\n".join(lines[:1] + lines[2:3] + lines[4:]) + "\n", encoding="utf-8")
-    problems = look(write(classes='["nuc", "pn", "mit"]')).problems
-    assert ["'pn'" in problems[0].problem, "'mit'" in problems[1].problem, len(problems)] == [True, True, 2]
+    found = problems(write(classes='["nuc", "pn", "mit"]'))
+    assert ["'pn'" in found[0].problem, "'mit'" in found[1].problem, len(found)] == [True, True, 2]
 
 
 def test_a_leak_is_refused_unless_it_is_allowed(write: Callable[..., Path], project: Path) -> None:
     add_line(project, 5, "train")
     file = write()
-    (problem,) = look(file).problems
+    (problem,) = problems(file)
     assert "crop5 (line 5) shares voxels with train crop phantom-1/crop5 (line 16)" in problem.problem
     with pytest.raises(CounterpoiseError, match="shares voxels"):
         design_of(file)
     assert not (project / "store").exists(), "nothing was decoded"
     allowed = write(data="allow_overlap = true")
-    assert look(allowed).problems == ()
-    prepared = prepare_run(load_experiment(allowed), allowed, CPU, on_store=lambda _: lambda _: None)
-    (note,) = [note for note in prepared.notes if note.startswith(LEAK)]
-    assert "phantom-1/crop5 (line 5) (100.0% of it in phantom-1/crop5 (line 16))" in note
-    assert note in json.loads(prepared.run.weights.read_text(encoding="utf-8"))["notes"]
-    assert note in judge_run(prepared.run).notes
-    assert f"Note: {note}." in json.loads(prepared.run.verdict.read_text(encoding="utf-8"))["text"]
+    assert problems(allowed) == ()
+    prepared = prepare(allowed)
+    (note,) = of_kind(prepared.notes, NoteKind.LEAK)
+    assert "phantom-1/crop5 (line 5) (100.0% of it in phantom-1/crop5 (line 16))" in note.text
+    assert asdict(note) in json.loads(prepared.run.weights.read_text(encoding="utf-8"))["notes"]
+    assert note in judge_run(read_run(prepared.run)).notes
+    assert f"* {note}." in verdict_lines(judge_run(read_run(prepared.run)))
 
 
 def test_a_store_that_does_not_fit_is_refused_before_anything_is_decoded(
@@ -167,19 +204,19 @@ def test_a_store_that_does_not_fit_is_refused_before_anything_is_decoded(
     store = design_of(file).store
     arrays = store.raw.nbytes + 2 * store.present.nbytes  # what is unknown is written like what is present
     free = arrays - 1
-    monkeypatch.setattr("counterpoise.preflight.survey.free_bytes", lambda _: free)
-    assert look(file).problems == (), "it is there already"
+    monkeypatch.setattr("counterpoise.preflight.inputs.free_bytes", lambda _: free)
+    assert problems(file) == (), "it is there already"
     building = store.path.with_name(store.path.name + ".building")
     store.path.rename(building)
-    assert look(file).problems == (), "what an interrupted build wrote takes no more room"
+    assert problems(file) == (), "what an interrupted build wrote takes no more room"
     shutil.rmtree(building)
-    (problem,) = look(file).problems
+    (problem,) = problems(file)
     assert isinstance(problem, StoreError)
     assert "does not fit" in problem.problem
     assert check(file).design is None
     assert not store.path.exists()
     free = arrays
-    assert look(file).problems == ()
+    assert problems(file) == ()
 
 
 def test_crops_that_fill_little_of_a_patch_are_a_warning(write: Callable[..., Path]) -> None:
@@ -206,46 +243,47 @@ def test_a_check_that_passes_spares_the_run_its_steps(
     assert no_steps == [2], "both slots at once: they share memory and cores"
     assert done.cost is not None
     assert done.left == len(done.design.trials) if done.design else False
-    run, said = RunFolder(project / "run"), list[str]()
+    run, seen = RunFolder(project / "run"), Observed()
     assert sorted(p.name for p in run.path.iterdir()) == ["check.json"]
-    assert rehearse_once(design_of(file), CPU, run, say=said.append) is not None
+    assert pass_first_steps(design_of(file), CPU, seen) is not None
     assert no_steps == [2]
-    assert said[0].startswith("First steps: tried before")
+    assert seen.lines[0].startswith("First steps: skipped (already passed ")
+    assert seen.stages == []
     # Another batch is another matter.
     file.write_text(file.read_text().replace("batch_size = 2", "batch_size = 3"), encoding="utf-8")
-    rehearse_once(design_of(file), CPU, run, say=said.append)
+    pass_first_steps(design_of(file), CPU, seen)
     assert no_steps == [2, 1], "for a run, one slot of a CPU is enough"
-    assert said[1] == "First steps: trying two steps of 3 patches and a batch of tiles on cpu-0"
+    assert seen.stages == [Stage.FIRST_STEPS]
+    assert seen.lines[1] == "First steps: trying two steps of 3 patches and a batch of tiles on cpu-0"
 
 
 def test_resumed_and_finished_runs_try_no_steps(write: Callable[..., Path], no_steps: list[int]) -> None:
     file = write()
-    prepared = prepare_run(load_experiment(file), file, CPU, on_store=lambda _: lambda _: None)
-    said: list[str] = []
+    prepared, seen = prepare(file), Observed()
     prepared.trials[1].last_checkpoint.write_bytes(b"some epoch")
-    assert rehearse_once(prepared.design, CPU, prepared.run, say=said.append) is None
-    assert said == ["First steps: not tried, because trials of this run have finished epochs"]
+    assert require_first_steps(prepared.design, CPU, seen) is None
+    assert seen.lines == ["First steps: skipped (trials of this run have finished epochs)"]
     for trial in prepared.trials:
         TrialStatus("finished").write(trial.status)
-    assert rehearse_once(prepared.design, CPU, prepared.run, say=said.append) is None
+    assert require_first_steps(prepared.design, CPU, seen) is None
     assert no_steps == []
-    assert check(file).rehearsal is None
+    assert check(file).steps is None
 
 
 def test_other_devices_are_tried_again(write: Callable[..., Path], no_steps: list[int], project: Path) -> None:
     design, run = design_of(write()), RunFolder(project / "run")
-    rehearse_once(design, CPU, run)
+    pass_first_steps(design, CPU)
     gpu = Gpu(0, "GPU-a", "Big", 80 * GIB, 80 * GIB, bfloat16=True)
     slots = (Slot("gpu-0", "cuda:0", 2, (), "GPU-a"),)
     elsewhere = replace(design, machine=replace(design.machine, slots=slots))
-    rehearse_once(elsewhere, replace(CPU, gpus=(gpu,)), run)
+    pass_first_steps(elsewhere, replace(CPU, gpus=(gpu,)))
     assert no_steps == [1, 1]
-    kept = Rehearsal.read(run)
+    kept = FirstSteps.read(run)
     assert kept is not None
     assert kept.slots == ("gpu-0",)
     run.check.write_text('{"key": 3}', encoding="utf-8")
-    assert Rehearsal.read(run) is None
-    rehearse_once(design, CPU, run)
+    assert FirstSteps.read(run) is None
+    pass_first_steps(design, CPU)
     assert no_steps == [1, 1, 1], "a damaged record is none"
 
 
@@ -266,18 +304,18 @@ def test_room_for_checkpoints_is_asked_for(
 ) -> None:
     file = write()
     design, run = design_of(file), RunFolder(project / "run")
-    few, more = (require_room(design, run, left, [SPEED]) for left in (1, 3))
+    few, more = (require_space(design, left, [SPEED]) for left in (1, 3))
     # Every trial leaves two checkpoints and its records; those that run (two slots) have two more of the larger kind.
     records = (more - few - 2 * 25_000 - 2 * 20_000) / 2
     assert few == pytest.approx(25_000 + records + 2 * 20_000)
     assert 0 < records < 10**6
-    monkeypatch.setattr(rehearsal_module, "free_bytes", lambda _: few - 1)
-    with pytest.raises(RunFolderError, match="too little room"):
-        require_room(design, run, 1, [SPEED])
-    with pytest.raises(RunFolderError, match="too little room"):
-        rehearse_once(design, CPU, run)
+    monkeypatch.setattr(first_steps, "free_bytes", lambda _: few - 1)
+    with pytest.raises(RunFolderError, match="too little space"):
+        require_space(design, 1, [SPEED])
+    with pytest.raises(RunFolderError, match="too little space"):
+        pass_first_steps(design, CPU)
     (problem,) = check(file).problems
-    assert "too little room" in problem.problem
+    assert "too little space" in problem.problem
     assert not run.path.exists(), "what is refused leaves nothing behind"
 
 
@@ -285,11 +323,11 @@ def test_what_is_unusual_about_the_steps_is_a_warning(write: Callable[..., Path]
     design = design_of(write())
     design = replace(design, machine=replace(design.machine, batch_size=8))
     odd = [replace(SPEED, micro_batch=8), replace(SPEED, micro_batch=4, nonfinite_steps=3, memory_bytes=9 * 10**9)]
-    small, nonfinite, memory = Rehearsal("k", "now", ("a", "b"), tuple(odd)).warnings(design, CPU)
+    small, nonfinite, memory = FirstSteps("k", "now", ("a", "b"), tuple(odd)).warnings(design, CPU)
     assert small.startswith("b: a batch of 8 does not fit into its memory; 4 patches at a time do")
     assert nonfinite.startswith("3 of the first steps")
-    assert memory == "2 trials at once may need 18.0 GB of memory, and there are 17.2 GB: lower run.slots"
-    usual = Rehearsal("k", "now", ("a",), (replace(SPEED, micro_batch=8),))
+    assert memory == "2 trials at once may need 18.0 GB of memory, and the machine has 17.2 GB: lower run.slots"
+    usual = FirstSteps("k", "now", ("a",), (replace(SPEED, micro_batch=8),))
     assert usual.warnings(design, CPU) == ()
 
 
@@ -308,22 +346,16 @@ def test_a_network_that_fails_in_its_first_step_fails_before_there_is_a_run(
     assert isinstance(problem, TrialError)
     assert "a slip of the pen" in problem.found
     with pytest.raises(TrialError, match="first steps of a trial failed"):
-        prepare_run(
-            load_experiment(file),
-            file,
-            CPU,
-            on_store=lambda _: lambda _: None,
-            on_design=lambda design: rehearse_once(design, CPU, RunFolder(project / "run")),
-        )
+        require_first_steps(design_of(file), CPU)
     assert not (project / "run").exists()
 
 
 def test_steps_are_really_made_and_their_room_is_measured(write: Callable[..., Path], project: Path) -> None:
-    said: list[str] = []
-    done = rehearse_once(design_of(write()), CPU, RunFolder(project / "run"), say=said.append)
+    seen = Observed()
+    done = pass_first_steps(design_of(write()), CPU, seen)
     assert done is not None
     (speed,) = done.speeds
     assert (done.slots, speed.steps, speed.micro_batch, speed.nonfinite_steps) == (("cpu-0",), 2, 2, 0)
     assert 1.0 < speed.last_bytes / (16 * speed.parameters) < 3.0
-    assert said == ["First steps: trying two steps of 2 patches and a batch of tiles on cpu-0"]
-    assert Rehearsal.read(RunFolder(project / "run")) == done
+    assert seen.lines == ["First steps: trying two steps of 2 patches and a batch of tiles on cpu-0"]
+    assert FirstSteps.read(RunFolder(project / "run")) == done

@@ -1,4 +1,4 @@
-"""What an experiment consists of when its store is known: no crop is opened, and nothing else is different."""
+"""What an experiment consists of when its store is recognised: no crop is opened, and nothing else is different."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import pytest
 from counterpoise.errors import DatasplitError, ProblemsError
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import load_experiment
-from counterpoise.machine.hardware import GIB, Hardware
+from counterpoise.machine.hardware import Hardware
+from counterpoise.machine.limits import GIB
+from counterpoise.notes import NoteKind, of_kind
 from counterpoise.preflight.design import Design, design_experiment
-from counterpoise.preflight.survey import require_usable
-from counterpoise.store import known, verification
-from counterpoise.store.known import KnownStore
-from counterpoise.volumes.crops import CropSet
-from counterpoise.volumes.overlap import LEAK
+from counterpoise.preflight.inputs import read_inputs
+from counterpoise.store import recognise, verification
 
 AddCrop = Callable[..., Path]
 LABELS = np.random.default_rng(0).choice(np.array([0, 1], np.uint8), (16, 16, 16))
@@ -26,7 +25,7 @@ LABELS = np.random.default_rng(0).choice(np.array([0, 1], np.uint8), (16, 16, 16
 @pytest.fixture
 def file(tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write an experiment on three crops of one volume, two of the train split in one place; files count as old."""
-    for module in (known, verification):
+    for module in (recognise, verification):
         monkeypatch.setattr(module, "SETTLED_NS", -(10**12))
     table = add_crop(tmp_path, "crop1", {"a": LABELS})
     add_crop(tmp_path, "crop2", {"a": LABELS[::-1]})
@@ -42,26 +41,26 @@ def file(tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPatch) -> 
     return experiment
 
 
-def design(experiment: Experiment, crops: CropSet | KnownStore | None = None) -> Design:
-    return design_experiment(experiment, Hardware((), 2, 16 * GIB, ()), on_store=lambda _: lambda _: None, crops=crops)
+def design(experiment: Experiment, *, open_crops: bool = False) -> Design:
+    inputs = read_inputs(experiment, open_crops=open_crops).require_usable()
+    return design_experiment(inputs, Hardware((), 2, 16 * GIB, ()))
 
 
 def start(file: Path) -> Design:
-    """Work an experiment out three times: built, read in full, and known from then on."""
+    """Work an experiment out three times: built, read in full, and recognised from then on."""
     for _ in range(2):
         design(load_experiment(file))
     return design(load_experiment(file))
 
 
-def test_a_known_store_is_used_without_opening_a_crop(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recognised_store_is_used_without_opening_a_crop(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = start(file)
-    assert any("overlaps d/crop1 of the same split" in note for note in first.notes)
-    monkeypatch.setattr("counterpoise.preflight.design.load_crops", None)
-    monkeypatch.setattr("counterpoise.preflight.survey.load_crops", None)
+    assert any("overlaps d/crop1 of the same split" in note.text for note in of_kind(first.notes, NoteKind.DATA))
+    opened = design(load_experiment(file), open_crops=True)
+    monkeypatch.setattr("counterpoise.preflight.inputs.load_crops", None)
     experiment = load_experiment(file)
-    found = require_usable(experiment)
-    assert isinstance(found, KnownStore)
-    for again in (design(experiment), design(experiment, found)):
+    assert read_inputs(experiment).is_recognised
+    for again in (design(experiment), opened):
         assert again.store.path == first.store.path
         assert again.notes == first.notes
         assert again.trials == first.trials
@@ -72,17 +71,17 @@ def test_crops_that_have_changed_are_opened(file: Path) -> None:
     start(file)
     table = file.parent / "datasplit.csv"
     table.write_text(table.read_text() + "# a line more\n")
-    found = require_usable(load_experiment(file))
-    assert isinstance(found, CropSet)
-    assert [crop.crop_id for crop in found.crops] == ["d/crop1", "d/crop2", "d/crop3"]
+    found = read_inputs(load_experiment(file))
+    assert not found.is_recognised
+    assert found.findings[0].text == "2 train and 1 validation crops, 1 class"
 
 
-def test_what_else_is_wrong_is_said_at_once_also_if_the_store_is_known(file: Path) -> None:
+def test_what_else_is_wrong_is_said_at_once_also_if_the_store_is_recognised(file: Path) -> None:
     start(file)
     (file.parent / "run").write_text("in the way")
     file.write_text(file.read_text().replace("[arms]\n", '[arms]\nstrategies = ["weight_uniform", "nobody:knows"]\n'))
     with pytest.raises(ProblemsError) as caught:
-        require_usable(load_experiment(file))
+        read_inputs(load_experiment(file)).require_usable()
     assert "run folder" in caught.value.problem
     assert "nobody" in caught.value.problem
 
@@ -94,6 +93,6 @@ def test_leaks_that_were_allowed_once_are_refused_where_they_are_not(file: Path)
     strict = load_experiment(file)
     lenient = strict.model_copy(update={"data": strict.data.model_copy(update={"allow_overlap": True})})
     for _ in range(3):
-        assert any(note.startswith(LEAK) for note in design(lenient).notes)
+        assert len(of_kind(design(lenient).notes, NoteKind.LEAK)) == 1
         with pytest.raises(DatasplitError, match="shares voxels with train crop"):
             design(strict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -13,9 +14,15 @@ from counterpoise.errors import ConfigError, RunFolderError
 from counterpoise.experiment.config import Experiment, VerdictConfig
 from counterpoise.experiment.load import load_experiment
 from counterpoise.experiment.trial import TrialConfig
-from counterpoise.machine.hardware import GIB, Gpu, Hardware
-from counterpoise.preflight.prepare import CHANGED_QUESTION, UNKNOWN_QUESTION, PreparedRun, prepare_run
-from counterpoise.runs.records import ArmsRecord, TrialStatus
+from counterpoise.machine.gpus import Gpu
+from counterpoise.machine.hardware import Hardware
+from counterpoise.machine.limits import GIB
+from counterpoise.notes import Note, NoteKind, of_kind
+from counterpoise.preflight.design import design_experiment
+from counterpoise.preflight.inputs import read_inputs
+from counterpoise.preflight.prepare import PreparedRun, prepare_run
+from counterpoise.runs.arms import ArmsRecord
+from counterpoise.runs.records import TrialStatus
 
 CPU = Hardware((), 2, 16 * GIB, ())
 
@@ -38,7 +45,8 @@ def prepare(
     project: Path, hardware: Hardware = CPU, change: Callable[[Experiment], Experiment] = lambda e: e
 ) -> PreparedRun:
     file = project / "experiment.toml"
-    return prepare_run(change(load_experiment(file)), file, hardware, on_store=lambda _: lambda _: None)
+    inputs = read_inputs(change(load_experiment(file))).require_usable()
+    return prepare_run(design_experiment(inputs, hardware), file, hardware)
 
 
 def test_trials_come_seed_by_seed_and_copies_have_none(project: Path) -> None:
@@ -61,29 +69,30 @@ def test_the_record_holds_what_is_asked_of_the_run(project: Path) -> None:
     assert [(str(h.claim), h.because) for h in record.hypotheses] == [("weight_manual[pm] > 0.5", "it says so")]
 
 
-def test_a_question_that_is_changed_after_results_came_is_noted_for_good(project: Path) -> None:
-    def ask(margin: float) -> tuple[str, ...]:
-        return prepare(
+def test_a_margin_that_is_changed_after_results_came_is_noted_for_good(project: Path) -> None:
+    def changes(margin: float) -> tuple[Note, ...]:
+        prepared = prepare(
             project, change=lambda e: e.model_copy(update={"verdict": VerdictConfig(margin=margin), "hypothesis": ()})
-        ).notes
+        )
+        return of_kind(prepared.notes, NoteKind.CHANGED)
 
-    ask(0.01)
-    assert not any(note.startswith(CHANGED_QUESTION) for note in ask(0.02))  # nothing had finished
+    changes(0.01)
+    assert changes(0.02) == ()  # nothing had finished
     trial = prepare(project).trials[0]
-    ask(0.02)
+    changes(0.02)
     TrialStatus("finished", 1, 1).write(trial.status)
-    changed = f"{CHANGED_QUESTION}: verdict.margin (0.02 -> 0.05)"
-    assert changed in ask(0.05)
-    assert changed in ask(0.05)
+    (changed,) = changes(0.05)
+    assert "verdict.margin (0.02 -> 0.05)" in changed.text
+    assert changes(0.05) == (changed,)
 
 
-def test_a_damaged_record_of_the_question_is_noted_for_good_and_written_anew(project: Path) -> None:
+def test_a_damaged_record_of_what_was_asked_is_noted_for_good_and_written_anew(project: Path) -> None:
     first = prepare(project)
     TrialStatus("finished", 1, 1).write(first.trials[0].status)
     first.run.weights.write_text("{", encoding="utf-8")
-    noted = f"{UNKNOWN_QUESTION}: weights.json could not be read (JSONDecodeError)"
-    assert noted in prepare(project).notes
-    assert noted in prepare(project).notes
+    (noted,) = of_kind(prepare(project).notes, NoteKind.CHANGED)
+    assert "weights.json could not be read (JSONDecodeError)" in noted.text
+    assert of_kind(prepare(project).notes, NoteKind.CHANGED) == (noted,)
     assert ArmsRecord.read(first.run.weights).baseline == "weight_uniform"
 
 
@@ -168,3 +177,24 @@ def test_a_network_of_one_s_own_counts_with_its_code(
     assert "model_source" in caught.value.found
     with pytest.raises(ConfigError, match="cannot be found"):
         prepare(project, change=own("no_such_module_anywhere:tiny"))
+
+
+def test_a_loss_of_one_s_own_counts_with_its_code(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "losses_for_this_test.py"
+    source.write_text("def mine(*_): ...\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = project / "experiment.toml"
+    before = file.read_text(encoding="utf-8")
+    file.write_text(before + "[loss]\ntype = 'losses_for_this_test:mine'\ngamma = 2\n", encoding="utf-8")
+    trial = TrialConfig.read(prepare(project).trials[0].config)
+    assert trial.loss_source == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert trial.loss.options() == {"gamma": 2}
+    source.write_text("def mine(*_): return None\n", encoding="utf-8")
+    with pytest.raises(RunFolderError) as caught:
+        prepare(project)
+    assert "loss_source" in caught.value.found
+    file.write_text(before + "[loss]\ntype = 'no_such_module_anywhere:mine'\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="no_such_module_anywhere:mine"):
+        prepare(project)

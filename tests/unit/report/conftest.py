@@ -15,8 +15,30 @@ import numpy as np
 import pytest
 
 from counterpoise.files.atomic import append_line, write_json
+from counterpoise.notes import Note, NoteKind
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.runs.records import ArmRecord, ArmsRecord, EpochRecord, Examples, TrialStatus, ValidationCounts
+from counterpoise.runs.npz import Examples, ValidationCounts
+from counterpoise.runs.read import Run, read_run
+from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus
+from counterpoise.statistics.counts import RunCell, RunState
+from counterpoise.statistics.inference import Label, Scope
+from counterpoise.statistics.verdict_types import (
+    ArmVerdict,
+    BaselineComparison,
+    ClassDifference,
+    ClassSupport,
+    NoiseSummary,
+    Obstacle,
+    Recommendation,
+    RecommendationReason,
+    Settings,
+    Verdict,
+)
+
+from ..statistics.conftest import made_run  # noqa: TID252 - tests are no package that could be named
+
+__all__ = ["made_run"]
 
 CLASSES = ("nuc", "mito_mem", "er_mem", "pm", "golgi_mem")
 ARMS = (
@@ -85,7 +107,7 @@ def _arms(plan: Plan, frequencies: dict[str, float]) -> ArmsRecord:
         weights = {c: min(5.0, max(0.5, w)) for c, w in raw.items()}
         twin = plan.same_as.get(name)
         arms.append(ArmRecord(name, f"The strategy {name}.", weights, clamped, twin, twin is None))
-    notes = ("weight_x is left out: no manual weight for golgi_mem",)
+    notes = (Note(NoteKind.WEIGHTS, "weight_x is left out: no manual weight for golgi_mem"),)
     return ArmsRecord(plan.classes, plan.arms[0], plan.seeds, tuple(arms), notes)
 
 
@@ -123,9 +145,10 @@ def _write_trial(
     counts = _counts(plan, plan.arms.index(folder.arm), folder.seed) if plan.crops else None
     records = [_epoch(epoch, plan, final, rng, counts) for epoch in range(1, done + 1)]
     folder.metrics.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records), encoding="utf-8")
-    TrialStatus("failed" if failed else "finished", done, plan.epochs, reason=plan.reason if failed else "").write(
-        folder.status
-    )
+    status = TrialStatus("finished", done, plan.epochs)
+    if failed:
+        status = status.failed(FailureCause.DIVERGED, plan.reason)
+    status.write(folder.status)
     if patches is not None and not failed and folder.seed in plan.seeds[:2]:  # the page shows the first finished seed
         _predict(patches, rng).write(folder.examples)
     if counts is not None and not failed:
@@ -212,101 +235,162 @@ def _predict(patches: Examples, rng: np.random.Generator) -> Examples:
 VERDICT_ARMS, VERDICT_CLASSES = ("uniform", "sqrt", "inverse"), ("nuc", "pm", "rare")
 
 
-def verdict_document() -> dict[str, Any]:
-    """Write down a verdict by hand as ``verdict.json`` holds it: sqrt better, inverse undecided, rare not scored."""
+def _compared(label: Label, difference: float, low: float, high: float) -> BaselineComparison:
+    return BaselineComparison(difference, low, high, se=0.005, df=12.0, seeds=5, label=label)
 
-    def interval(difference: float | None, low: float | None, high: float | None) -> dict[str, Any]:
-        return {"difference": difference, "low": low, "high": high}
 
-    def compared(label: str, *bounds: float) -> dict[str, Any]:
-        return {**interval(*bounds), "se": 0.005, "df": 12.0, "seeds": 5, "label": label}
+Found = tuple[float, float | None, float | None, float | None]
+"""Dice of a class; difference to the baseline and its interval."""
 
-    def arm(name: str, score: float, **changes: Any) -> dict[str, Any]:
-        usual = {
-            "iou": score - 0.1,
-            "crop_dice": score,
-            "runs": 5,
-            "planned": 5,
-            "diverged": [],
-            "score_with_failures": score,
-            "sd": 0.01,
-            "is_noisy": False,
-            "control_of": None,
-            "simplicity": 0.0,
-            "comparison": None,
-            "on_these_crops": None,
-            "beats_baseline": None,
-            "seeds_to_decide": None,
-            "is_in_best_set": False,
-        }
-        return {"name": name, "score": score, **usual, **changes}
 
-    def classes(nuc: tuple[float, Any, Any, Any], pm: tuple[float, Any, Any, Any]) -> list[dict[str, Any]]:
-        return [
-            {"name": name, "dice": dice, **interval(*rest), "scope": scope}
-            for name, scope, (dice, *rest) in (("nuc", "new", nuc), ("pm", "this", pm))
-        ]
+def _arm(name: str, score: float, nuc: Found, pm: Found, **changes: Any) -> ArmVerdict:
+    classes = tuple(
+        ClassDifference(c, dice, 0.01, dice / (2 - dice), difference, low, high, difference, scope)
+        for c, scope, (dice, difference, low, high) in (("nuc", Scope.NEW, nuc), ("pm", Scope.THIS, pm))
+    )
+    usual: dict[str, Any] = {
+        "iou": score - 0.1,
+        "crop_dice": score,
+        "runs": 5,
+        "planned": 5,
+        "diverged": (),
+        "score_with_failures": score,
+        "sd": 0.01,
+        "sd_over_seeds": 0.012,
+        "is_noisy": False,
+        "control_of": None,
+        "simplicity": 0.0,
+        "comparison": None,
+        "on_these_crops": None,
+        "plain_difference": None,
+        "beats_baseline": None,
+        "seeds_to_decide": None,
+        "is_in_best_set": False,
+    }
+    return ArmVerdict(name=name, score=score, classes=classes, **(usual | changes))
 
-    return {
-        "sentence": "Use sqrt: it is better.",
-        "text": ["Question   which <weighting>?", "", "Use sqrt: it is better."],
-        "no_verdict": "",
-        "baseline": "uniform",
-        "settings": {"margin": 0.01, "alpha": 0.05, "min_crops": 3, "unit": "crop"},
-        "arms": [
-            arm(
+
+def hand_made_verdict() -> Verdict:
+    """Write down a verdict by hand: sqrt better, inverse undecided, rare not scored."""
+    return Verdict(
+        obstacle=None,
+        baseline="uniform",
+        settings=Settings(),
+        arms=(
+            _arm(
                 "sqrt",
                 0.62,
-                comparison=compared("better", 0.02, 0.005, 0.035),
-                on_these_crops=compared("better", 0.02, 0.012, 0.028),
+                (0.788, -0.012, -0.02, -0.004),
+                (0.452, 0.052, 0.03, 0.074),
+                comparison=_compared(Label.BETTER, 0.02, 0.005, 0.035),
+                on_these_crops=_compared(Label.BETTER, 0.02, 0.012, 0.028),
+                beats_baseline=0.97,
                 is_in_best_set=True,
-                classes=classes((0.788, -0.012, -0.02, -0.004), (0.452, 0.052, 0.03, 0.074)),
             ),
-            arm("uniform", 0.6, classes=classes((0.8, None, None, None), (0.4, None, None, None))),
-            arm(
+            _arm("uniform", 0.6, (0.8, None, None, None), (0.4, None, None, None)),
+            _arm(
                 "inverse",
                 0.596,
+                (0.798, -0.002, -0.01, 0.006),
+                (0.394, -0.006, -0.05, 0.038),
                 runs=4,
-                diverged=[3],
-                comparison=compared("undecided", -0.004, -0.02, 0.012),
-                on_these_crops=compared("undecided", -0.004, -0.012, 0.004),
+                diverged=(3,),
+                score_with_failures=0.477,
+                comparison=_compared(Label.UNDECIDED, -0.004, -0.02, 0.012),
+                on_these_crops=_compared(Label.UNDECIDED, -0.004, -0.012, 0.004),
                 seeds_to_decide=25,
-                classes=classes((0.798, -0.002, -0.01, 0.006), (0.394, -0.006, -0.05, 0.038)),
             ),
-        ],
-        "seeds": [0, 1, 2, 3, 4],
-        "crops": 12,
-        "data_sets": 3,
-        "tiles_hash": "0123abcd",
-        "effective_crops": 9.25,
-        "classes": [
-            {"name": "nuc", "positive_crops": 12, "effective_crops": 9.0, "scored": True},
-            {"name": "pm", "positive_crops": 8, "effective_crops": 4.0, "scored": True},
-            {"name": "rare", "positive_crops": 2, "effective_crops": 1.5, "scored": False},
-        ],
-        "scope": "new",
-        "noise": {"sd": 0.0085, "low": 0.0061, "high": 0.0139, "df": 8.0, "seed_share": 0.25},
-        "visible_difference": 0.0154,
-        "best_set": ["sqrt"],
-        "recommendation": {"arm": "sqrt", "reason": "it is better"},
-        "incomplete": [],
-        "copies": [],
-    }
+        ),
+        seeds=(0, 1, 2, 3, 4),
+        crops=12,
+        data_sets=3,
+        tiles_hash="0123abcd",
+        effective_crops=9.25,
+        classes=(
+            ClassSupport("nuc", 12, 9.0, scored=True),
+            ClassSupport("pm", 8, 4.0, scored=True),
+            ClassSupport("rare", 2, 1.5, scored=False),
+        ),
+        scope=Scope.NEW,
+        noise=NoiseSummary(0.0085, 0.0061, 0.0139, 8.0, 0.25),
+        visible_difference=0.0154,
+        best_set=("sqrt",),
+        recommendation=Recommendation("sqrt", RecommendationReason.HIGHEST),
+        incomplete=(RunCell("inverse", 3, RunState.DIVERGED, "the loss was not finite"),),
+        copies=(),
+        common_seeds=5,
+    )
+
+
+def without_verdict(verdict: Verdict) -> Verdict:
+    """Take the claims out of a verdict, as two seeds would."""
+    gone: dict[str, Any] = {"difference": None, "low": None, "high": None}
+    arms = tuple(
+        replace(
+            arm,
+            comparison=None,
+            on_these_crops=None,
+            beats_baseline=None,
+            is_in_best_set=False,
+            classes=tuple(replace(entry, **gone) for entry in arm.classes),
+        )
+        for arm in verdict.arms
+    )
+    return replace(
+        verdict,
+        obstacle=Obstacle.FEW_SEEDS,
+        common_seeds=2,
+        arms=arms,
+        noise=None,
+        visible_difference=None,
+        best_set=(),
+        recommendation=Recommendation(None, RecommendationReason.NO_VERDICT),
+    )
+
+
+def change_arm(verdict: Verdict, name: str, **changes: Any) -> Verdict:
+    """Change what a verdict says of one arm."""
+    return replace(verdict, arms=tuple(replace(a, **changes) if a.name == name else a for a in verdict.arms))
+
+
+def change_class(verdict: Verdict, arm: str, name: str, **changes: Any) -> Verdict:
+    """Change what a verdict says of one class of an arm."""
+    classes = tuple(replace(c, **changes) if c.name == name else c for c in verdict.arm(arm).classes)
+    return change_arm(verdict, arm, classes=classes)
+
+
+def rename(verdict: Verdict, names: dict[str, str]) -> Verdict:
+    """Call arms and classes of a verdict by other names."""
+
+    def new(name: str) -> str:
+        return names.get(name, name)
+
+    arms = tuple(
+        replace(arm, name=new(arm.name), classes=tuple(replace(c, name=new(c.name)) for c in arm.classes))
+        for arm in verdict.arms
+    )
+    return replace(
+        verdict,
+        baseline=new(verdict.baseline),
+        arms=arms,
+        classes=tuple(replace(entry, name=new(entry.name)) for entry in verdict.classes),
+        best_set=tuple(map(new, verdict.best_set)),
+        recommendation=replace(verdict.recommendation, arm=new(verdict.recommendation.arm or "")),
+        incomplete=tuple(replace(cell, arm=new(cell.arm)) for cell in verdict.incomplete),
+    )
 
 
 @pytest.fixture
-def document() -> dict[str, Any]:
+def verdict() -> Verdict:
     """Return the verdict that was written down by hand."""
-    return verdict_document()
+    return hand_made_verdict()
 
 
 @pytest.fixture
-def judged_run(tmp_path: Path, document: dict[str, Any]) -> RunFolder:
-    """Make a run with the arms and classes of that verdict, and the verdict in it."""
+def judged_run(tmp_path: Path) -> Run:
+    """Make a run with the arms and classes of that verdict."""
     plan = Plan(arms=VERDICT_ARMS, classes=VERDICT_CLASSES, seeds=(0, 1, 2, 3, 4), same_as={}, failed=())
-    run = make_run(tmp_path / "judged", plan)
-    write_json(run.verdict, document)
-    return run
+    return read_run(make_run(tmp_path / "judged", plan))
 
 
 Scores = dict[str, dict[int, list[dict[str, float | None]]]]
@@ -388,12 +472,12 @@ if __name__ == "__main__":
     import sys
     import time
 
-    from counterpoise.report import write_report
-    from counterpoise.report.verdict_text import judge_run
+    from counterpoise.report.page import Judged
+    from counterpoise.report.render import write_report
+    from counterpoise.statistics.verdict import judge_run
 
     for kind in sys.argv[2:]:
-        made = make_run(Path(sys.argv[1]) / kind, PLANS[kind])
-        judge_run(made)
+        made = read_run(make_run(Path(sys.argv[1]) / kind, PLANS[kind]))
         start = time.perf_counter()
-        written = write_report(made)
+        written = write_report(Judged(made, judge_run(made)))
         print(written, written.stat().st_size, f"{time.perf_counter() - start:.2f} s")  # noqa: T201

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,14 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.cli.results import make_report
+from counterpoise.cli.report import report
 from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import read_json, write_json
-from counterpoise.report import write_comparison
 from counterpoise.report.compare import ArmPair, Estimate, SideBySide, compare_runs, estimate, estimate_strip
+from counterpoise.report.page import Judged
+from counterpoise.report.render import render_pair
 from counterpoise.report.svg import Scale
 from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.read import read_run
 from counterpoise.statistics.results import Spread
+from counterpoise.statistics.verdict import judge_run
 
 from .conftest import Plan, make_run
 from .test_render import Reader
@@ -27,6 +31,12 @@ PLAN = Plan(
     arms=("uniform", "sqrt", "inverse"), seeds=(0, 1, 2), same_as={}, failed=(), epochs=4, examples=False, crops=6
 )
 Change = Callable[[RunFolder], None]
+
+
+def side_by_side(*folders: RunFolder) -> SideBySide:
+    """Judge two runs as they are now, and compare them."""
+    first, second = (Judged(run, judge_run(run)) for run in map(read_run, folders))
+    return compare_runs(first, second)
 
 
 def change_config(run: RunFolder, old: str, new: str) -> None:
@@ -46,7 +56,7 @@ def pair(tmp_path: Path) -> tuple[RunFolder, RunFolder]:
 
 def test_what_differs_is_named_over_the_presets_values(pair: tuple[RunFolder, RunFolder]) -> None:
     change_config(pair[1], "[training]", "[arms]\nseeds = 7\n\n[training]\nlearning_rate = 3e-4")
-    differences = compare_runs(*pair).differences
+    differences = side_by_side(*pair).differences
     assert differences is not None
     assert {d.key: (d.first, d.second) for d in differences} == {
         "training.epochs": ("4", "8"),
@@ -58,14 +68,14 @@ def test_what_differs_is_named_over_the_presets_values(pair: tuple[RunFolder, Ru
 def test_where_files_lie_is_no_difference(pair: tuple[RunFolder, RunFolder]) -> None:
     change_config(pair[1], "epochs = 8", 'epochs = 4\n\n[run]\nfolder = "elsewhere"')
     change_config(pair[1], "[data]", '[data]\nstore = "elsewhere"')
-    assert compare_runs(*pair).differences == ()
+    assert side_by_side(*pair).differences == ()
 
 
 def test_runs_on_the_same_tiles_may_be_compared(pair: tuple[RunFolder, RunFolder]) -> None:
-    side_by_side = compare_runs(*pair)
-    assert side_by_side.obstacles == ()
-    assert side_by_side.names == ("a/run", "b/run")
-    assert [arm.name for arm in side_by_side.arms] == ["sqrt", "uniform", "inverse"]
+    both = side_by_side(*pair)
+    assert both.obstacles == ()
+    assert both.names == ("a/run", "b/run")
+    assert [arm.name for arm in both.arms] == ["sqrt", "uniform", "inverse"]
 
 
 def other_tiles(run: RunFolder) -> None:
@@ -81,9 +91,9 @@ def no_configuration(run: RunFolder) -> None:
 
 
 def other_classes(run: RunFolder) -> None:
-    content = read_json(run.weights)
-    run.weights.write_text(run.weights.read_text(encoding="utf-8").replace('"pm"', '"axon"'), encoding="utf-8")
-    assert content["classes"] != read_json(run.weights)["classes"]
+    shutil.rmtree(run.path)
+    make_run(run.path, replace(PLAN, epochs=8, classes=("nuc", "mito_mem", "er_mem", "axon", "golgi_mem")))
+    write_json(run.tiles, {"hash": "0123"})
 
 
 def no_tiles(run: RunFolder) -> None:
@@ -102,8 +112,8 @@ def no_tiles(run: RunFolder) -> None:
 )
 def test_what_makes_scores_incomparable_is_said(pair: tuple[RunFolder, RunFolder], change: Change, reason: str) -> None:
     change(pair[1])
-    assert compare_runs(*pair).obstacles == (reason,)
-    page = write_comparison(*pair).read_text(encoding="utf-8")
+    assert side_by_side(*pair).obstacles == (reason,)
+    page = render_pair(side_by_side(*pair))
     assert "Their scores cannot be compared:" in page
     assert reason in page
     assert "do not subtract them" in page
@@ -117,37 +127,36 @@ def test_the_order_of_classes_does_not_matter(tmp_path: Path) -> None:
     )
     for run in runs:
         write_json(run.tiles, {"hash": "0123"})
-    assert compare_runs(*runs).obstacles == ()
+    assert side_by_side(*runs).obstacles == ()
 
 
 def test_one_page_has_both_verdicts_tables_and_plots(pair: tuple[RunFolder, RunFolder]) -> None:
-    make_report(pair[0].path, pair[1].path)
+    report(pair[0].path, pair[1].path)
     file = pair[0].path / "report-vs-run.html"
     page = file.read_text(encoding="utf-8")
     Reader().feed(page)
-    assert page.count('<p class="verdict">') == 2
     assert page.count('<div class="forest">') == 2
-    assert page.count('aria-label="What the intervals rest on"') == 2
+    assert page.count('aria-label="What the verdict rests on"') == 2
     assert "no interval on this page is one of a difference between the runs" in page
     sentences = [html.escape(read_json(run.verdict)["sentence"]) for run in pair]
     assert re.findall(r'<p class="verdict">(.*?)</p>', page) == sentences
     assert "http" not in page
     dice = dict(re.findall(r'<tr><th scope="row">(\w+)</th><td>([\d.]+) \[.*?</td><td>3</td><td>', page))
     # The last epoch's scores are those of the counts, which do not depend on the number of epochs.
-    assert dice == {arm.name: f"{arm.first.mean:.3f}" for arm in compare_runs(*pair).arms if arm.first}
+    assert dice == {arm.name: f"{arm.first.mean:.3f}" for arm in side_by_side(*pair).arms if arm.first}
     assert len(dice) == 3
 
 
 def test_the_same_run_twice_is_refused(pair: tuple[RunFolder, RunFolder]) -> None:
     with pytest.raises(RunFolderError, match="are the same run"):
-        compare_runs(pair[0], RunFolder(pair[0].path / ".." / "run"))
+        side_by_side(pair[0], RunFolder(pair[0].path / ".." / "run"))
 
 
 def test_a_second_folder_that_is_no_run_is_refused_before_anything_is_written(
     pair: tuple[RunFolder, RunFolder], tmp_path: Path
 ) -> None:
     with pytest.raises(RunFolderError, match="is not a run folder"):
-        make_report(pair[0].path, tmp_path)
+        report(pair[0].path, tmp_path)
     assert not pair[0].verdict.exists()
 
 
@@ -156,8 +165,8 @@ def test_arms_of_either_run_have_a_row(tmp_path: Path) -> None:
         make_run(tmp_path / "a", replace(PLAN, arms=("uniform", "sqrt"))),
         make_run(tmp_path / "b", replace(PLAN, arms=("uniform", "inverse"))),
     )
-    side_by_side: SideBySide = compare_runs(*runs)
-    there = {pair.name: (pair.first is not None, pair.second is not None) for pair in side_by_side.arms}
+    both = side_by_side(*runs)
+    there = {pair.name: (pair.first is not None, pair.second is not None) for pair in both.arms}
     assert there == {"uniform": (True, True), "sqrt": (True, False), "inverse": (False, True)}
 
 

@@ -10,17 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoise.report.forest import Forest, ForestRow, difference_scale, forest_strip
-from counterpoise.report.judgement import Interval
+from counterpoise.report.forest import Forest, ForestRow, Whisker, difference_scale, forest_strip
 from counterpoise.report.svg import ArmStyle, Scale
 
 SCALE = Scale(-0.05, 0.05, (-0.04, 0.0, 0.04), 2)
 """2 % of the width is free at either end, so a difference d lies at 50 + 960 d percent."""
 
 
-def strip(interval: Interval | None, inner: Interval | None = None, *, is_baseline: bool = False) -> ET.Element:
+def strip(interval: Whisker | None, inner: Whisker | None = None, *, is_baseline: bool = False) -> ET.Element:
     row = ForestRow("sqrt", ArmStyle(1, 0, 1), interval, inner, "better", is_baseline, is_in_best_set=False)
-    return ET.fromstring(str(forest_strip(row, Forest("Difference", (row,), SCALE, 0.01))))
+    return ET.fromstring(str(forest_strip(row, Forest("Difference", (row,), SCALE, 0.01, "crops"))))
 
 
 def lines(drawing: ET.Element, css: str) -> list[tuple[str, str]]:
@@ -28,7 +27,7 @@ def lines(drawing: ET.Element, css: str) -> list[tuple[str, str]]:
 
 
 def test_an_interval_lies_where_it_should() -> None:
-    drawing = strip(Interval(0.02, 0.005, 0.035), Interval(0.02, 0.01, 0.03))
+    drawing = strip(Whisker(0.02, 0.005, 0.035), Whisker(0.02, 0.01, 0.03))
     assert lines(drawing, "whisker") == [("54.80%", "83.60%"), ("54.80%", "54.80%"), ("83.60%", "83.60%")]
     assert lines(drawing, "inner") == [("59.60%", "78.80%")]
     (marker,) = (e for e in drawing.iter("svg") if e.attrib["class"] == "at")
@@ -36,14 +35,14 @@ def test_an_interval_lies_where_it_should() -> None:
 
 
 def test_zero_and_the_margin_are_drawn() -> None:
-    drawing = strip(Interval(0.02, 0.005, 0.035))
+    drawing = strip(Whisker(0.02, 0.005, 0.035))
     assert lines(drawing, "zero") == [("50.00%", "50.00%")]
     (band,) = drawing.iter("rect")
     assert (band.attrib["x"], band.attrib["width"]) == ("40.40%", "19.20%")
 
 
 def test_a_row_says_its_numbers() -> None:
-    title = strip(Interval(0.02, 0.005, 0.035), Interval(0.02, 0.01, 0.03)).findtext("title")
+    title = strip(Whisker(0.02, 0.005, 0.035), Whisker(0.02, 0.01, 0.03)).findtext("title")
     assert title == "Difference, sqrt: +0.020 [+0.005, +0.035], better; on these crops only [+0.010, +0.030]"
 
 
@@ -66,7 +65,7 @@ ends = st.floats(-1, 1).map(lambda value: round(value, 6))
 def test_an_axis_holds_everything_and_has_room_for_its_labels(
     bounds: list[tuple[float, float]], margin: float, most: int
 ) -> None:
-    intervals = [Interval((a + b) / 2, min(a, b), max(a, b)) for a, b in bounds]
+    intervals = [Whisker((a + b) / 2, min(a, b), max(a, b)) for a, b in bounds]
     scale = difference_scale([*intervals, None], margin, most=most)
     needed = [-margin, 0.0, margin, *(end for i in intervals for end in (i.low, i.high))]
     assert all(scale.low < value < scale.high for value in needed)

@@ -3,22 +3,18 @@
 import csv
 import io
 import json
-import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from counterpoise.report.formats import results_as_csv, results_as_json, tables_as_csv, write_csv, write_reference
-from counterpoise.report.tables import ResultTables, ScoreRow
+from counterpoise.report.formats import results_as_csv, results_as_json, write_csv, write_reference
 from counterpoise.runs.layout import RunFolder
-from counterpoise.statistics.results import load_results
-
-NAN = math.nan
+from counterpoise.runs.read import read_run
+from counterpoise.statistics.results import summarise_run
 
 
 def test_csv_has_one_line_per_finished_trial(made_run: RunFolder) -> None:
-    rows = list(csv.DictReader(io.StringIO(results_as_csv(load_results(made_run)))))
+    rows = list(csv.DictReader(io.StringIO(results_as_csv(summarise_run(read_run(made_run))))))
     assert list(rows[0]) == [
         "strategy",
         "same_as",
@@ -47,13 +43,13 @@ def test_csv_has_one_line_per_finished_trial(made_run: RunFolder) -> None:
 
 
 def test_csv_is_written_into_the_run_folder(made_run: RunFolder) -> None:
-    results = load_results(made_run)
+    results = summarise_run(read_run(made_run))
     write_csv(results)
     assert (made_run.path / "results.csv").read_text(encoding="utf-8") == results_as_csv(results)
 
 
 def test_json_holds_the_table_and_every_trial(made_run: RunFolder) -> None:
-    document = json.loads(json.dumps(results_as_json(load_results(made_run)), allow_nan=False))
+    document = json.loads(json.dumps(results_as_json(summarise_run(read_run(made_run))), allow_nan=False))
     assert (document["run"], document["baseline"], document["seeds"]) == ("run", "weight_uniform", [0, 1, 2])
     assert (document["classes"], document["notes"]) == (["nuc", "pm"], ["a note"])
     inverse, uniform, copy, log = document["arms"]
@@ -78,7 +74,7 @@ def test_json_holds_the_table_and_every_trial(made_run: RunFolder) -> None:
 
 
 def test_reference_files_are_what_the_collection_script_reads(made_run: RunFolder, tmp_path: Path) -> None:
-    written = write_reference(load_results(made_run), tmp_path / "reference")
+    written = write_reference(summarise_run(read_run(made_run)), tmp_path / "reference")
     assert sorted(str(f.relative_to(tmp_path / "reference")) for f in written) == [
         "seed-0/cw_weight_inv_freq_results.json",
         "seed-0/cw_weight_uniform_results.json",
@@ -116,35 +112,3 @@ def test_reference_files_are_what_the_collection_script_reads(made_run: RunFolde
             },
         ],
     }
-
-
-def test_paper_csv_has_every_row_of_both_tables_unrounded() -> None:
-    arm = ScoreRow("weight_sqrt_inv", None, 4, 5, 0.56211, 0.0101, 0.431, 0.0209, 0.0043, 0.0375, "better", True)
-    base = ScoreRow("weight_uniform", None, 5, 5, 0.5412, NAN, 0.41, NAN, NAN, NAN, "baseline", False)
-    single = replace(arm, class_name="a,b", label="", in_best_set=None)
-    few = replace(single, few_crops=True)
-    text = tables_as_csv(ResultTables((arm, base), (single, few), "", "", "weight_uniform", 0.9, ""))
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert rows[0] == {
-        "strategy": "weight_sqrt_inv",
-        "class": "(mean)",
-        "seeds": "4",
-        "planned_seeds": "5",
-        "dice": "0.56211",
-        "dice_sd": "0.0101",
-        "iou": "0.431",
-        "difference": "0.0209",
-        "low": "0.0043",
-        "high": "0.0375",
-        "interval": "all arms together",
-        "confidence": "0.9",
-        "verdict": "better",
-        "in_best_set": "yes",
-    }
-    empty = ("dice_sd", "difference", "low", "high", "interval", "confidence")
-    assert [rows[1][key] for key in empty] == [""] * 6
-    assert (rows[1]["verdict"], rows[1]["in_best_set"]) == ("baseline", "no")
-    assert [(r["class"], r["interval"], r["in_best_set"]) for r in rows[2:]] == [
-        ("a,b", "exploratory", ""),
-        ("a,b", "exploratory, these crops only", ""),
-    ]

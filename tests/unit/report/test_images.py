@@ -20,7 +20,7 @@ from counterpoise.report.images import (
     fitting_step,
     grey_png,
 )
-from counterpoise.runs.records import Examples
+from counterpoise.runs.npz import Examples
 
 
 def pixels(uri: str) -> np.ndarray:

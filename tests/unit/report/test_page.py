@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from counterpoise.files.atomic import read_json
-from counterpoise.report.balance import read_balance
-from counterpoise.report.page import Page, Provenance, arm_styles, build_page
+from counterpoise.report.page import Judged, Page, arm_styles, build_page
 from counterpoise.report.svg import ArmStyle
 from counterpoise.runs.layout import RunFolder
-from counterpoise.statistics.results import load_results
+from counterpoise.runs.read import read_run
+from counterpoise.statistics.results import summarise_run
+from counterpoise.statistics.verdict import judge_run
 
 Make = Callable[..., RunFolder]
 
@@ -27,11 +27,9 @@ SCORES = {
 }
 
 
-def page_of(run: RunFolder) -> Page:
-    results = load_results(run)
-    frequencies = read_json(run.frequencies) if run.frequencies.exists() else None
-    balance = read_balance(results.record, frequencies)
-    return build_page(results, balance, None, Provenance((), None, "", ()))
+def page_of(folder: RunFolder) -> Page:
+    run = read_run(folder)
+    return build_page(Judged(run, judge_run(run)))
 
 
 def test_the_results_table_holds_what_the_epochs_say(make_scored: Make) -> None:
@@ -106,7 +104,7 @@ def test_failed_trials_count_only_where_no_trial_finished(make: Make) -> None:
 
 def test_the_baseline_looks_the_same_wherever_it_stands(make: Make) -> None:
     run = make(arms=("z", "a"), same_as={}, failed=())
-    assert arm_styles(load_results(run)) == {"z": ArmStyle(0, 0, 0), "a": ArmStyle(1, 0, 1)}
+    assert arm_styles(summarise_run(read_run(run))) == {"z": ArmStyle(0, 0, 0), "a": ArmStyle(1, 0, 1)}
 
 
 def test_frequencies_come_from_the_document(make: Make) -> None:

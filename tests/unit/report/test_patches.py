@@ -12,10 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from counterpoise.report import write_report
+from counterpoise.report.page import Judged
 from counterpoise.report.patches import ScaleBar, load_patches, scale_bar
+from counterpoise.report.render import write_report
 from counterpoise.runs.layout import RunFolder
-from counterpoise.statistics.results import load_results
+from counterpoise.runs.read import read_run
+from counterpoise.statistics.results import summarise_run
+from counterpoise.statistics.verdict import judge_run
+
+
+def page_of(folder: RunFolder) -> str:
+    run = read_run(folder)
+    return write_report(Judged(run, judge_run(run))).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,7 @@ def test_a_scale_bar_fits_and_is_not_tiny(columns: float, pixel_nm: float) -> No
 def test_an_arm_whose_file_is_damaged_shows_its_next_seed(make: Callable[..., RunFolder], content: bytes) -> None:
     run = make(seeds=(1, 2), failed=())
     run.trial("weight_manual", 1).examples.write_bytes(content)
-    shown = load_patches(load_results(run))
+    shown = load_patches(summarise_run(read_run(run)))
     assert shown is not None
     seeds = {prediction.arm: prediction.seed for prediction in shown.patches[0].predictions}
     assert seeds.pop("weight_manual") == 2
@@ -90,23 +98,23 @@ def test_odd_examples_are_named_and_the_page_goes_on(make: Callable[..., RunFold
     change, said = ODD[fault]
     run = make(seeds=(1,), failed=())
     change_examples(run, "weight_manual", 1, change)
-    shown = load_patches(load_results(run))
+    shown = load_patches(summarise_run(read_run(run)))
     assert shown is not None
     assert shown.missing == ("weight_manual",)
     assert len(shown.patches) == 4
     (problem,) = shown.problems
     assert re.search(said, problem), problem
-    assert str(escape(problem)) in write_report(run).read_text(encoding="utf-8")
+    assert str(escape(problem)) in page_of(run)
 
 
 def test_where_no_example_can_be_shown_the_page_says_why(make: Callable[..., RunFolder]) -> None:
     run = make(arms=("a", "b"), same_as={}, seeds=(1,), failed=())
     for arm in ("a", "b"):
         run.trial(arm, 1).examples.write_bytes(b"torn")
-    shown = load_patches(load_results(run))
+    shown = load_patches(summarise_run(read_run(run)))
     assert shown is not None
     assert (shown.patches, len(shown.problems)) == ((), 2)
-    page = write_report(run).read_text(encoding="utf-8")
+    page = page_of(run)
     assert "Example patches that cannot be shown" in page
     assert "Validation patches, chosen because" not in page
 
@@ -119,4 +127,4 @@ def test_a_run_that_was_asked_for_no_examples_has_no_problem(make: Callable[...,
             arrays[name] = arrays[name][:0]
 
     change_examples(run, "a", 1, empty)
-    assert load_patches(load_results(run)) is None
+    assert load_patches(summarise_run(read_run(run))) is None

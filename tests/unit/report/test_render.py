@@ -11,6 +11,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +21,17 @@ import pytest
 
 from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import read_json, write_json
-from counterpoise.report import write_report
+from counterpoise.report.page import Judged
+from counterpoise.report.render import write_report
+from counterpoise.report.typography import interval, minus, signed
+from counterpoise.report.verdict_file import keep_verdict, read_verdict
 from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.read import Run, read_run
+from counterpoise.statistics.hypothesis_types import HypothesisOutcome, HypothesisVerdict
+from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
+
+from .conftest import without_verdict
 
 Make = Callable[..., RunFolder]
 VOID = {"meta", "br", "wbr", "link", "img", "input", "hr"}
@@ -55,8 +65,21 @@ def read(page: str) -> Reader:
     return reader
 
 
-def page_of(run: RunFolder) -> str:
-    return write_report(run).read_text(encoding="utf-8")
+def page_of(folder: RunFolder) -> str:
+    """Judge a run as it is now, and return its page."""
+    run = read_run(folder)
+    return page_with(run, judge_run(run))
+
+
+def page_with(run: Run, verdict: Verdict) -> str:
+    """Return the page of a run with a verdict made elsewhere."""
+    return write_report(Judged(run, verdict)).read_text(encoding="utf-8")
+
+
+def section_of(page: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}">.*?</section>', page, flags=re.DOTALL)
+    assert found is not None
+    return found.group()
 
 
 def table(page: str, number: int) -> list[list[str]]:
@@ -150,7 +173,7 @@ def test_the_results_table_shows_the_numbers_of_the_trials(make_scored: Make) ->
         same_as={"effective": "uniform"},
     )
     # uniform: 0.60, 0.50; sqrt: 0.45, 0.60; differences: -0.15, 0.10.
-    assert table(page_of(run), 0) == [
+    assert table(section_of(page_of(run), "results"), 0) == [
         ["uniform (baseline)", "0.550 ± 0.071", "2", DASH, "0.550", "1.0", "0.750 ± 0.071", "0.350 ± 0.071"],
         ["effective", "same weights as uniform after scaling; not trained again"],
         [
@@ -169,7 +192,7 @@ def test_the_results_table_shows_the_numbers_of_the_trials(make_scored: Make) ->
 def test_missing_scores_are_dashes(make_scored: Make) -> None:
     nothing: dict[str, float | None] = {"nuc": None, "pm": None}
     run = make_scored({"uniform": {1: [{"nuc": 0.5, "pm": None}]}, "sqrt": {1: [nothing]}})
-    assert table(page_of(run), 0) == [
+    assert table(section_of(page_of(run), "results"), 0) == [
         ["uniform (baseline)", "0.500", "1", DASH, "0.500", "1.0", "0.500", DASH],
         ["sqrt", DASH, DASH, DASH, DASH, DASH, DASH, DASH],
     ]
@@ -182,7 +205,7 @@ def test_frequencies_are_percentages_and_counts_are_grouped(make: Make) -> None:
     document["frequencies"]["pm"] = 0
     document["total_pos"]["pm"] = 0
     write_json(run.frequencies, document)
-    nuc, pm, none = table(page_of(run), 1)
+    nuc, pm, none = table(section_of(page_of(run), "balance"), 0)
     space = "\N{NARROW NO-BREAK SPACE}"
     assert [c.replace(space, "_") for c in nuc[:5]] == ["nuc", "4_800_000", "40_000_000", "12.0", "9"]
     assert pm[1:4:2] == ["0", "0"]
@@ -191,7 +214,7 @@ def test_frequencies_are_percentages_and_counts_are_grouped(make: Make) -> None:
 
 def test_clamped_weights_are_marked(make: Make) -> None:
     page = page_of(make())
-    weights = {row[0]: row[1:] for row in table(page, 2)}
+    weights = {row[0]: row[1:] for row in table(section_of(page, "balance"), 1)}
     assert weights["golgi_mem"] == ["1.00", "1.80", "3.23", "†5.00", "†5.00", "1.00"]
     assert "† marks a weight that was clamped" in page
 
@@ -227,8 +250,8 @@ def test_whatever_a_user_typed_is_shown_as_text(make: Make) -> None:
     read(page)
     bold = [text for text in re.findall(r"<b>(.*?)</b>", page) if not re.fullmatch(r"(Table|Figure) \d\.", text)]
     assert bold == []
-    assert {row[0].removesuffix(" (baseline)") for row in table(page, 0)} == {arm, "other"}
-    assert {row[0] for row in table(page, 1)} == {class_name, "pm"}
+    assert {row[0].removesuffix(" (baseline)") for row in table(section_of(page, "results"), 0)} == {arm, "other"}
+    assert {row[0] for row in table(section_of(page, "balance"), 0)} == {class_name, "pm"}
     titles = [drawing.findtext("title") for drawing in drawings_of(page)]
     assert f"Last Dice of {class_name}" in titles
     assert all(f"&lt;b&gt;{text}" in page for text in ("why", "toml", "key", "value"))
@@ -237,7 +260,7 @@ def test_whatever_a_user_typed_is_shown_as_text(make: Make) -> None:
 
 def test_an_incomplete_run_says_so_before_anything_else(make: Make) -> None:
     page = page_of(make(reason="line one\nline <two>"))
-    assert page.index("This run is incomplete") < page.index('class="lead"') < page.index("<h2>")
+    assert page.index("This run is incomplete") < page.index('class="lead verdict"') < page.index("<h2>")
     assert "9 of 10 trials finished" in page
     assert "weight_log_inv, seed 2: failed after 4 of 12 epochs" in page
     assert "line one\nline &lt;two&gt;" in page
@@ -263,8 +286,8 @@ def test_twelve_arms_stay_below_three_megabytes_without_torch(make: Make) -> Non
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from counterpoise.cli.results import make_report\n"
-        f"make_report(Path({str(run.path)!r}))\n"
+        "from counterpoise.cli.report import report\n"
+        f"report(Path({str(run.path)!r}))\n"
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -283,11 +306,6 @@ def test_the_page_is_written_over_and_leaves_nothing_beside_it(make: Make) -> No
     assert first.startswith("<!DOCTYPE html>")
     assert {p.name for p in run.path.iterdir()} == before
     assert page_of(run) == first
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="is not a run folder"):
-        write_report(RunFolder(tmp_path))
 
 
 def luminance(colour: str) -> float:
@@ -321,18 +339,13 @@ def test_text_and_marks_stand_out_in_light_and_dark(make: Make) -> None:
             assert contrast(scheme[f"a{arm}"], scheme["page"]) >= 3
 
 
-def section_of(page: str, name: str) -> str:
-    found = re.search(rf'<section id="{name}">.*?</section>', page, flags=re.DOTALL)
-    assert found is not None
-    return found.group()
-
-
-def test_a_judged_run_opens_with_its_verdict(judged_run: RunFolder) -> None:
-    page = page_of(judged_run)
+def test_a_judged_run_opens_with_its_verdict(judged_run: Run, verdict: Verdict) -> None:
+    page = page_with(judged_run, verdict)
     tags = read(page).tags
-    assert '<p class="lead verdict">Use sqrt: it is better.</p>' in page
+    assert (
+        '<p class="lead verdict">Use sqrt: the highest score of those that cannot be told apart from the best. ' in page
+    )
     assert page.index('class="lead verdict"') < page.index("<h2>Verdict") < page.index("<h2>Results")
-    assert "times that spread" not in page
     levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
     assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
     identifiers = [a["id"] for _, a in tags if "id" in a]
@@ -344,21 +357,22 @@ def test_a_judged_run_opens_with_its_verdict(judged_run: RunFolder) -> None:
         assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_the_verdict_shows_plot_and_numbers_side_by_side(judged_run: RunFolder) -> None:
-    section = section_of(page_of(judged_run), "verdict")
+def test_the_verdict_shows_plot_and_numbers_side_by_side(judged_run: Run, verdict: Verdict) -> None:
+    section = section_of(page_with(judged_run, verdict), "verdict")
     numbers = [text_of(cell) for cell in re.findall(r'<div class="numbers">(.*?)</div>', section)]
     minus = "\N{MINUS SIGN}"
     assert numbers == ["+0.020 [+0.005, +0.035]", DASH, f"{minus}0.004 [{minus}0.020, +0.012]"]
     words = [text_of(cell) for cell in re.findall(r'<div class="words">(.*?)</div>', section)]
-    assert words == ["better", "baseline", "undecidedunstable: 1 of 5 trainings diverged"]
+    assert words == ["better", "baseline", "undecided *"]
     assert section.count("★</span>") == 1
     assert "the thick bar leaves out" in section
     assert re.search(r"<details[^>]*>\s*<summary>The verdict as plain text</summary>\s*<pre", section)
-    assert "which &lt;weighting&gt;?" in section
+    assert "* marks arms that a note below is about" in section
+    assert "inverse: unstable, 1 of 5 trainings diverged" in section
 
 
-def test_classes_are_marked_exploratory_and_their_numbers_are_in_a_table(judged_run: RunFolder) -> None:
-    section = section_of(page_of(judged_run), "classes")
+def test_classes_are_marked_exploratory_and_their_numbers_are_in_a_table(judged_run: Run, verdict: Verdict) -> None:
+    section = section_of(page_with(judged_run, verdict), "classes")
     assert section.count("xploratory, not corrected") == 2
     rows = table(section, 0)
     minus = "\N{MINUS SIGN}"
@@ -373,55 +387,50 @@ def test_classes_are_marked_exploratory_and_their_numbers_are_in_a_table(judged_
     ]
 
 
-def test_every_arm_says_what_it_buys_and_costs(judged_run: RunFolder) -> None:
-    section = section_of(page_of(judged_run), "trade")
+def test_every_arm_says_what_it_buys_and_costs(judged_run: Run, verdict: Verdict) -> None:
+    section = section_of(page_with(judged_run, verdict), "trade")
     assert section.count("Gains pm +0.052") == 1
     assert section.count("No class beyond noise") == 1
     assert "Of the 4 intervals below about 0 would exclude 0 by chance alone" in section
 
 
-def test_hypotheses_say_their_outcome_in_a_word_and_a_sign(judged_run: RunFolder, document: dict[str, Any]) -> None:
-    assert 'id="hypotheses"' not in page_of(judged_run)
-    stranger = {**document, "arms": [{**document["arms"][0], "name": "stranger"}]}
-    stated = [
-        {"claim": f"claim {i} <b>", "because": "a reason", "outcome": outcome, "figures": "+0.020"}
-        for i, outcome in enumerate(("supported", "refuted", "undecided", "not tested"))
-    ]
-    write_json(judged_run.verdict, {**document, "hypotheses": stated})
-    section = section_of(page_of(judged_run), "hypotheses")
+def test_hypotheses_say_their_outcome_in_a_word_and_a_sign(judged_run: Run, verdict: Verdict) -> None:
+    assert 'id="hypotheses"' not in page_with(judged_run, verdict)
+    stated = tuple(HypothesisVerdict(f"claim {outcome} <b>", "a & reason", outcome) for outcome in HypothesisOutcome)
+    section = section_of(page_with(judged_run, replace(verdict, hypotheses=stated)), "hypotheses")
     outcomes = [text_of(o) for o in re.findall(r'<p><span class="outcome[^>]*>(.*?)</span> <strong>', section)]
     assert outcomes == ["✔ supported", "✘ refuted", "? undecided", "○ not tested"]
-    assert "claim 3 &lt;b&gt;" in section
-    write_json(judged_run.verdict, {**stranger, "hypotheses": stated})
-    assert 'id="hypotheses"' not in page_of(judged_run)
+    assert "claim not tested &lt;b&gt;" in section
+    assert section.count("a &amp; reason") == 4
 
 
-@pytest.mark.parametrize("damage", ["old", "torn", "list", "other run", "wrong number"])
-def test_a_verdict_that_cannot_be_shown_is_no_crash_and_no_picture(
-    judged_run: RunFolder, document: dict[str, Any], damage: str
-) -> None:
-    contents: dict[str, object] = {
-        "old": {"sentence": "Use sqrt.", "text": ["Use sqrt."]},
-        "list": [1, 2],
-        "other run": {**document, "arms": [{**document["arms"][0], "name": "stranger"}]},
-        "wrong number": {**document, "visible_difference": "much"},
-    }
-    if damage == "torn":
-        judged_run.verdict.write_text('{"sentence": "Use', encoding="utf-8")
-    else:
-        write_json(judged_run.verdict, contents[damage])
-    page = page_of(judged_run)
+@pytest.mark.parametrize("content", ["{", '{"sentence": "Use sqrt."}', None])
+def test_the_page_shows_the_verdict_that_is_made_and_not_the_file(judged_run: Run, content: str | None) -> None:
+    expected = page_of(judged_run.folder)
+    if content is not None:
+        judged_run.folder.verdict.write_text(content, encoding="utf-8")
+    assert page_of(judged_run.folder) == expected
+    assert "No verdict: no run has finished with counts." in expected
+
+
+def test_judging_keeping_and_reporting_go_together(make: Make) -> None:
+    folder = make(arms=("a", "b", "c"), seeds=(0, 1, 2, 3), same_as={}, failed=(), crops=9)
+    run = read_run(folder)
+    verdict = judge_run(run)
+    assert keep_verdict(folder.verdict, verdict)
+    assert read_verdict(folder.verdict) == verdict
+    file = write_report(Judged(run, verdict))
+    assert file == folder.report
+    page = file.read_text(encoding="utf-8")
     read(page)
-    assert "The verdict cannot be shown (" in page
-    assert 'id="verdict"' not in page
-    assert "Use sqrt" not in page
-
-
-def test_damaged_hypotheses_leave_the_verdict(judged_run: RunFolder, document: dict[str, Any]) -> None:
-    write_json(judged_run.verdict, {**document, "hypotheses": [{"claim": "x"}]})
-    page = page_of(judged_run)
-    assert "The hypotheses cannot be shown (verdict.json: " in page
-    assert 'id="verdict"' in page
+    sentence = read_json(folder.verdict)["sentence"]
+    assert f'<p class="lead verdict">{minus(html.escape(sentence))}</p>' in page
+    for arm in verdict.arms:
+        if arm.comparison:
+            assert (
+                f"{signed(arm.comparison.difference)} <small>{interval(arm.comparison.low, arm.comparison.high)}"
+                in page
+            )
 
 
 def test_patches_have_a_scale_bar_if_the_voxel_size_is_known(make: Make) -> None:
@@ -436,47 +445,38 @@ def test_patches_have_a_scale_bar_if_the_voxel_size_is_known(make: Make) -> None
 
 
 def test_a_report_goes_where_it_is_told(make: Make, tmp_path: Path) -> None:
-    run = make()
-    assert write_report(run, tmp_path / "page.html") == tmp_path / "page.html"
-    assert not run.report.exists()
+    run = read_run(make())
+    judged = Judged(run, judge_run(run))
+    assert write_report(judged, tmp_path / "page.html") == tmp_path / "page.html"
+    assert not run.folder.report.exists()
     with pytest.raises(RunFolderError, match="cannot be written to") as caught:
-        write_report(run, tmp_path / "none" / "page.html")
+        write_report(judged, tmp_path / "none" / "page.html")
     assert caught.value.found == "No such file or directory"
 
 
 def test_torch_and_training_are_not_imported() -> None:
-    walls = ("training", "sampling", "models", "losses", "scheduling")
+    walls = ("training", "sampling", "models", "losses")
     forbidden = ["torch", *(f"counterpoise.{name}" for name in walls)]
-    code = f"import sys, counterpoise.report; sys.exit([m for m in {forbidden} if m in sys.modules] or 0)"
+    code = f"import sys, counterpoise.report.render; sys.exit([m for m in {forbidden} if m in sys.modules] or 0)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_a_verdict_the_table_of_classes_has_a_heading_and_claims_no_intervals(
-    judged_run: RunFolder, document: dict[str, Any]
+    judged_run: Run, verdict: Verdict
 ) -> None:
-    assert "The scored classes in numbers" not in page_of(judged_run)
-    for arm in document["arms"]:
-        arm.update(comparison=None, on_these_crops=None)
-        for entry in arm["classes"]:
-            entry.update(difference=None, low=None, high=None)
-    document.update(no_verdict="needs 3 seeds", noise=None, visible_difference=None)
-    write_json(judged_run.verdict, document)
-    classes = section_of(page_of(judged_run), "classes")
+    assert "The scored classes in numbers" not in page_with(judged_run, verdict)
+    classes = section_of(page_with(judged_run, without_verdict(verdict)), "classes")
     below = classes[classes.index("<h3>The scored classes in numbers</h3>") :]
     assert "there are no differences and no intervals" in below
     assert "exploratory" not in below
 
 
-def test_where_data_sets_are_the_unit_no_figure_speaks_of_crops(
-    judged_run: RunFolder, document: dict[str, Any]
-) -> None:
-    document["settings"]["unit"] = "data_set"
-    write_json(judged_run.verdict, document)
-    page = page_of(judged_run)
+def test_where_data_sets_are_the_unit_no_figure_speaks_of_crops(judged_run: Run, verdict: Verdict) -> None:
+    page = page_with(judged_run, replace(verdict, settings=Settings(unit=Unit.DATA_SET)))
     for name in ("verdict", "classes"):
         assert "crops" not in section_of(page, name)
     assert "what other data sets would change and holds for these data sets only" in section_of(page, "verdict")
-    assert "its interval holds for these data sets only" in section_of(page, "classes")
+    assert "the interval is about these data sets only" in section_of(page, "classes")
     assert "on these data sets only [+0.012, +0.028]" in section_of(page, "verdict")
 
 

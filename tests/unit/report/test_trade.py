@@ -5,19 +5,19 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from counterpoise.report.balance import Balance, read_balance
-from counterpoise.report.judgement import parse_judgement
+from counterpoise.report.balance import Balance, make_balance
 from counterpoise.report.svg import ArmStyle, Scale
 from counterpoise.report.trade import Trades, trade_off, trade_strip
-from counterpoise.runs.records import ArmRecord, ArmsRecord
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
+from counterpoise.statistics.verdict_types import Verdict
 
-MINUS = "\N{MINUS SIGN}"
+from .conftest import change_class, without_verdict
+
 STYLES = {name: ArmStyle.at(i) for i, name in enumerate(("uniform", "sqrt", "inverse"))}
-Document = dict[str, Any]
 
 
 def balance_of(**sqrt_weights: float) -> Balance:
@@ -25,74 +25,70 @@ def balance_of(**sqrt_weights: float) -> Balance:
     weights["inverse"] = weights["uniform"]
     arms = tuple(ArmRecord(name, name, values, (), None, runs=True) for name, values in weights.items())
     record = ArmsRecord(("nuc", "pm", "rare"), "uniform", (0,), arms, ())
-    return read_balance(record, {"frequencies": {"nuc": 0.01, "pm": 0.2, "rare": None}, "crops": {}})
+    return make_balance(record, {"frequencies": {"nuc": 0.01, "pm": 0.2, "rare": None}, "crops": {}})
 
 
 BALANCE = balance_of(nuc=0.5, pm=2.0, rare=3.5)
 
 
-def trades_of(document: Document, balance: Balance = BALANCE) -> Trades:
-    trades = trade_off(parse_judgement(document), balance, STYLES)
+def trades_of(verdict: Verdict, balance: Balance = BALANCE) -> Trades:
+    trades = trade_off(verdict, balance, STYLES)
     assert trades is not None
     return trades
 
 
-def test_classes_stand_by_falling_frequency_with_their_relative_weight(document: Document) -> None:
-    sqrt, _ = trades_of(document).arms
+def test_classes_stand_by_falling_frequency_with_their_relative_weight(verdict: Verdict) -> None:
+    sqrt, _ = trades_of(verdict).arms
     # The mean of 0.5, 2.0 and 3.5 is 2.0; rare has no frequency and comes last.
     assert [(bar.class_name, bar.weight.weight) for bar in sqrt.bars] == [("pm", 1.0), ("nuc", 0.25), ("rare", 1.75)]
     assert [bar.words for bar in sqrt.bars] == ["gains", "loses", "not compared"]
 
 
-def test_the_baseline_has_nothing_to_buy(document: Document) -> None:
-    assert [arm.name for arm in trades_of(document).arms] == ["sqrt", "inverse"]
+def test_the_baseline_has_nothing_to_buy(verdict: Verdict) -> None:
+    assert [arm.name for arm in trades_of(verdict).arms] == ["sqrt", "inverse"]
 
 
-def test_only_intervals_that_exclude_zero_are_claims(document: Document) -> None:
-    sqrt, inverse = trades_of(document).arms
+def test_only_intervals_that_exclude_zero_are_claims(verdict: Verdict) -> None:
+    sqrt, inverse = trades_of(verdict).arms
     assert sqrt.sentence == (
-        f"Gains pm +0.052 (×1.0), loses nuc {MINUS}0.012 (×0.25); the mean +0.020 [+0.005, +0.035]: better."
+        "Gains pm +0.052 (×1.0), loses nuc -0.012 (×0.25); the mean +0.020 [+0.005, +0.035]: better."
     )
-    assert inverse.sentence == f"No class beyond noise; the mean {MINUS}0.004 [{MINUS}0.020, +0.012]: undecided."
+    assert inverse.sentence == "No class beyond noise; the mean -0.004 [-0.020, +0.012]: undecided."
 
 
-def test_an_interval_that_touches_zero_is_noise(document: Document) -> None:
-    document["arms"][0]["classes"][1]["low"] = 0.0
-    sqrt, _ = trades_of(document).arms
+def test_an_interval_that_touches_zero_is_noise(verdict: Verdict) -> None:
+    sqrt, _ = trades_of(change_class(verdict, "sqrt", "pm", low=0.0)).arms
     assert "gains" not in sqrt.sentence.lower()
     assert "pm within noise" in sqrt.sentence
 
 
-def test_larger_changes_are_named_first(document: Document) -> None:
-    for entry, difference in zip(document["arms"][0]["classes"], (0.01, 0.03), strict=True):
-        entry.update(difference=difference, low=0.005, high=0.05)
-    sqrt, _ = trades_of(document).arms
+def test_larger_changes_are_named_first(verdict: Verdict) -> None:
+    for name, difference in (("nuc", 0.01), ("pm", 0.03)):
+        verdict = change_class(verdict, "sqrt", name, difference=difference, low=0.005, high=0.05)
+    sqrt, _ = trades_of(verdict).arms
     assert sqrt.sentence.startswith("Gains pm +0.030 (×1.0), nuc +0.010 (×0.25); the mean")
 
 
-def test_chance_alone_is_counted(document: Document) -> None:
-    trades = trades_of(document)
+def test_chance_alone_is_counted(verdict: Verdict) -> None:
+    trades = trades_of(verdict)
     assert trades.intervals == 4
     assert trades.by_chance == pytest.approx(0.2)
 
 
-def test_nothing_compared_is_nothing_to_show(document: Document) -> None:
-    for arm in document["arms"]:
-        for entry in arm["classes"]:
-            entry.update(difference=None, low=None, high=None)
-    assert trade_off(parse_judgement(document), BALANCE, STYLES) is None
+def test_nothing_compared_is_nothing_to_show(verdict: Verdict) -> None:
+    assert trade_off(without_verdict(verdict), BALANCE, STYLES) is None
 
 
-def test_a_weight_that_is_not_known_is_not_guessed(document: Document) -> None:
-    sqrt, _ = trades_of(document, balance_of(nuc=0.5, pm=1.5)).arms
+def test_a_weight_that_is_not_known_is_not_guessed(verdict: Verdict) -> None:
+    sqrt, _ = trades_of(verdict, balance_of(nuc=0.5, pm=1.5)).arms
     # The mean of the known ones is 1.0.
     assert [bar.weight.weight for bar in sqrt.bars] == [1.5, 0.5, None]
 
 
-def test_a_bar_runs_from_zero_to_the_difference(document: Document) -> None:
-    trades = trades_of(document)
+def test_a_bar_runs_from_zero_to_the_difference(verdict: Verdict) -> None:
+    trades = trades_of(verdict)
     scale = Scale(-0.1, 0.1, (0.0,), 1)  # a difference d lies at 50 + 480 d percent
-    trades = Trades(trades.arms, scale, trades.margin, trades.widest, trades.intervals, trades.by_chance)
+    trades = replace(trades, scale=scale)
     sqrt, inverse = trades.arms
     gain, loss, unscored = (ET.fromstring(str(trade_strip(sqrt, bar, trades))) for bar in sqrt.bars)
     (rect,) = (e for e in gain.iter("rect") if e.attrib["class"] == "claim")

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from counterpoise.files.atomic import append_line
-from counterpoise.files.lock import LOCK_NAME, only_one_process
+from counterpoise.files.lock import LOCK_NAME, Purpose, only_one_process
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.progress import read_progress, share_done
-from counterpoise.runs.records import ArmRecord, ArmsRecord, EpochRecord, TrialStatus
+from counterpoise.runs.records import EpochRecord, TrialStatus
 
 NOW = 1_000_000.0
 
@@ -69,17 +70,17 @@ def test_a_share_counts_steps() -> None:
 
 
 def test_warnings_name_failures_lost_steps_and_silence(run: RunFolder) -> None:
-    with only_one_process(run.path, "runs this experiment"):
+    with only_one_process(run.path, Purpose.RUN_EXPERIMENT):
         warnings = read_progress(run, now=NOW).warnings
         assert warnings == ("b seed 0: the loss was not finite in 3 steps", "b seed 1: failed: out of memory")
-        assert "b seed 0: stalled: nothing heard for 10 min" in read_progress(run, now=NOW + 595).warnings
+        assert "b seed 0: stalled: no progress for 10 min" in read_progress(run, now=NOW + 595).warnings
         # Three epochs of 20 s are less than two minutes: still no reason to worry after 100 s.
         assert not any("stalled" in line for line in read_progress(run, now=NOW + 95).warnings)
 
 
 def test_the_runner_is_found_by_the_lock_it_wrote(run: RunFolder) -> None:
     assert read_progress(run, now=NOW).runner == "none"
-    with only_one_process(run.path, "runs this experiment"):
+    with only_one_process(run.path, Purpose.RUN_EXPERIMENT):
         progress = read_progress(run, now=NOW)
         assert (progress.runner, progress.runner_name) == (
             "running",

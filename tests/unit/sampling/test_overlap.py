@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.experiment.load import parse_experiment
-from counterpoise.preflight.design import store_request
+from counterpoise.preflight.inputs import store_request
 from counterpoise.sampling.patches import Patches, PatchPlan, draw_patches
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.store import open_or_build

@@ -178,7 +178,7 @@ def test_crops_that_are_never_drawn_are_named(
     counted = ({"class-0": none}, {"class-0": none, "class-1": some}, {"class-1": none})
     store = replace(store, crops=tuple(replace(c, counts=n) for c, n in zip(store.crops, counted, strict=True)))
     balanced_config = SamplingConfig(crop_weights="class_balanced")
-    assert crops_never_drawn(store, balanced_config) == (
+    assert tuple(map(str, crops_never_drawn(store, balanced_config))) == (
         "crop-0: no positive voxel of any class, so class-balanced crop weights never draw it",
     )
     assert crops_never_drawn(store, SamplingConfig()) == ()

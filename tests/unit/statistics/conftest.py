@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from counterpoise.files.atomic import append_line
+from counterpoise.notes import Note, NoteKind
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
-from counterpoise.runs.records import ArmRecord, ArmsRecord, EpochRecord, TrialState, TrialStatus
+from counterpoise.runs.records import EpochRecord, FailureCause, TrialState, TrialStatus
 
 CLASSES = ("nuc", "pm")
 
@@ -36,8 +38,10 @@ def _write_trial(
     folder.path.mkdir(parents=True)
     for number, (nuc, pm) in enumerate(scores, start=1):
         append_line(folder.metrics, _epoch(number, nuc, pm).__dict__)
-    reason = "out of memory" if state == "failed" else ""
-    TrialStatus(state, len(scores), len(scores), reason=reason).write(folder.status)
+    status = TrialStatus(state, len(scores), len(scores))
+    if state == "failed":
+        status = status.failed(FailureCause.OTHER, "out of memory")
+    status.write(folder.status)
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def made_run(tmp_path: Path) -> RunFolder:
         )
         for name, values in weights.items()
     )
-    ArmsRecord(CLASSES, "weight_uniform", (0, 1, 2), arms, ("a note",)).write(run.weights)
+    ArmsRecord(CLASSES, "weight_uniform", (0, 1, 2), arms, (Note(NoteKind.DATA, "a note"),)).write(run.weights)
     # Mean Dice per epoch: .2 .5 .4 / .3 .3 .6 / .5 .5 .5 -> last .4 .6 .5; best .5 .6 .5 in epochs 2 3 1.
     _write_trial(run, "weight_uniform", 0, [(0.1, 0.3), (0.4, 0.6), (0.3, 0.5)], "finished")
     _write_trial(run, "weight_uniform", 1, [(0.2, 0.4), (0.3, 0.3), (0.5, 0.7)], "finished")

@@ -1,7 +1,6 @@
 """What a run showed, read from its records, and when a weighting would repeat what the sampler did."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,9 @@ from counterpoise.files.atomic import append_line, read_lines, write_json, write
 from counterpoise.frequencies.exposure import ClassExposure, Exposure
 from counterpoise.frequencies.table import CropCount, FrequencyTable
 from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.statistics.exposure import compare_with_shown, load_exposure, load_frequencies
+from counterpoise.runs.read import read_run
+from counterpoise.runs.records import FailureCause, TrialStatus
+from counterpoise.statistics.exposure import RunExposure, compare_with_shown, counted_frequencies, sum_exposure
 from counterpoise.volumes.annotation import ClassCount, VoxelCount
 
 ARMS = ("weight_uniform", "weight_inv_freq", "weight_effective_num", "weight_log_inv", "fourth_root")
@@ -93,6 +94,10 @@ def record(trial: TrialFolder, exposures: Sequence[Mapping[str, object] | None])
         append_line(trial.metrics, {**line, "exposure": exposure} if exposure else line)
 
 
+def load_exposure(run: RunFolder) -> RunExposure:
+    return sum_exposure(read_run(run))
+
+
 def epoch(patches: int) -> Exposure:
     return Exposure(patches, {"nuc": ClassExposure(patches, 1, 100, 10), "pm": ClassExposure(1, 0, 50, 0)})
 
@@ -130,12 +135,15 @@ def test_patches_are_compared_epoch_by_epoch_where_an_older_version_recorded_non
     assert any("weight_inv_freq was not shown the same" in note for note in load_exposure(made_run).notes)
 
 
-def test_a_damaged_record_is_left_out_and_told(made_run: RunFolder) -> None:
+@pytest.mark.parametrize("cause", [None, FailureCause.DIVERGED])
+def test_a_damaged_record_is_skipped_and_told(made_run: RunFolder, cause: FailureCause | None) -> None:
+    if cause is not None:
+        TrialStatus("failed", cause=cause).write(made_run.trial("weight_uniform", 1).status)
     record(made_run.trial("weight_uniform", 0), [epoch(8).to_json()] * 3)
     made_run.trial("weight_uniform", 1).metrics.write_text("{\n{}\n", encoding="utf-8")
     found = load_exposure(made_run)
     assert found.epochs == 3
-    assert any("is damaged: left out" in note for note in found.notes)
+    assert any("seed-1/metrics.jsonl is damaged" in note for note in found.notes)
 
 
 def test_a_run_that_recorded_nothing_is_refused(made_run: RunFolder) -> None:
@@ -144,11 +152,13 @@ def test_a_run_that_recorded_nothing_is_refused(made_run: RunFolder) -> None:
     assert caught.value.found == "none for seeds 0, 1, 2"
 
 
-def test_the_exact_counts_of_a_run_come_back_and_damage_is_told(tmp_path: Path) -> None:
-    run, counted = RunFolder(tmp_path), table(nuc=0.2, pm=0.1)
+def test_the_exact_counts_of_a_run_come_back_and_damage_is_told(made_run: RunFolder) -> None:
+    run, counted = made_run, table(nuc=0.2, pm=0.1)
     write_json(run.frequencies, counted.to_json({}))
-    assert load_frequencies(run) == counted
-    for damage in ("", "{}", '{"crops": 3, "classes": []}'):
-        run.frequencies.write_text(damage, encoding="utf-8")
+    assert counted_frequencies(read_run(run)) == counted
+    for damage in (None, "", "[]", "{}", '{"crops": 3, "classes": []}'):
+        run.frequencies.unlink(missing_ok=True)
+        if damage is not None:
+            run.frequencies.write_text(damage, encoding="utf-8")
         with pytest.raises(RunFolderError, match="cannot be read"):
-            load_frequencies(run)
+            counted_frequencies(read_run(run))

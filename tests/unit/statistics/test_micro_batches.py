@@ -1,23 +1,17 @@
-"""Trainings whose batches did not fit into memory are named wherever their scores are shown."""
+"""Trainings whose batches did not fit into memory are found, with their epochs and numbers."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from counterpoise.files.atomic import append_line
-from counterpoise.report.formats import results_as_json
-from counterpoise.report.tables import read_tables
-from counterpoise.report.verdict_text import judge_run, verdict_lines
 from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.read import read_run
 from counterpoise.runs.records import EpochRecord, read_epochs
-from counterpoise.statistics.micro_batches import describe_parts, note_parts
-from counterpoise.statistics.results import load_results
-
-PART = "memory allowed 4 patches at a time (batch of 8)"
-SEEN = "batch normalisation saw these parts"
+from counterpoise.statistics.micro_batches import BatchParts, PartSpan, TrainingParts, find_parts, find_spans
+from counterpoise.statistics.results import summarise_run
+from counterpoise.statistics.verdict import judge_run
 
 
 def epochs_of(sizes: Sequence[int | None]) -> list[EpochRecord]:
@@ -28,31 +22,36 @@ def epochs_of(sizes: Sequence[int | None]) -> list[EpochRecord]:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "batch_size", "said"),
+    ("sizes", "batch_size", "whole", "spans"),
     [
-        ([8, 8, 8], 8, ""),
-        ([None, None], 8, ""),  # a run of before this was recorded
-        ([None, 8, 8], None, ""),
-        ([4, 4, 4], None, ""),  # nobody knows that the batch was larger
-        ([8, 8, 8, 8, 4, 4], 8, f"{PART} from epoch 5 on; {SEEN}"),
-        ([4, 4], 8, f"{PART} from epoch 1 on; {SEEN}"),
-        ([8, 4, 4], None, f"{PART} from epoch 2 on; {SEEN}"),
-        ([8, 4, 4, 1], 8, f"{PART} in epochs 2 to 3, 1 from epoch 4 on; {SEEN}"),
-        ([8, 4, 8], 8, f"{PART} in epoch 2; {SEEN}"),
-        ([2, 1], 2, f"memory allowed 1 patch at a time (batch of 2) from epoch 2 on; {SEEN}"),
+        ([8, 8, 8], 8, 8, ()),
+        ([None, None], 8, 8, ()),  # a run of before this was recorded
+        ([None, None], None, 0, ()),
+        ([None, 8, 8], None, 8, ()),
+        ([4, 4, 4], None, 4, ()),  # nobody knows that the batch was larger
+        ([8, 8, 8, 8, 4, 4], 8, 8, ((4, 5, 6, True),)),
+        ([4, 4], 8, 8, ((4, 1, 2, True),)),
+        ([8, 4, 4], None, 8, ((4, 2, 3, True),)),
+        ([8, 4, 4, 1], 8, 8, ((4, 2, 3, False), (1, 4, 4, True))),
+        ([8, 4, 8], 8, 8, ((4, 2, 2, False),)),
+        ([2, 1], 2, 2, ((1, 2, 2, True),)),
+        ([4, None], 8, 8, ((4, 1, 1, False),)),
     ],
 )
-def test_epochs_and_numbers_are_named(sizes: list[int | None], batch_size: int | None, said: str) -> None:
-    assert describe_parts(epochs_of(sizes), batch_size) == said
+def test_epochs_and_numbers_are_found(
+    sizes: list[int | None], batch_size: int | None, whole: int, spans: tuple[tuple[int, int, int, bool], ...]
+) -> None:
+    assert find_spans(epochs_of(sizes), batch_size) == (whole, tuple(PartSpan(*span) for span in spans))
 
 
-def test_what_all_trainings_share_is_said_once_and_is_no_difference_between_them() -> None:
-    assert note_parts([("a", 0, PART), ("b", 0, PART)]) == (f"every training: {PART}",)
-    assert note_parts([("a", 0, ""), ("b", 0, "")]) == ()
-    assert note_parts([]) == ()
-    one, other = note_parts([("a", 0, PART), ("b", 0, ""), ("b", 1, "else")])
-    assert one == f"a, seed 0: {PART}; other trainings of this run are not exactly comparable with it"
-    assert other.startswith("b, seed 1: else;")
+def test_trainings_are_comparable_if_all_saw_the_same_parts() -> None:
+    spans = (PartSpan(4, 1, 2, to_the_end=True),)
+    one, two = TrainingParts("a", 0, 8, spans), TrainingParts("b", 0, 8, spans)
+    assert BatchParts(2, (one, two)).are_the_same
+    assert not BatchParts(3, (one, two)).are_the_same
+    assert not BatchParts(2, (one, replace(two, batch=16))).are_the_same
+    assert not BatchParts(2, (one, replace(two, spans=(PartSpan(4, 2, 2, to_the_end=True),)))).are_the_same
+    assert not BatchParts().are_the_same
 
 
 def set_micro_batch(run: RunFolder, arm: str, seed: int, sizes: Sequence[int], batch_size: int) -> None:
@@ -64,24 +63,19 @@ def set_micro_batch(run: RunFolder, arm: str, seed: int, sizes: Sequence[int], b
     folder.config.write_text(f"[training]\nbatch_size = {batch_size}\n", encoding="utf-8")
 
 
-def test_table_verdict_and_papers_name_arm_seed_and_numbers(made_run: RunFolder) -> None:
+def test_results_and_verdict_name_arm_seed_and_numbers(made_run: RunFolder) -> None:
     for seed in (0, 1, 2):
         set_micro_batch(made_run, "weight_uniform", seed, (28, 28, 28), 28)
     set_micro_batch(made_run, "weight_inv_freq", 1, (28, 14), 28)
     set_micro_batch(made_run, "weight_inv_freq", 2, (14,), 28)  # failed: it has no score that anybody compares
-    note = (
-        "weight_inv_freq, seed 1: memory allowed 14 patches at a time (batch of 28) from epoch 2 on; "
-        f"{SEEN}; other trainings of this run are not exactly comparable with it"
-    )
-    assert load_results(made_run).notes == (note,)
-    assert results_as_json(load_results(made_run))["notes"] == ["a note", note]
-    assert f"Note: {note}." in verdict_lines(judge_run(made_run))
-    assert json.loads(made_run.verdict.read_text(encoding="utf-8"))["notes"] == [note]
-    assert f" {note}." in read_tables(made_run).arms_caption
+    run = read_run(made_run)
+    parts = BatchParts(5, (TrainingParts("weight_inv_freq", 1, 28, (PartSpan(14, 2, 2, to_the_end=True),)),))
+    assert find_parts(run.trials) == summarise_run(run).parts == judge_run(run).parts == parts
+    assert not parts.are_the_same
 
 
 def test_a_lost_configuration_leaves_the_largest_part_to_go_by(made_run: RunFolder) -> None:
     set_micro_batch(made_run, "weight_inv_freq", 1, (28, 14), 28)
-    Path(made_run.trial("weight_inv_freq", 1).config).write_text("batch_size = ", encoding="utf-8")
-    (note,) = load_results(made_run).notes
-    assert "14 patches at a time (batch of 28) from epoch 2 on" in note
+    made_run.trial("weight_inv_freq", 1).config.write_text("batch_size = ", encoding="utf-8")
+    (found,) = find_parts(read_run(made_run).trials).found
+    assert (found.batch, found.spans) == (28, (PartSpan(14, 2, 2, to_the_end=True),))

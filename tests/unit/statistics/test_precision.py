@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from counterpoise.statistics.counts import CountTable, RunCell
+from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.inference import compare_pairs, fit_run_noise, intervals
 from counterpoise.statistics.precision import PlannedNoise, measure_noise, plan_precision, seeds_to_show
 
@@ -29,7 +29,7 @@ def table_of(dice: np.ndarray) -> CountTable:
         crops=tuple(f"d/{g}" for g in range(crops)),
         classes=("nuc",),
         counts=counts,
-        cells=tuple(tuple(RunCell(f"arm-{a}", s, "finished") for s in range(seeds)) for a in range(arms)),
+        cells=tuple(tuple(RunCell(f"arm-{a}", s, RunState.FINISHED) for s in range(seeds)) for a in range(arms)),
     )
 
 
@@ -56,7 +56,9 @@ def test_half_width_and_power_are_those_of_the_procedure(
     arms: int, seeds: int, crops: int, run: float, crop: float, run_crop: float
 ) -> None:
     total = math.hypot(run, run_crop / math.sqrt(crops))
-    plan = plan_precision(arms=arms, seeds=seeds, crops=float(crops), run_sd=total, crop_sd=crop, run_crop_sd=run_crop)
+    plan = plan_precision(
+        PlannedNoise(run_sd=total, crop_sd=crop, run_crop_sd=run_crop), arms=arms, seeds=seeds, crops=float(crops)
+    )
     rng, half_widths, found = np.random.default_rng(5), [], []
     for _ in range(300):
         z = scores(rng, (arms, seeds, crops), seed=0.01, run=run, crop=crop, run_crop=run_crop)
@@ -75,9 +77,11 @@ def test_without_crops_the_half_width_is_a_t_interval_with_the_median_spread() -
     # 6 arms, 5 seeds: min(8 + 4, 5 x 4) = 12 degrees of freedom, 0.05 / (2 x 5) on either side.
     spread = 0.0127 * math.sqrt(2 / 5) * math.sqrt(stats.chi2.median(12) / 12)
     expected = stats.t.isf(0.005, 12) * spread
-    assert plan_precision(arms=6, seeds=5, run_sd=0.0127).half_width == pytest.approx(expected, rel=0.005)
+    assert plan_precision(PlannedNoise(run_sd=0.0127), arms=6, seeds=5).half_width == pytest.approx(expected, rel=0.005)
     looked_twice = stats.t.isf(0.0025, 12) * spread
-    assert plan_precision(arms=6, seeds=5, run_sd=0.0127, looks=2).half_width == pytest.approx(looked_twice, rel=0.005)
+    assert plan_precision(PlannedNoise(run_sd=0.0127), arms=6, seeds=5, looks=2).half_width == pytest.approx(
+        looked_twice, rel=0.005
+    )
 
 
 @settings(max_examples=25)
@@ -91,13 +95,15 @@ def test_without_crops_the_half_width_is_a_t_interval_with_the_median_spread() -
 def test_a_plan_scales_with_its_noise_and_pairing_only_helps(
     arms: int, seeds: int, scale: float, share: float, crop_sd: float
 ) -> None:
-    plain = plan_precision(arms=arms, seeds=seeds, run_sd=0.01, crop_sd=crop_sd, crops=20.0)
-    scaled = plan_precision(arms=arms, seeds=seeds, run_sd=0.01 * scale, crop_sd=crop_sd * scale, crops=20.0)
+    plain = plan_precision(PlannedNoise(run_sd=0.01, crop_sd=crop_sd), arms=arms, seeds=seeds, crops=20.0)
+    scaled = plan_precision(
+        PlannedNoise(run_sd=0.01 * scale, crop_sd=crop_sd * scale), arms=arms, seeds=seeds, crops=20.0
+    )
     assert scaled.half_width == pytest.approx(plain.half_width * scale)
     assert scaled.detectable == pytest.approx(plain.detectable * scale, rel=1e-6)
     assert plain.half_width < plain.detectable
-    alone = plan_precision(arms=arms, seeds=seeds, run_sd=0.01)
-    paired = plan_precision(arms=arms, seeds=seeds, run_sd=0.01, seed_share=share)
+    alone = plan_precision(PlannedNoise(run_sd=0.01), arms=arms, seeds=seeds)
+    paired = plan_precision(PlannedNoise(run_sd=0.01, seed_share=share), arms=arms, seeds=seeds)
     assert paired.half_width == pytest.approx(alone.half_width * math.sqrt(1 - share))
 
 
@@ -112,7 +118,8 @@ def test_seeds_for_a_difference(difference: float, share: float, seeds: int) -> 
     assert found is not None
     assert found == pytest.approx(seeds, rel=0.13, abs=1)
     enough, short = (
-        plan_precision(arms=6, seeds=number, run_sd=0.0127, seed_share=share) for number in (found, found - 1)
+        plan_precision(PlannedNoise(run_sd=0.0127, seed_share=share), arms=6, seeds=number)
+        for number in (found, found - 1)
     )
     assert enough.detectable <= difference < short.detectable
 
@@ -123,7 +130,9 @@ def test_crops_can_be_the_limit() -> None:
     assert seeds_to_show(0.01, noise, arms=6, crops=400.0) is not None
     # Without end of seeds, when arms vary by 0.02 each: the figures of another computation.
     for crops, expected in ((10, 0.026), (20, 0.017), (40, 0.011)):
-        plan = plan_precision(arms=6, seeds=1000, run_sd=0.0085, crop_sd=0.02 * math.sqrt(2), crops=float(crops))
+        plan = plan_precision(
+            PlannedNoise(run_sd=0.0085, crop_sd=0.02 * math.sqrt(2)), arms=6, seeds=1000, crops=float(crops)
+        )
         assert plan.half_width == pytest.approx(expected, rel=0.12)
         by_hand = stats.t.isf(0.005, crops - 1) * 0.02 * math.sqrt(2 / crops)
         assert plan.half_width == pytest.approx(
@@ -133,7 +142,7 @@ def test_crops_can_be_the_limit() -> None:
 
 def test_it_takes_two_arms_and_two_seeds() -> None:
     with pytest.raises(ValueError, match="two arms and two seeds are needed, not 3 and 1"):
-        plan_precision(arms=3, seeds=1, run_sd=0.01)
+        plan_precision(PlannedNoise(run_sd=0.01), arms=3, seeds=1)
 
 
 def test_the_noise_of_a_run_is_found_again() -> None:

@@ -4,7 +4,13 @@ import pytest
 
 from counterpoise.errors import RunFolderError
 from counterpoise.runs.layout import RunFolder
-from counterpoise.statistics.results import ArmResult, Spread, load_results
+from counterpoise.runs.read import read_run
+from counterpoise.runs.records import FailureCause
+from counterpoise.statistics.results import ArmResult, Results, Spread, summarise_run
+
+
+def load_results(run: RunFolder) -> Results:
+    return summarise_run(read_run(run))
 
 
 @pytest.fixture
@@ -52,7 +58,17 @@ def test_a_failed_seed_is_left_out_and_differences_pair_the_seeds(arms: dict[str
     assert inverse.difference == near(0.1, 0.08**0.5, 2)
     assert inverse.last_dice_by_class["pm"] == near(0.8, None, 1)
     assert [t.seed for t in inverse.trials] == [0, 1]
-    assert [(t.seed, t.status.reason) for t in inverse.unfinished] == [(2, "out of memory")]
+    assert [(t.seed, t.status.cause) for t in inverse.unfinished] == [(2, FailureCause.OTHER)]
+
+
+def test_a_damaged_trial_is_told_as_failed_and_the_others_are_worth_a_table(made_run: RunFolder) -> None:
+    made_run.trial("weight_inv_freq", 1).metrics.write_text("{\n{}\n", encoding="utf-8")
+    (inverse,) = [arm for arm in load_results(made_run).arms if arm.name == "weight_inv_freq"]
+    assert inverse.last_dice == near(0.7, None, 1)
+    assert [(t.seed, t.status.state, t.status.cause) for t in inverse.unfinished] == [
+        (1, "failed", FailureCause.DAMAGED),
+        (2, "failed", FailureCause.OTHER),
+    ]
 
 
 def test_a_duplicate_shows_the_trials_of_the_arm_it_copies(arms: dict[str, ArmResult]) -> None:
@@ -78,6 +94,11 @@ def test_arms_come_by_falling_last_dice_and_scoreless_ones_last(made_run: RunFol
     ]
     assert (results.baseline, results.classes) == ("weight_uniform", ("nuc", "pm"))
     assert [(t.arm, t.seed) for t in results.failed] == [("weight_inv_freq", 2)]
+    assert [arm.name for arm in results.trained] == ["weight_inv_freq", "weight_uniform", "weight_log_inv"]
+    assert [(t.arm, t.seed) for t in results.unfinished] == [
+        ("weight_inv_freq", 2),
+        *(("weight_log_inv", seed) for seed in (0, 1, 2)),
+    ]
 
 
 def test_the_best_epoch_is_the_first_of_equals(arms: dict[str, ArmResult]) -> None:

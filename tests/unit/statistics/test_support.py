@@ -5,6 +5,7 @@ import pytest
 
 from counterpoise.experiment.config import VerdictConfig
 from counterpoise.statistics.support import plan_support
+from counterpoise.statistics.verdict_types import Unit
 
 CROPS = ("a/1", "a/2", "b/1", "c/1")
 POSITIVES = np.array([[10, 0, 4], [30, 5, 4], [60, 0, 4], [0, 5, 4]])
@@ -24,7 +25,7 @@ def test_effective_crops_are_kish_of_the_positives() -> None:
 def test_data_sets_are_summed_over_their_crops() -> None:
     support = plan_support(CROPS, ("nuc", "golgi", "pm"), POSITIVES, VerdictConfig(unit="data_set"))
     nuc, _, pm = support.classes
-    assert support.clusters == 3
+    assert (support.unit, support.clusters) == (Unit.DATA_SET, 3)
     assert (nuc.positive_crops, nuc.scored) == (2, False)
     assert pm.effective_crops == pytest.approx(16**2 / (8**2 + 4**2 + 4**2))
 

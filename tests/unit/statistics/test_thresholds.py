@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoise.metrics.thresholds import BINS, HALF, THRESHOLDS
-from counterpoise.statistics.counts import CountTable, RunCell
+from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.thresholds import choose_thresholds, split_halves, tune
 
 CROPS = ("a/1", "a/2", "b/1", "b/2")
@@ -27,7 +27,7 @@ def table_of(histograms: np.ndarray) -> CountTable:
     above = histograms[..., HALF + 1 :].sum(-1)
     counts = np.stack([above[..., 1], above[..., 0], histograms.sum(-1)[..., 1] - above[..., 1]], axis=-1)
     arms, seeds = counts.shape[:2]
-    cells = tuple(tuple(RunCell(f"arm{a}", s, "finished") for s in range(seeds)) for a in range(arms))
+    cells = tuple(tuple(RunCell(f"arm{a}", s, RunState.FINISHED) for s in range(seeds)) for a in range(arms))
     names = tuple(f"arm{a}" for a in range(arms))
     return CountTable(names, "arm0", tuple(range(seeds)), CROPS, ("nuc",), counts, cells)
 
@@ -93,7 +93,7 @@ def test_a_run_without_a_result_stays_without_one() -> None:
     histograms = np.tile(histogram_of({5: 80}, {20: 10, 40: 10}), (2, 3, 4, 1, 1, 1))
     table = table_of(histograms)
     table.counts[1, 2] = histograms[1, 2] = np.nan
-    cells = (table.cells[0], (*table.cells[1][:2], RunCell("arm1", 2, "diverged", "training of arm1 diverged")))
+    cells = (table.cells[0], (*table.cells[1][:2], RunCell("arm1", 2, RunState.DIVERGED, "training of arm1 diverged")))
     tuned = tune(replace(table, cells=cells), histograms)
     assert np.isnan(tuned.table.counts[1, 2]).all()
     assert np.isnan(tuned.thresholds[1, 2]).all()
@@ -103,7 +103,7 @@ def test_a_run_without_a_result_stays_without_one() -> None:
 def test_one_crop_cannot_be_divided() -> None:
     histograms = np.tile(histogram_of({5: 80}, {20: 10}), (1, 1, 1, 1, 1, 1))
     counts = np.array([0.0, 0, 10]).reshape(1, 1, 1, 1, 3)
-    table = CountTable(("arm0",), "arm0", (0,), ("a/1",), ("nuc",), counts, ((RunCell("arm0", 0, "finished"),),))
+    table = CountTable(("arm0",), "arm0", (0,), ("a/1",), ("nuc",), counts, ((RunCell("arm0", 0, RunState.FINISHED),),))
     tuned = tune(table, histograms)
     assert tuned.select == ()
     assert tuned.table.crops == ()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
-from counterpoise.statistics.inference import Label
+from counterpoise.statistics.inference import Label, Scope
 from counterpoise.statistics.verdict import judge
-from counterpoise.statistics.verdict_types import Settings, Verdict
+from counterpoise.statistics.verdict_types import Obstacle, Recommendation, RecommendationReason, Settings, Verdict
 
 CLASSES = ("nuc", "mito_mem", "pm")
 
@@ -53,12 +53,17 @@ def make_table(
         counts=counts,
         cells=tuple(
             tuple(
-                RunCell(names[a], s + 1, states.get((a, s), "finished"), "why" if (a, s) in states else "")
+                RunCell(names[a], s + 1, states.get((a, s), RunState.FINISHED), "why" if (a, s) in states else "")
                 for s in range(seeds)
             )
             for a in range(arms)
         ),
     )
+
+
+def number(value: float | None) -> float:
+    assert value is not None
+    return value
 
 
 def labels(verdict: Verdict) -> dict[str, Label]:
@@ -68,17 +73,17 @@ def labels(verdict: Verdict) -> dict[str, Label]:
 def test_a_clearly_better_arm_is_found_and_recommended() -> None:
     verdict = judge(make_table((0.0, 0.05, 0.0, -0.05)))
     assert verdict.has_verdict
-    assert labels(verdict)["arm_1"] == "better, by at least the margin"
-    assert labels(verdict)["arm_3"] == "worse"
+    assert labels(verdict)["arm_1"] is Label.BETTER_BY_MARGIN
+    assert labels(verdict)["arm_3"] is Label.WORSE
     assert verdict.best_set == ("arm_1",)
     assert verdict.recommendation.arm == "arm_1"
     assert verdict.arms[0].name == "arm_1"
-    assert verdict.scope == "new"
+    assert verdict.scope is Scope.NEW
     best = verdict.arm("arm_1")
-    assert best.beats_baseline > 0.95
+    assert number(best.beats_baseline) > 0.95
     assert best.comparison is not None
     # The numbers on screen add up.
-    assert best.comparison.difference == pytest.approx(best.score - verdict.arm("arm_0").score)
+    assert best.comparison.difference == pytest.approx(number(best.score) - number(verdict.arm("arm_0").score))
     # About 0.5 x sd of the run, with 12 degrees of freedom.
     assert verdict.noise is not None
     assert verdict.noise.low < 0.0062 < verdict.noise.high
@@ -87,11 +92,12 @@ def test_a_clearly_better_arm_is_found_and_recommended() -> None:
 
 def test_equal_arms_leave_the_baseline_in_place() -> None:
     verdict = judge(make_table())
-    assert set(labels(verdict).values()) <= {"undecided", "same within the margin"}
+    assert set(labels(verdict).values()) <= {Label.UNDECIDED, Label.SAME}
     assert set(verdict.best_set) == {"arm_0", "arm_1", "arm_2", "arm_3"}
     assert verdict.recommendation.arm == "arm_0"
-    assert "no evidence" in verdict.recommendation.reason
-    halves = [(a.comparison.high - a.comparison.low) / 2 for a in verdict.arms if a.comparison]
+    assert verdict.recommendation.reason is RecommendationReason.BASELINE_MAY_BE_BEST
+    assert verdict.recommendation.baseline_is_uniform
+    halves = [(number(c.high) - number(c.low)) / 2 for a in verdict.arms if (c := a.comparison)]
     assert verdict.visible_difference == pytest.approx(float(np.median(halves)))
 
 
@@ -102,11 +108,18 @@ def test_among_arms_within_the_margin_of_the_top_the_simplest_is_recommended() -
     assert {"arm_1", "arm_2"} <= set(verdict.best_set)
     assert "arm_0" not in verdict.best_set
     assert verdict.recommendation.arm == "arm_2"
-    assert "simplest" in verdict.recommendation.reason
+    assert verdict.recommendation.reason is RecommendationReason.SIMPLEST
+    assert verdict.recommendation.top == verdict.arms[0].name == "arm_1"
+    # An arm with a weight of 0 is the least simple, whatever else.
+    table = replace(table, simplicity={"arm_0": 0.0, "arm_1": 0.9, "arm_2": math.inf, "arm_3": 0.1})
+    verdict = judge(table)
+    assert (verdict.recommendation.arm, verdict.recommendation.top) == ("arm_1", None)
+    assert verdict.recommendation.reason is RecommendationReason.HIGHEST
+    assert verdict.arm("arm_2").simplicity is None
 
 
 def test_permuting_arms_seeds_crops_and_classes_changes_nothing() -> None:
-    table = make_table((0.0, 0.03, 0.0, -0.01), missing={(2, 1): "failed", (3, 4): "diverged"})
+    table = make_table((0.0, 0.03, 0.0, -0.01), missing={(2, 1): RunState.FAILED, (3, 4): RunState.DIVERGED})
     rng = np.random.default_rng(0)
     a, s, g, c = (rng.permutation(n) for n in table.counts.shape[:4])
     shuffled = replace(
@@ -129,43 +142,45 @@ def test_permuting_arms_seeds_crops_and_classes_changes_nothing() -> None:
         by_name = {entry.name: entry for entry in second.classes}
         for entry in first.classes:
             assert entry.dice == pytest.approx(by_name[entry.name].dice)
-            assert entry.low == pytest.approx(by_name[entry.name].low, nan_ok=True)
+            assert entry.low == pytest.approx(by_name[entry.name].low)
+            assert entry.plain_difference == pytest.approx(by_name[entry.name].plain_difference)
 
 
 def test_a_diverged_run_flags_its_arm_and_keeps_it_from_being_recommended() -> None:
-    table = make_table((0.0, 0.06, 0.05, 0.0), missing={(1, 2): "diverged"})
+    table = make_table((0.0, 0.06, 0.05, 0.0), missing={(1, 2): RunState.DIVERGED})
     verdict = judge(table)
     unstable = verdict.arm("arm_1")
     assert verdict.has_verdict
     assert (unstable.diverged, unstable.runs, unstable.planned) == ((3,), 4, 5)
-    assert unstable.score_with_failures == pytest.approx(unstable.score * 4 / 5)
+    assert unstable.score_with_failures == pytest.approx(number(unstable.score) * 4 / 5)
     assert unstable.comparison is not None
     assert unstable.comparison.seeds == 4
     assert not unstable.is_in_best_set
     assert verdict.recommendation.arm == "arm_2"
-    assert [cell.state for cell in verdict.incomplete] == ["diverged"]
+    assert [cell.state for cell in verdict.incomplete] == [RunState.DIVERGED]
     allowed = judge(table, Settings(allow_unstable=True))
     assert allowed.recommendation.arm == "arm_1"
 
 
 def test_an_unstable_baseline_is_not_recommended_and_said_so() -> None:
-    verdict = judge(make_table(missing={(0, 2): "diverged"}))
+    verdict = judge(make_table(missing={(0, 2): RunState.DIVERGED}))
     assert verdict.recommendation.arm not in {None, "arm_0"}
-    assert "baseline is unstable" in verdict.recommendation.reason
+    assert verdict.recommendation.baseline_is_unstable
+    assert not judge(make_table((0.0, 0.06, 0.0, 0.0))).recommendation.baseline_is_unstable
 
 
 def test_a_run_that_the_machine_lost_is_missing_and_no_flaw_of_the_arm() -> None:
-    verdict = judge(make_table((0.0, 0.06, 0.0, 0.0), missing={(1, 2): "failed", (1, 3): "unfinished"}))
+    verdict = judge(make_table((0.0, 0.06, 0.0, 0.0), missing={(1, 2): RunState.FAILED, (1, 3): RunState.UNFINISHED}))
     arm = verdict.arm("arm_1")
     assert arm.diverged == ()
-    assert math.isclose(arm.score_with_failures, arm.score)
+    assert arm.score_with_failures == pytest.approx(arm.score)
     assert arm.comparison is not None
     assert arm.comparison.seeds == 3
     assert verdict.recommendation.arm == "arm_1"
 
 
 def test_arms_are_compared_on_the_seeds_that_both_finished() -> None:
-    table = make_table(missing={(1, 0): "failed"})
+    table = make_table(missing={(1, 0): RunState.FAILED})
     # The lost seed of arm_1 is one where the baseline did very well: its score must not enter the difference.
     better = table.counts.copy()
     better[0, 0, ..., 0] += 20_000
@@ -177,22 +192,25 @@ def test_arms_are_compared_on_the_seeds_that_both_finished() -> None:
 
 
 def test_an_arm_with_one_run_is_not_compared() -> None:
-    lost: dict[tuple[int, int], RunState] = {(2, s): "unfinished" for s in range(4)}
+    lost: dict[tuple[int, int], RunState] = {(2, s): RunState.UNFINISHED for s in range(4)}
     verdict = judge(make_table(missing=lost))
     arm = verdict.arm("arm_2")
     assert arm.comparison is not None
-    assert arm.comparison.label == "not compared"
-    assert math.isnan(arm.comparison.low)
+    assert arm.comparison.label is Label.NOT_COMPARED
+    assert (arm.comparison.low, arm.comparison.high, arm.comparison.difference) == (None, None, None)
+    assert arm.comparison.seeds == 1
     assert not arm.is_in_best_set
-    assert not math.isnan(arm.score)
+    assert arm.score is not None
+    assert arm.plain_difference is not None
     assert verdict.has_verdict
 
 
 def test_an_arm_without_any_run_is_listed_last_and_nowhere_else() -> None:
-    gone: dict[tuple[int, int], RunState] = {(2, s): "diverged" for s in range(5)}
+    gone: dict[tuple[int, int], RunState] = {(2, s): RunState.DIVERGED for s in range(5)}
     verdict = judge(make_table(missing=gone))
     assert verdict.arms[-1].name == "arm_2"
-    assert math.isnan(verdict.arms[-1].score)
+    assert verdict.arms[-1].score is None
+    assert verdict.arms[-1].plain_difference is None
     assert verdict.arms[-1].score_with_failures == 0
     assert "arm_2" not in verdict.best_set
 
@@ -208,7 +226,8 @@ def test_classes_in_too_few_crops_are_listed_and_not_scored() -> None:
         ("mito_mem", 0, False),
         ("pm", 2, False),
     ]
-    assert math.isnan(verdict.classes[1].effective_crops)
+    assert verdict.classes[1].effective_crops is None
+    assert (verdict.scored, [c.name for c in verdict.unscored]) == (("nuc",), ["mito_mem", "pm"])
     assert [entry.name for entry in verdict.arms[0].classes] == ["nuc"]
     alone = replace(table, classes=("nuc",), counts=table.counts[..., :1, :])
     assert [arm.score for arm in verdict.arms] == pytest.approx([arm.score for arm in judge(alone).arms])
@@ -230,56 +249,60 @@ def test_crops_that_annotate_no_class_change_no_score() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "reason"),
+    ("table", "obstacle", "common"),
     [
-        (make_table(seeds=1), "needs 3 seeds"),
-        (make_table(seeds=2), "needs 3 seeds"),
-        (make_table((0.0,)), "one arm"),
-        (make_table(crops=2), "no class"),
-        (replace(make_table(), baseline="arm_9"), "arm_9 has no finished run"),
-        (make_table(missing={(0, s): "failed" for s in range(5)}), "arm_0 has no finished run"),
-        (make_table(missing={(a, s): "diverged" for a in range(4) for s in range(5)}), "no run has finished"),
-        (make_table(missing={(0, 0): "failed", (0, 1): "failed", (0, 2): "failed"}), "needs 3 seeds"),
+        (make_table(seeds=1), Obstacle.FEW_SEEDS, 1),
+        (make_table(seeds=2), Obstacle.FEW_SEEDS, 2),
+        (make_table((0.0,)), Obstacle.ONE_ARM, 0),
+        (make_table(crops=2), Obstacle.NO_CLASS, 5),
+        (replace(make_table(), baseline="arm_9"), Obstacle.NO_BASELINE, 0),
+        (make_table(missing={(0, s): RunState.FAILED for s in range(5)}), Obstacle.NO_BASELINE, 0),
+        (make_table(missing={(a, s): RunState.DIVERGED for a in range(4) for s in range(5)}), Obstacle.NO_RUN, 0),
+        (make_table(missing={(0, s): RunState.FAILED for s in range(3)}), Obstacle.FEW_SEEDS, 2),
     ],
 )
-def test_without_enough_there_is_no_verdict_but_the_scores_there_are(table: CountTable, reason: str) -> None:
+def test_without_enough_there_is_no_verdict_but_the_scores_there_are(
+    table: CountTable, obstacle: Obstacle, common: int
+) -> None:
     verdict = judge(table)
     assert not verdict.has_verdict
-    assert reason in verdict.no_verdict
-    assert verdict.recommendation.arm is None
+    assert (verdict.obstacle, verdict.common_seeds) == (obstacle, common)
+    assert verdict.recommendation == Recommendation(None, RecommendationReason.NO_VERDICT)
+    assert verdict.visible_difference is None
     assert verdict.best_set == ()
     assert all(arm.comparison is None and not arm.is_in_best_set for arm in verdict.arms)
-    assert all(math.isnan(entry.low) for arm in verdict.arms for entry in arm.classes)
+    assert all(entry.low is None for arm in verdict.arms for entry in arm.classes)
     scored = any(c.scored for c in verdict.classes)
-    assert all(math.isnan(arm.score) == (arm.runs == 0 or not scored) for arm in verdict.arms)
+    assert all((arm.score is None) == (arm.runs == 0 or not scored) for arm in verdict.arms)
 
 
 def test_seeds_that_change_nothing_are_no_repetitions() -> None:
     table = make_table((0.0, 0.05, 0.0))
     copies = np.broadcast_to(table.counts[:, :1], table.counts.shape).copy()
     verdict = judge(replace(table, counts=copies))
-    assert "no repetitions" in verdict.no_verdict
+    assert verdict.obstacle is Obstacle.NO_REPETITION
+    assert judge(table).obstacle is None
     assert not any(arm.is_noisy for arm in verdict.arms)
 
 
 def test_a_table_without_crops_gives_no_verdict() -> None:
-    table = make_table(missing={(a, s): "failed" for a in range(4) for s in range(5)})
-    assert judge(replace(table, crops=(), counts=table.counts[:, :, :0])).no_verdict.startswith("no run")
+    table = make_table(missing={(a, s): RunState.FAILED for a in range(4) for s in range(5)})
+    assert judge(replace(table, crops=(), counts=table.counts[:, :, :0])).obstacle is Obstacle.NO_RUN
 
 
 def test_few_effective_crops_limit_the_verdict_to_them() -> None:
     table = make_table((0.0, 0.05, 0.0, 0.0), crops=4)
     verdict = judge(table)
     assert verdict.effective_crops == pytest.approx(4, abs=0.1)
-    assert verdict.scope == "this"
+    assert verdict.scope is Scope.THIS
     for arm in verdict.arms:
         assert arm.comparison == arm.on_these_crops
-        assert all(entry.scope == "this" for entry in arm.classes)
+        assert all(entry.scope is Scope.THIS for entry in arm.classes)
     wide = judge(make_table((0.0, 0.05, 0.0, 0.0), crops=20, by_crop=0.1))
-    assert wide.scope == "new"
+    assert wide.scope is Scope.NEW
     for arm in wide.arms:
         if arm.comparison and arm.on_these_crops:
-            assert arm.comparison.se > arm.on_these_crops.se
+            assert number(arm.comparison.se) > number(arm.on_these_crops.se)
 
 
 def test_data_sets_as_clusters_pool_their_crops() -> None:
@@ -288,7 +311,7 @@ def test_data_sets_as_clusters_pool_their_crops() -> None:
     assert by_set.crops == ("set_0", "set_1", "set_2", "set_3")
     np.testing.assert_allclose(by_set.counts[:, :, 1], table.counts[:, :, 1::4].sum(2))
     assert [arm.score for arm in judge(by_set).arms] == pytest.approx([arm.score for arm in judge(table).arms])
-    assert judge(by_set).scope == "this"
+    assert judge(by_set).scope is Scope.THIS
 
 
 def test_a_control_is_compared_and_never_recommended() -> None:
@@ -313,23 +336,31 @@ def test_iou_and_single_classes_follow_from_the_same_counts() -> None:
     verdict = judge(make_table((0.0, 0.05, 0.0, 0.0)))
     arm = verdict.arm("arm_1")
     assert [entry.name for entry in arm.classes] == list(CLASSES)
-    assert np.mean([entry.dice for entry in arm.classes]) == pytest.approx(arm.score)
-    assert arm.iou == pytest.approx(np.mean([entry.dice / (2 - entry.dice) for entry in arm.classes]), abs=1e-3)
+    assert np.mean([number(entry.dice) for entry in arm.classes]) == pytest.approx(arm.score)
+    assert arm.iou == pytest.approx(
+        np.mean([number(entry.dice) / (2 - number(entry.dice)) for entry in arm.classes]), abs=1e-3
+    )
     assert arm.crop_dice == pytest.approx(arm.score, abs=1e-3)  # crops of one size
     for entry in arm.classes:
-        assert entry.low < entry.difference < entry.high
-    assert all(math.isnan(entry.difference) or entry.difference == 0 for entry in verdict.arm("arm_0").classes)
+        assert number(entry.low) < number(entry.difference) < number(entry.high)
+        assert entry.plain_difference == pytest.approx(entry.difference)
+        assert number(entry.iou) < number(entry.dice)
+        assert number(entry.sd) > 0
+    assert arm.plain_difference == arm.comparison.difference if arm.comparison else False
+    base = verdict.arm("arm_0")
+    assert (base.comparison, base.plain_difference) == (None, None)
+    assert all(entry.difference in {None, 0.0} and entry.plain_difference is None for entry in base.classes)
 
 
 def test_more_looks_widen_every_interval() -> None:
     table = make_table()
     one, four = judge(table), judge(table, Settings(looks=4))
-    assert four.visible_difference > one.visible_difference
+    assert number(four.visible_difference) > number(one.visible_difference)
 
 
 def test_an_undecided_arm_says_what_would_decide() -> None:
     verdict = judge(make_table((0.0, 0.004, 0.0, 0.0), noise=0.02, by_crop=0.0, seeds=4))
-    undecided = [arm for arm in verdict.arms if arm.comparison and arm.comparison.label == "undecided"]
+    undecided = [arm for arm in verdict.arms if arm.comparison and arm.comparison.label is Label.UNDECIDED]
     assert undecided
     assert all(arm.seeds_to_decide is None or arm.seeds_to_decide > 10 for arm in undecided)
     assert any(arm.seeds_to_decide is not None for arm in undecided)

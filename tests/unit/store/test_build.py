@@ -23,7 +23,7 @@ from counterpoise.store.build import voxels_to_decode
 from counterpoise.store.decode import _bars
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.geometry import Grid, IndexBox
-from counterpoise.volumes.omezarr import Level
+from counterpoise.volumes.omezarr import ZarrLevel
 from counterpoise.volumes.placement import PatchReach
 
 AddCrop = Callable[..., Path]
@@ -271,7 +271,7 @@ def test_a_finished_store_is_opened_and_nothing_decoded(
     phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build(phantom, tmp_path, PHANTOM)
-    monkeypatch.setattr(Level, "decoded_chunks", None)
+    monkeypatch.setattr(ZarrLevel, "decoded_chunks", None)
     again = build(phantom, tmp_path, PHANTOM)
     assert contents(again) == contents(first)
     assert [path.name for path in tmp_path.glob("[!.]*")] == [first.fingerprint[:16]]
@@ -397,7 +397,7 @@ def test_raw_that_is_partly_missing_makes_labels_unknown_and_is_reported(tmp_pat
     np.testing.assert_array_equal(store.known_of(crop) == 1, expected)
     np.testing.assert_array_equal(store.present_of(crop) == 1, expected)
     assert tuple(crop.counts["a"].voxels) == (16 * 8 * 12, 0, 0)  # annotated all the same
-    assert store.notes == (
+    assert tuple(map(str, store.notes)) == (
         "d/crop1: raw level s0 is missing under 33.3 % of the crop; those voxels are treated as unknown",
     )
 
@@ -409,7 +409,7 @@ def test_labels_outside_the_raw_volume_are_unknown(tmp_path: Path, add_crop: Add
     expected[:2] = False
     expected[:, :, 4:] = False
     np.testing.assert_array_equal(store.known_of(store.crops[0]) == 1, expected)
-    assert "missing under 62.5 % of the crop" in store.notes[0]
+    assert "missing under 62.5 % of the crop" in store.notes[0].text
 
 
 # --- what a store was made from --------------------------------------------------------------------------------------
@@ -508,16 +508,16 @@ class Decoded:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.crops: set[str] = set()
         self.stop_after: int | None = None
-        decode = Level.decoded_chunks
+        decode = ZarrLevel.decoded_chunks
 
-        def spy(level: Level, block: Any, **options: Any) -> Any:
+        def spy(level: ZarrLevel, block: Any, **options: Any) -> Any:
             if "/em/" in str(level.path):
                 if self.stop_after is not None and len(self.crops) >= self.stop_after:
                     raise KeyboardInterrupt
                 self.crops.add(level.path.parent.name)
             return decode(level, block, **options)
 
-        monkeypatch.setattr(Level, "decoded_chunks", spy)
+        monkeypatch.setattr(ZarrLevel, "decoded_chunks", spy)
 
 
 @pytest.fixture
@@ -692,14 +692,14 @@ def test_experiments_that_ask_at_the_same_time_build_once(
     for number in (1, 2):
         table = add_crop(tmp_path, f"crop{number}", {"a": FINE, "b": FINE})
     decoded, starts = Decoded(monkeypatch), list[str]()
-    spy = Level.decoded_chunks
+    spy = ZarrLevel.decoded_chunks
 
-    def count(level: Level, block: Any, **options: Any) -> Any:
+    def count(level: ZarrLevel, block: Any, **options: Any) -> Any:
         if "/em/" in str(level.path):
             starts.append(level.path.parent.name)
         return spy(level, block, **options)
 
-    monkeypatch.setattr(Level, "decoded_chunks", count)
+    monkeypatch.setattr(ZarrLevel, "decoded_chunks", count)
     with ThreadPoolExecutor(4) as pool:
         stores = list(pool.map(lambda _: build(table, tmp_path / "s", ("a", "b"), workers=1), range(4)))
     assert sorted(starts) == ["crop1", "crop2"]

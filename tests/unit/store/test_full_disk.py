@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ def test_what_a_store_still_needs_is_told_with_the_disk_and_what_it_has(tmp_path
     with pytest.raises(StoreError) as told, writing(tmp_path / "0123456789abcdef", 5_000_000):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert told.value.expected == f"4.1 MB free at {tmp_path}"  # 5.0 - 1.05 and 0.1 for what is noted down, rounded up
-    assert told.value.found.endswith(" MB free")
+    assert re.fullmatch(r"[\d.]+ [MGT]B free", told.value.found)
     mount = next(path for path in tmp_path.resolve().parents if os.path.ismount(path))
     assert f"the disk at {mount} has" in told.value.problem
     assert "data.store" in told.value.remedy

@@ -17,6 +17,7 @@ from counterpoise.errors import StoreError
 from counterpoise.store import StoreRequest, VoxelStore, open_or_build, open_store
 from counterpoise.store.files import file_checksum, open_array
 from counterpoise.store.store import from_index, to_index, word_dtype
+from counterpoise.store.verification import find_damage
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.geometry import IndexBox
 from counterpoise.volumes.placement import PatchReach
@@ -81,7 +82,7 @@ def test_arrays_are_mapped_and_cannot_be_changed(store: VoxelStore) -> None:
 
 @pytest.mark.parametrize(("name", "crops"), [("raw", "d/crop2"), ("present", "d/crop2"), ("unknown", "d/crop1")])
 def test_the_damaged_crop_is_named(store: VoxelStore, name: str, crops: str) -> None:
-    assert store.damaged_crops() == []
+    assert find_damage(store) == []
     place = {"d/crop1": store.crops[0], "d/crop2": store.crops[1]}[crops]
     offset = place.raw_offset if name == "raw" else place.label_offset
     file = store.path / f"{name}.npy"
@@ -89,7 +90,7 @@ def test_the_damaged_crop_is_named(store: VoxelStore, name: str, crops: str) -> 
     start = len(content) - getattr(store, name).size
     content[start + offset] ^= 4
     file.write_bytes(bytes(content))
-    assert open_store(store.path).damaged_crops() == [crops]
+    assert find_damage(open_store(store.path)) == [crops]
 
 
 @pytest.mark.parametrize("name", ["raw.npy", "present.npy", "unknown.npy", "index.json"])

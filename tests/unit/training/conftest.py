@@ -1,5 +1,6 @@
 """A tiny trial on the small phantom: what every test here starts from."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.phantom.make import PHANTOM_CLASSES
-from counterpoise.preflight.design import store_request
+from counterpoise.preflight.inputs import store_request
+from counterpoise.runs.records import TrialStatus
 from counterpoise.sampling.patches import PatchPlan
 from counterpoise.sampling.tiles import list_tiles
 from counterpoise.store import VoxelStore, open_or_build
+from counterpoise.training.trial import run_trial
 from counterpoise.volumes.crops import load_crops
 
 WriteTrial = Callable[..., Path]
@@ -54,40 +57,79 @@ def small_store(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Voxe
     return open_or_build(request, tmp_path_factory.mktemp("store"), workers=1)
 
 
+def _write_trial(store: VoxelStore, folder: Path, **changes: Any) -> Path:
+    """Write ``trial.toml`` into a new folder; keywords replace keys of any table."""
+    experiment = parse_experiment(EXPERIMENT)
+    tables = {
+        key: getattr(experiment, key).model_dump() for key in ("sampling", "model", "loss", "training", "validation")
+    }
+    seed = changes.pop("seed", 0)
+    for key, value in changes.items():
+        (table,) = [table for table in tables.values() if key in table]
+        table[key] = value
+    sampling = type(experiment.sampling).model_validate(tables["sampling"])
+    plan = PatchPlan([crop.label_grid for crop in store.of("validate")], store.voxel_size_nm, sampling)
+    config = TrialConfig.model_validate(
+        {
+            "arm": "weight_uniform",
+            "seed": seed,
+            "classes": PHANTOM_CLASSES,
+            "class_weights": dict.fromkeys(PHANTOM_CLASSES, 1.0),
+            "store": store.path,
+            "store_fingerprint": store.content_hash(),
+            "tiles_hash": list_tiles(plan, store, cap=tables["validation"]["tiles_per_crop"]).hash(),
+            **tables,
+        }
+    )
+    folder.mkdir(parents=True)
+    (folder / "trial.toml").write_text(config.to_toml(), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def write_trial(small_store: VoxelStore, tmp_path: Path) -> WriteTrial:
-    """Return a function that writes ``trial.toml`` into a new folder; keywords replace keys of any table."""
+    """Return a function that writes the tiny trial, changed as its keywords say, into a new folder."""
+    return lambda name="seed-0", **changes: _write_trial(
+        small_store, tmp_path / "trials" / "weight_uniform" / name, **changes
+    )
 
-    def write(name: str = "seed-0", **changes: Any) -> Path:
-        experiment = parse_experiment(EXPERIMENT)
-        tables = {
-            key: getattr(experiment, key).model_dump()
-            for key in ("sampling", "model", "loss", "training", "validation")
-        }
-        seed = changes.pop("seed", 0)
-        for key, value in changes.items():
-            (table,) = [table for table in tables.values() if key in table]
-            table[key] = value
-        sampling = type(experiment.sampling).model_validate(tables["sampling"])
-        plan = PatchPlan([crop.label_grid for crop in small_store.of("validate")], small_store.voxel_size_nm, sampling)
-        config = TrialConfig.model_validate(
-            {
-                "arm": "weight_uniform",
-                "seed": seed,
-                "classes": PHANTOM_CLASSES,
-                "class_weights": dict.fromkeys(PHANTOM_CLASSES, 1.0),
-                "store": small_store.path,
-                "store_fingerprint": small_store.content_hash(),
-                "tiles_hash": list_tiles(plan, small_store, cap=tables["validation"]["tiles_per_crop"]).hash(),
-                **tables,
-            }
-        )
-        folder = tmp_path / "trials" / "weight_uniform" / name
-        folder.mkdir(parents=True)
-        (folder / "trial.toml").write_text(config.to_toml(), encoding="utf-8")
-        return folder
 
-    return write
+@pytest.fixture(scope="session")
+def trained(small_store: VoxelStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the tiny trial once, with seed 0, and return its folder; tests must not change it."""
+    folder = _write_trial(small_store, tmp_path_factory.mktemp("trained") / "trials" / "weight_uniform" / "seed-0")
+    run_trial(folder, say=lambda _: None)
+    return folder
+
+
+class _Killed(BaseException):
+    """Stands for a process that ends at once."""
+
+
+@pytest.fixture(scope="session")
+def killed() -> type[BaseException]:
+    """Return the type of what a test raises to end a trial as a killed process ends."""
+    return _Killed
+
+
+@pytest.fixture(scope="session")
+def _killed_in_epoch_3(small_store: VoxelStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the tiny trial once until the first step of its last epoch."""
+    folder = _write_trial(small_store, tmp_path_factory.mktemp("killed") / "trials" / "weight_uniform" / "seed-0")
+
+    def stop(status: TrialStatus) -> None:
+        if status.epoch == 3:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        run_trial(folder, say=lambda _: None, on_step=stop)
+    return folder
+
+
+@pytest.fixture
+def killed_in_epoch_3(_killed_in_epoch_3: Path, tmp_path: Path) -> Path:
+    """Return a copy of the trial that was killed in the first step of its last epoch."""
+    return Path(shutil.copytree(_killed_in_epoch_3, tmp_path / "trials" / "weight_uniform" / "seed-0"))
 
 
 class Linear(nn.Module):

@@ -18,7 +18,7 @@ def test_the_process_writes_one_line_that_can_be_read() -> None:
     (line,) = done.stdout.splitlines()
     found = json.loads(line)
     assert found["torch"] == torch.__version__
-    assert found["kind"] in {"", "rocm", "mps"}
+    assert found["kind"] in {None, "rocm", "mps"}
     assert bool(found["gpus"]) == bool(found["kind"])
 
 
@@ -48,7 +48,7 @@ def test_nvidia_gpus_are_left_to_their_own_library(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: True))
-    assert list_accelerators() == {"torch": torch.__version__, "kind": "", "gpus": []}
+    assert list_accelerators() == {"torch": torch.__version__, "kind": None, "gpus": []}
 
 
 def test_apples_gpu_has_the_memory_that_torch_recommends(monkeypatch: pytest.MonkeyPatch) -> None:

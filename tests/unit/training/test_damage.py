@@ -13,8 +13,6 @@ from counterpoise.runs.records import TrialStatus
 from counterpoise.training.checkpoint import load_checkpoint
 from counterpoise.training.trial import run_trial
 
-WriteTrial = Callable[..., Path]
-
 
 def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
@@ -59,29 +57,10 @@ def contents(folder: Path) -> dict[str, object]:
     return found
 
 
-@pytest.fixture(scope="module")
-def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Hold a finished trial and one with two of its three epochs, made by the first test."""
-    return {"folder": tmp_path_factory.mktemp("states")}
-
-
 @pytest.fixture
-def trial(write_trial: WriteTrial, states: dict[str, Path]) -> Callable[[str], Path]:
-    """Return a function that copies a trial in a state."""
-    if "finished" not in states:
-        source = write_trial("seed-0")
-        quietly(source, stop=(source / "previous.pt").exists)
-        states["unfinished"] = shutil.copytree(source, states["folder"] / "unfinished")
-        quietly(source)
-        states["finished"] = shutil.copytree(source, states["folder"] / "finished")
-
-    def copy(state: str) -> Path:
-        folder = states["folder"] / "trials" / "weight_uniform" / "seed-0"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(states[state], folder)
-        return folder
-
-    return copy
+def undisturbed(trained: Path) -> dict[str, object]:
+    """Return what a trial leaves that nothing happens to."""
+    return contents(trained)
 
 
 FILES = ("last.pt", "previous.pt", "best.pt", "counts.npz", "metrics.jsonl", "status.json")
@@ -90,22 +69,22 @@ FILES = ("last.pt", "previous.pt", "best.pt", "counts.npz", "metrics.jsonl", "st
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", FILES)
 def test_an_unfinished_trial_ends_as_if_nothing_had_happened(
-    name: str, damage: Callable[[bytes], bytes], trial: Callable[[str], Path], states: dict[str, Path]
+    name: str, damage: Callable[[bytes], bytes], killed_in_epoch_3: Path, undisturbed: dict[str, object]
 ) -> None:
-    folder = trial("unfinished")
+    folder = killed_in_epoch_3
     (folder / name).write_bytes(damage((folder / name).read_bytes()))
     assert quietly(folder).state == "finished"
-    assert contents(folder) == contents(states["finished"])
+    assert contents(folder) == undisturbed
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["counts.npz", "thresholds.npz", "examples.npz", "status.json", "metrics.jsonl"])
 def test_a_finished_trial_makes_again_what_was_damaged(
-    name: str, damage: Callable[[bytes], bytes], trial: Callable[[str], Path], states: dict[str, Path]
+    name: str, damage: Callable[[bytes], bytes], trained: Path, undisturbed: dict[str, object], tmp_path: Path
 ) -> None:
     if (name, damage) == ("metrics.jsonl", flip):
         pytest.skip("a flipped bit of a text may leave another text: it has no checksum")
-    folder = trial("finished")
+    folder = Path(shutil.copytree(trained, tmp_path / "trials" / "weight_uniform" / "seed-0"))
     (folder / name).write_bytes(damage((folder / name).read_bytes()))
     assert quietly(folder).state == "finished"
-    assert contents(folder) == contents(states["finished"])
+    assert contents(folder) == undisturbed

@@ -41,9 +41,8 @@ def test_an_epochs_exposure_is_counted_from_its_batches(write_trial: WriteTrial,
     assert found[0] != found[1]
 
 
-def test_a_resumed_trial_records_the_same(write_trial: WriteTrial) -> None:
-    whole, resumed = write_trial("seed-0"), write_trial("seed-00")
-    run_trial(whole, say=lambda _: None)
+def test_a_resumed_trial_records_the_same(trained: Path, write_trial: WriteTrial) -> None:
+    resumed = write_trial("seed-00")
 
     def stop(status: TrialStatus) -> None:
         if (status.epoch, status.step) == (2, 2):
@@ -52,7 +51,7 @@ def test_a_resumed_trial_records_the_same(write_trial: WriteTrial) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_trial(resumed, say=lambda _: None, on_step=stop)
     run_trial(resumed, say=lambda _: None)
-    assert exposures(resumed) == exposures(whole)
+    assert exposures(resumed) == exposures(trained)
 
 
 def test_steps_that_moved_no_weight_were_shown_all_the_same(
@@ -66,10 +65,8 @@ def test_steps_that_moved_no_weight_were_shown_all_the_same(
     assert exposures(disturbed) == exposures(plain)
 
 
-def test_a_record_of_an_older_version_reads_without_it(write_trial: WriteTrial) -> None:
-    folder = write_trial()
-    run_trial(folder, say=lambda _: None)
-    line = dict(read_epochs(TrialFolder(folder))[0].__dict__)
+def test_a_record_of_an_older_version_reads_without_it(trained: Path) -> None:
+    line = dict(read_epochs(TrialFolder(trained))[0].__dict__)
     for name in ("exposure", "data_wait_s"):
         line.pop(name)
     old = EpochRecord.from_line(line)

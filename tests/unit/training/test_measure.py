@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from counterpoise.models.registry import build_model
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.store import VoxelStore
 from counterpoise.training.checkpoint import load_checkpoint
-from counterpoise.training.measure import main, measure
+from counterpoise.training.measure import _mean_seconds, main, measure
 from counterpoise.training.trial import run_trial
 from counterpoise.volumes.datasplit import Split
 
@@ -39,8 +40,8 @@ def test_batches_are_made_where_and_as_a_trial_makes_them(
         return 1.0
 
     monkeypatch.setattr("counterpoise.training.measure._mean_seconds", once)
-    for who in opened:
-        monkeypatch.setattr(f"counterpoise.training.{who}.Sampler", noting(who))
+    monkeypatch.setattr("counterpoise.training.trial.Sampler", noting("trial"))
+    monkeypatch.setattr("counterpoise.sampling.sampler.Sampler", noting("measure"))
     folder = write_trial()
     run_trial(folder, device="cpu", threads=1, say=lambda _: None)
     measure(TrialConfig.read(folder / "trial.toml"), tmp_path, device="cpu", threads=1)
@@ -51,7 +52,9 @@ def test_batches_are_made_where_and_as_a_trial_makes_them(
 def test_real_steps_are_measured_after_everybody_is_ready(write_trial: Callable[..., Path], tmp_path: Path) -> None:
     config = TrialConfig.read(write_trial() / "trial.toml")
     waited = []
-    speed = measure(config, tmp_path, device="cpu", threads=1, wait=lambda: waited.append(list(tmp_path.glob("*.pt"))))
+    speed = measure(
+        config, tmp_path, device="cpu", threads=1, brief=True, wait=lambda: waited.append(list(tmp_path.glob("*.pt")))
+    )
     assert waited == [[]], "waits once, and before anything is saved"
     network = build_model(config.model, slices=config.sampling.slices, classes=len(config.classes))
     assert speed.parameters == sum(p.numel() for p in network.parameters())
@@ -62,6 +65,24 @@ def test_real_steps_are_measured_after_everybody_is_ready(write_trial: Callable[
     assert set(best["model_state_dict"]) == set(network.state_dict())
     steps = {state["step"].item() for state in last["trainer"]["optimizer"]["state"].values()}
     assert steps == {speed.steps + 2}, "the warm-up is two steps more"
+
+
+@pytest.mark.parametrize(
+    ("lasts", "at_least", "seconds", "times"),
+    [(0.125, 3, 2.0, 16), (1.0, 3, 2.0, 3), (15.0, 3, 2.0, 2), (30.0, 3, 2.0, 1), (0.125, 1, 0.0, 1)],
+)
+def test_work_is_repeated_until_it_was_done_often_and_long_enough_or_takes_too_long(
+    lasts: float, at_least: int, seconds: float, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, done = [0.0], list[float]()
+    monkeypatch.setattr("counterpoise.training.measure.time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def work() -> None:
+        done.append(lasts)
+        now[0] += lasts
+
+    assert _mean_seconds(work, at_least=at_least, seconds=seconds) == lasts
+    assert len(done) == times
 
 
 def test_what_a_network_prints_is_not_taken_for_an_answer(
@@ -79,7 +100,7 @@ def test_what_a_network_prints_is_not_taken_for_an_answer(
     config = TrialConfig.read(trial)
     model = config.model.model_copy(update={"name": "talking:network"})
     trial.write_text(config.model_copy(update={"model": model}).to_toml(), encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["measure", str(trial), str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["measure", str(trial), str(tmp_path), "--brief"])
     monkeypatch.setattr(sys, "stdin", io.StringIO("go\n"))
     assert main() == 0
     said = capsys.readouterr()

@@ -81,7 +81,7 @@ def test_epochs_that_met_a_full_disk_are_written_with_the_next_one(
         writer.write(record(2))
         writer.write(record(3))
     assert [line.split(":")[0] for line in said] == [
-        f"The scalars of epoch {epoch} for TensorBoard wait for the next" for epoch in (2, 3)
+        f"The scalars of epoch {epoch} for TensorBoard will be written with the next" for epoch in (2, 3)
     ]
     writer.write(record(4))
     writer.close()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from counterpoise.metrics.dice import dice_score
 from counterpoise.models.unet import UNet2D
 from counterpoise.phantom.make import PHANTOM_CLASSES
 from counterpoise.runs.layout import TrialFolder
-from counterpoise.runs.records import Examples, TrialStatus, ValidationCounts
+from counterpoise.runs.npz import Examples, ValidationCounts
+from counterpoise.runs.records import TrialStatus
 from counterpoise.training.checkpoint import load_checkpoint, save_checkpoint
 from counterpoise.training.trial import run_trial
 
@@ -116,9 +118,8 @@ def test_a_trial_leaves_everything_that_analysis_needs(write_trial: WriteTrial) 
     assert not list(folder.glob(".*.tmp"))
 
 
-def test_checkpoints_load_without_unpickling_code_and_say_how_to_build_the_network(write_trial: WriteTrial) -> None:
-    folder = write_trial()
-    status = quietly(folder)
+def test_checkpoints_load_without_unpickling_code_and_say_how_to_build_the_network(trained: Path) -> None:
+    folder, status = trained, TrialStatus.read(trained / "status.json")
     last = torch.load(folder / "last.pt", weights_only=True)
     best = torch.load(folder / "best.pt", weights_only=True)
     assert last["epoch"] == 3
@@ -132,9 +133,9 @@ def test_checkpoints_load_without_unpickling_code_and_say_how_to_build_the_netwo
         network.load_state_dict(content["model_state_dict"])  # strict: every name and shape
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(write_trial: WriteTrial) -> None:
-    first, again, other = write_trial("seed-0"), write_trial("seed-00"), write_trial("seed-1", seed=1)
-    for folder in (first, again, other):
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(trained: Path, write_trial: WriteTrial) -> None:
+    first, again, other = trained, write_trial("seed-00"), write_trial("seed-1", seed=1)
+    for folder in (again, other):
         quietly(folder)
     assert same_weights(first, again)
     assert scores(first) == scores(again)
@@ -143,27 +144,23 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(write_trial: 
     assert scores(first) != scores(other)
 
 
-class _Killed(BaseException):
-    """Stands for a process that ends at once."""
-
-
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_an_interrupted_trial_resumes_to_the_same_bits(epoch: int, write_trial: WriteTrial) -> None:
-    undisturbed, disturbed = write_trial("seed-0"), write_trial("seed-00")
-    quietly(undisturbed)
+def test_an_interrupted_trial_resumes_to_the_same_bits(
+    epoch: int, trained: Path, write_trial: WriteTrial, killed: type[BaseException]
+) -> None:
+    undisturbed, disturbed = trained, write_trial("seed-00")
 
     def stop(status: TrialStatus) -> None:
         if (status.epoch, status.step) == (epoch, 2):
-            raise _Killed
+            raise killed
 
-    with pytest.raises(_Killed):
+    with pytest.raises(killed):
         quietly(disturbed, on_step=stop)
     torch.rand(7)  # global random state of the resuming process is another one
     said, steps = list[str](), list[int]()
     run_trial(disturbed, say=said.append, on_step=lambda s: steps.append(s.epoch))
     assert sorted(set(steps)) == list(range(epoch, 4))
     assert any("Resuming after epoch" in line for line in said) == (epoch > 1)
-    assert same_weights(undisturbed, disturbed)
     assert same_weights(undisturbed, disturbed)
     assert scores(undisturbed) == scores(disturbed)
     assert np.array_equal(counts(undisturbed), counts(disturbed))
@@ -172,10 +169,9 @@ def test_an_interrupted_trial_resumes_to_the_same_bits(epoch: int, write_trial: 
 
 
 def test_a_trial_that_is_asked_to_stop_does_so_after_its_checkpoint_and_continues_to_the_same_bits(
-    write_trial: WriteTrial,
+    trained: Path, write_trial: WriteTrial
 ) -> None:
-    undisturbed, stopped = write_trial("seed-0"), write_trial("seed-00")
-    quietly(undisturbed)
+    undisturbed, stopped = trained, write_trial("seed-00")
     status = quietly(stopped, stop=lambda: True)
     assert (status.state, status.epoch, status.reason) == ("waiting", 1, "stopped after epoch 1")
     assert TrialStatus.read(stopped / "status.json") == status
@@ -186,19 +182,18 @@ def test_a_trial_that_is_asked_to_stop_does_so_after_its_checkpoint_and_continue
 
 
 def test_records_of_an_epoch_whose_checkpoint_was_not_written_are_made_again(
-    write_trial: WriteTrial, monkeypatch: pytest.MonkeyPatch
+    trained: Path, write_trial: WriteTrial, killed: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the score and the checkpoint of epoch 2: its line and counts are there, its weights are not."""
-    undisturbed, disturbed = write_trial("seed-0"), write_trial("seed-00")
-    quietly(undisturbed)
+    undisturbed, disturbed = trained, write_trial("seed-00")
 
     def killed_at_two(file: Path, content: dict[str, object], *, previous: Path | None = None) -> None:
         if file.name == "last.pt" and content["epoch"] == 2:
-            raise _Killed
+            raise killed
         save_checkpoint(file, content, previous=previous)
 
     monkeypatch.setattr("counterpoise.training.trial.save_checkpoint", killed_at_two)
-    with pytest.raises(_Killed):
+    with pytest.raises(killed):
         quietly(disturbed)
     assert len(scores(disturbed)) == 2
     with (disturbed / "metrics.jsonl").open("ab") as stream:
@@ -210,9 +205,9 @@ def test_records_of_an_epoch_whose_checkpoint_was_not_written_are_made_again(
     assert same_weights(undisturbed, disturbed)
 
 
-def test_a_finished_trial_is_not_run_again_even_if_its_store_is_gone(write_trial: WriteTrial) -> None:
-    folder = write_trial()
-    status = quietly(folder)
+def test_a_finished_trial_is_not_run_again_even_if_its_store_is_gone(trained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "seed-0"))
+    status = TrialStatus.read(folder / "status.json")
     before = {f.name: f.read_bytes() for f in folder.iterdir()}
     config = TrialConfig.read(folder / "trial.toml").model_copy(update={"store": Path("/nowhere")})
     (folder / "trial.toml").write_text(config.to_toml(), encoding="utf-8")
@@ -226,17 +221,9 @@ def test_a_finished_trial_is_not_run_again_even_if_its_store_is_gone(write_trial
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a checkpoint", None])
 @pytest.mark.parametrize("also_previous", [False, True])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
-    damage: bytes | None, also_previous: bool, write_trial: WriteTrial
+    damage: bytes | None, also_previous: bool, trained: Path, killed_in_epoch_3: Path
 ) -> None:
-    undisturbed, folder = write_trial("seed-0"), write_trial("seed-00")
-    quietly(undisturbed)
-
-    def stop(status: TrialStatus) -> None:
-        if status.epoch == 3:
-            raise _Killed
-
-    with pytest.raises(_Killed):
-        quietly(folder, on_step=stop)
+    undisturbed, folder = trained, killed_in_epoch_3
     whole = (folder / "last.pt").read_bytes()
     for name in ("last.pt", "previous.pt") if also_previous else ("last.pt",):
         (folder / name).unlink()  # both names may be of one file
@@ -268,14 +255,16 @@ def test_a_checkpoint_of_another_configuration_is_not_continued(write_trial: Wri
     assert [line["epoch"] for line in scores(folder)] == [1, 2, 3]
 
 
-def test_scoring_every_second_epoch_scores_the_last_one_too(write_trial: WriteTrial) -> None:
+def test_scoring_every_second_epoch_scores_the_last_one_too(
+    write_trial: WriteTrial, killed: type[BaseException]
+) -> None:
     folder = write_trial(every_epochs=2)
 
     def stop(status: TrialStatus) -> None:
         if status.epoch == 3:
-            raise _Killed
+            raise killed
 
-    with pytest.raises(_Killed):
+    with pytest.raises(killed):
         quietly(folder, on_step=stop)
     quietly(folder)  # resumed: the number of scored epochs differs from the number of epochs
     lines = scores(folder)

@@ -13,7 +13,7 @@ import zarr
 from counterpoise.errors import DamagedChunkError, LayoutError
 from counterpoise.volumes.chunks import ChunkDecoder
 from counterpoise.volumes.geometry import IndexBox
-from counterpoise.volumes.omezarr import Level, open_multiscale
+from counterpoise.volumes.omezarr import ZarrLevel, open_multiscale
 
 VALUES = np.random.default_rng(0).integers(0, 256, (10, 12, 21)).astype(np.uint8)
 CODECS: list[dict[str, Any]] = [
@@ -25,7 +25,7 @@ CODECS: list[dict[str, Any]] = [
 ]
 
 
-def read(level: Level, block: IndexBox) -> np.ndarray:
+def read(level: ZarrLevel, block: IndexBox) -> np.ndarray:
     """Put the chunks that a block touches together."""
     voxels = np.full(block.shape, level.fill_value, level.dtype)
     for box, decoded in level.decoded_chunks(block):
@@ -35,7 +35,7 @@ def read(level: Level, block: IndexBox) -> np.ndarray:
     return voxels
 
 
-def write(folder: Path, values: np.ndarray, **changes: Any) -> Level:
+def write(folder: Path, values: np.ndarray, **changes: Any) -> ZarrLevel:
     """Write an array by zarr's own words about it: ``changes`` go into ``.zarray``; return its level."""
     meta: dict[str, Any] = {
         "zarr_format": 2, "shape": values.shape, "chunks": [4, 5, 8], "dtype": values.dtype.str, "order": "C",

@@ -10,7 +10,8 @@ import pytest
 
 from counterpoise.errors import ClassNameError, LayoutError, VoxelSizeError
 from counterpoise.volumes.annotation import VoxelCount
-from counterpoise.volumes.crops import FittedCrop, fit_crop, load_crops
+from counterpoise.volumes.crops import CropSet, load_crops
+from counterpoise.volumes.fit import FittedCrop, fit_crop
 from counterpoise.volumes.geometry import Grid, IndexBox
 from counterpoise.volumes.placement import PatchReach
 
@@ -21,6 +22,11 @@ EDGE_CLASSES = ["mito", "pm", "synapse", "ecs", "cell", "er"]
 SIZE_4: Vector = (50.0, 4.6, 4.6)
 SIZE_9: Vector = (50.0, 9.2, 9.2)
 ONES = np.ones((8, 8, 8), np.uint8)
+
+
+def said(found: CropSet | FittedCrop) -> tuple[str, ...]:
+    """Return the notes as they are shown."""
+    return tuple(map(str, found.notes))
 
 
 def fit(table: Path, classes: list[str], size: Vector = (8.0, 8.0, 8.0), **options: Any) -> FittedCrop:
@@ -77,10 +83,10 @@ def test_what_is_unusual_about_awkward_crops_is_noted(real_data: Path) -> None:
         "vnc_sparse/crop107",
     ]
     assert [c.split for c in found.crops] == ["train", "train", "train", "validate", "train", "validate", "train"]
-    notes = {crop.crop_id[-3:]: fit_crop(crop, SIZE_9).notes for crop in found.crops}
+    notes = {crop.crop_id[-3:]: said(fit_crop(crop, SIZE_9)) for crop in found.crops}
     lone = "vnc_sparse/crop107: raw level s0 has no data under the crop (not fetched)"
     assert notes == {"101": (), "102": (), "103": (), "104": (), "105": (), "106": (), "107": (lone,)}
-    notes = {crop.crop_id[-3:]: fit_crop(crop, SIZE_4).notes for crop in found.crops}
+    notes = {crop.crop_id[-3:]: said(fit_crop(crop, SIZE_4)) for crop in found.crops}
     coarse = "{}: {} is stored at (50, 9.2, 9.2) nm only, coarser than requested"
     assert notes == {
         "101": (),
@@ -133,7 +139,7 @@ def test_a_crop_without_a_wanted_class_is_left_out_and_noted(tmp_path: Path, add
     table = add_crop(tmp_path, "crop2", {"b": ONES, "a": ONES}, listed=["b"])
     found = load_crops(table, ["a"])
     assert [crop.crop_id for crop in found.crops] == ["d/crop1"]
-    assert found.notes == ("d/crop2: annotates none of the requested classes and is left out",)
+    assert said(found) == ("d/crop2: annotates none of the requested classes and is excluded",)
 
 
 def test_a_listed_class_that_is_not_on_disk_is_not_annotated(tmp_path: Path, add_crop: AddCrop) -> None:
@@ -141,7 +147,7 @@ def test_a_listed_class_that_is_not_on_disk_is_not_annotated(tmp_path: Path, add
     table = add_crop(tmp_path, "crop2", {"a": ONES}, listed=["a", "b"])
     found = load_crops(table, ["a", "b"])
     assert [list(crop.labels) for crop in found.crops] == [["a", "b"], ["a"]]
-    assert found.notes == ("d/crop2: b is listed but has no group on disk; it is not annotated there",)
+    assert said(found) == ("d/crop2: b is listed but has no group on disk; it is not annotated there",)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +207,7 @@ def test_a_thin_crop_at_the_end_that_coarse_raw_does_not_reach_is_read(tmp_path:
     labels = {"a": [{"values": np.ones((1, 8, 8), np.uint8), "origin": (64.0, 0.0, 0.0)}]}
     fitted = fit(add_crop(tmp_path, "crop1", labels, raw), ["a"])
     assert (fitted.raw.name, fitted.raw_block) == ("s0", IndexBox((8, 0, 0), (9, 8, 8)))
-    assert fitted.notes == ("d/crop1: raw level s1 does not reach the crop",)
+    assert said(fitted) == ("d/crop1: raw level s1 does not reach the crop",)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int8])
@@ -225,7 +231,7 @@ def test_raw_that_was_not_fetched_is_passed_over(tmp_path: Path, add_crop: AddCr
     (tmp_path / "d.zarr/recon-1/em/crop1/s0/0/0/0").unlink()  # chunks elsewhere in the volume do not help
     fitted = fit(table, ["a"])
     assert fitted.raw.name == "s1"
-    assert fitted.notes == (
+    assert said(fitted) == (
         "d/crop1: raw level s0 has no data under the crop (not fetched)",
         "d/crop1: raw is available at (16, 16, 16) nm only, coarser than requested",
     )
@@ -254,12 +260,12 @@ def test_the_grid_of_a_crop_is_that_of_its_finest_class(tmp_path: Path, add_crop
     table = add_crop(tmp_path, "crop1", {"a": coarse, "b": ONES})
     fitted = fit(table, ["a", "b"])
     assert fitted.grid == Grid((8, 8, 8), (8.0, 8.0, 8.0), (0.0, 0.0, 0.0))
-    assert fitted.notes == ("d/crop1: a is stored at (16, 16, 16) nm only, coarser than requested",)
+    assert said(fitted) == ("d/crop1: a is stored at (16, 16, 16) nm only, coarser than requested",)
 
 
 def test_classes_that_cover_different_blocks_are_noted(tmp_path: Path, add_crop: AddCrop) -> None:
     table = add_crop(tmp_path, "crop1", {"a": np.ones((8, 8, 6), np.uint8), "b": ONES})
-    assert "its classes cover different blocks" in fit(table, ["a", "b"]).notes[0]
+    assert "its classes cover different blocks" in said(fit(table, ["a", "b"]))[0]
 
 
 def test_raw_is_kept_as_far_around_a_crop_as_patches_reach(tmp_path: Path, add_crop: AddCrop) -> None:

@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 from counterpoise.errors import DatasplitError
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.datasplit import read_datasplit, write_datasplit
-from counterpoise.volumes.discover import FoundCrop, datasplit_rows, find_crops, split_crops
+from counterpoise.volumes.discover import datasplit_rows, find_crops, split_crops
 from counterpoise.volumes.geometry import Box
+from counterpoise.volumes.volume import FoundCrop
 
+RAW, LABELS = "recon-1/em/fibsem-uint8", "recon-1/labels/groundtruth"
 ONES = np.ones((4, 4, 4), np.uint8)
 WriteGroup = Callable[..., Path]
 
 
-def crop(start: float, classes: str = "ab", store: str = "s.zarr", name: str = "crop1") -> FoundCrop:
+def crop(start: float, classes: str = "ab", store: str = "s.zarr") -> FoundCrop:
     box = Box((0.0, 0.0, start), (100.0, 100.0, start + 100.0))
-    return FoundCrop(Path(store), "recon-1", name, tuple(classes), box)
+    return FoundCrop(Path(store), RAW, f"{LABELS}/crop1", tuple(classes), box)
 
 
 def split(crops: list[FoundCrop], fraction: float = 0.3, classes: str = "ab", seed: int = 0) -> tuple[str, ...]:
@@ -32,18 +34,19 @@ def split(crops: list[FoundCrop], fraction: float = 0.3, classes: str = "ab", se
 def test_the_crops_of_the_real_data_are_those_of_its_datasplit(real_data: Path) -> None:
     listed = read_datasplit(real_data / "vnc" / "datasplit.csv")
     found = find_crops(real_data / "vnc" / "vnc_stack1")
-    labels = [c.store / c.alignment / "labels/groundtruth" / c.name for c in found]
-    assert [c.name for c in found] == [f"crop{n}" for n in range(1, 13)]  # by number: crop2 before crop10
-    assert [path.resolve() for path in labels] == [row.label_path for row in listed]
+    assert [c.labels for c in found] == [f"{LABELS}/crop{n}" for n in range(1, 13)]  # by number: crop2 before crop10
+    assert [(c.store / c.labels).resolve() for c in found] == [row.label_path for row in listed]
     # By the README: level s0 of crop9 is (6, 200, 200) voxels of (50, 4.6, 4.6) nm at (700, 3220, 552).
     assert found[8].box == Box((675.0, 3217.7, 549.7), (975.0, 4137.7, 1469.7))
     assert [set(c.classes) for c in found] == [set(row.classes) for row in listed]
 
 
 @pytest.mark.real
-def test_labels_without_raw_beside_them_are_not_found(real_data: Path) -> None:
+def test_labels_without_raw_next_to_them_are_not_found(real_data: Path) -> None:
     found = find_crops(real_data / "vnc" / "edge")
-    assert [(c.store.name, c.name, c.classes) for c in found] == [("vnc_sparse.zarr", "crop107", ("mito", "pm"))]
+    assert [(c.store.name, c.labels, c.classes) for c in found] == [
+        ("vnc_sparse.zarr", f"{LABELS}/crop107", ("mito", "pm"))
+    ]
 
 
 @pytest.mark.real
@@ -69,14 +72,14 @@ def test_a_split_that_would_lack_classes_keeps_only_overlapping_crops_together(r
 
 
 def test_nothing_to_spare_is_refused() -> None:
-    with pytest.raises(DatasplitError, match="no crop can be spared") as caught:
+    with pytest.raises(DatasplitError, match="no crop is left") as caught:
         split([crop(0.0), crop(50.0)])
     assert caught.value.found == "1 such neighbourhoods in 2 crops"
 
 
 def test_the_phantom_is_found_and_its_split_can_be_used(phantom: Path, tmp_path: Path) -> None:
     found = find_crops(phantom.parent)
-    assert [c.name for c in found] == [f"crop{n}" for n in range(1, 16)]
+    assert [c.labels for c in found] == [f"{LABELS}/crop{n}" for n in range(1, 16)]
     wanted = ["nuc", "pm"]
     splits = split_crops(found, wanted, fraction=0.2, generator=np.random.default_rng(1)).splits
     write_datasplit(tmp_path / "made.csv", datasplit_rows(found, splits, wanted, tmp_path))
@@ -94,7 +97,8 @@ def test_only_class_groups_count_and_all_is_none(tmp_path: Path, write_group: Wr
     write_group(recon / "labels/groundtruth/crop13/all", ONES)  # nothing but 'all': no crop
     (recon / "labels/groundtruth/.zgroup").write_text("{}")
     (found,) = find_crops(tmp_path)
-    assert (found.name, found.alignment, found.classes) == ("crop12", "recon-2", ("er", "nuc"))
+    assert (found.raw, found.labels) == ("recon-2/em/fibsem-uint8", "recon-2/labels/groundtruth/crop12")
+    assert found.classes == ("er", "nuc")
     assert found.store == tmp_path / "deep" / "down" / "d.zarr"
 
 
@@ -124,7 +128,7 @@ def test_the_share_is_met_and_another_seed_gives_another_split() -> None:
 def test_neighbours_of_neighbours_go_to_one_side() -> None:
     # Gaps of 100 nm make a chain of three; 250 nm is far enough, and so is another volume.
     chain = [crop(0.0), crop(200.0), crop(400.0)]
-    others = [crop(750.0), crop(0.0, store="t.zarr"), replace(crop(200.0), alignment="recon-2")]
+    others = [crop(750.0), crop(0.0, store="t.zarr"), replace(crop(200.0), raw="recon-2/em/fibsem-uint8")]
     for seed in range(20):
         found = split([*chain, *others], 0.2, seed=seed)
         assert found[:3] == ("train",) * 3  # half of all crops would be more than a fifth of them asks for

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from counterpoise.errors import DamagedChunkError, LayoutError
 from counterpoise.volumes.chunks import ChunkDecoder
 from counterpoise.volumes.geometry import Grid, IndexBox
-from counterpoise.volumes.omezarr import Level, open_multiscale
+from counterpoise.volumes.omezarr import ZarrLevel, open_multiscale
 
 WriteGroup = Callable[..., Path]
 
 VALUES = np.random.default_rng(3).integers(1, 200, (10, 12, 21)).astype(np.uint8)
 
 
-def read(level: Level, block: IndexBox) -> np.ndarray:
+def read(level: ZarrLevel, block: IndexBox) -> np.ndarray:
     """Put the chunks that a block touches together."""
     voxels = np.full(block.shape, level.fill_value, level.dtype)
     for box, decoded in level.decoded_chunks(block):
@@ -166,7 +166,7 @@ def test_a_damaged_chunk_is_named(
     assert f"{chunk.stat().st_size} bytes" in caught.value.found
     again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own bytes
     assert (type(again), str(again)) == (DamagedChunkError, str(caught.value))
-    # The chunks beside it can still be read.
+    # The chunks next to it can still be read.
     block = IndexBox((0, 0, 0), (8, 12, 21))
     np.testing.assert_array_equal(read(level, block), VALUES[:8])
 
@@ -317,7 +317,7 @@ def test_the_chunks_under_a_block_are_those_that_share_a_voxel_with_it(
     start = [data.draw(st.integers(0, n - 1)) for n in shape]
     stop = [data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True)]
     block = IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-    level = Level("s0", Path(), Grid(shape, (1.0,) * 3, (0.0,) * 3), chunks, np.dtype("uint8"), ".", {})
+    level = ZarrLevel("s0", Path(), Grid(shape, (1.0,) * 3, (0.0,) * 3), chunks, np.dtype("uint8"), ".", {})
     touched = {
         ".".join(str(i // c) for i, c in zip(index, chunks, strict=True))
         for index in np.argwhere(np.ones(block.shape)) + block.start

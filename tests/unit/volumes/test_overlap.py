@@ -1,4 +1,4 @@
-"""Crops that share space: found as a brute-force count of voxels finds them, and told so that they can be mended."""
+"""Crops that share space: found as a brute-force count of voxels finds them, and reported so that they can be fixed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoise.errors import DatasplitError
+from counterpoise.notes import NoteKind
 from counterpoise.volumes.crops import Crop, LabelLevel, load_crops
-from counterpoise.volumes.datasplit import LEAK, Split
+from counterpoise.volumes.datasplit import Split
 from counterpoise.volumes.discover import find_crops, split_crops
 from counterpoise.volumes.geometry import Grid
-from counterpoise.volumes.omezarr import Level, Multiscale
+from counterpoise.volumes.omezarr import Multiscale, ZarrLevel
 from counterpoise.volumes.overlap import CropPair, describe_leaks, describe_repeats, find_pairs, leak_errors
 
 AddCrop = Callable[..., Path]
@@ -37,7 +38,7 @@ def crop_at(
     """Make a crop whose first voxel lies ``start`` voxels of 8 nm from the origin; nothing of it is on disk."""
     z, y, x = (SIZE * place + (size - SIZE) / 2 for place in start)
     grid = Grid((shape[0], shape[1], shape[2]), (size, size, size), (z, y, x))
-    level = Level("s0", Path(f"/d/{name}/s0"), grid, (8, 8, 8), np.dtype("uint8"), "/", {})
+    level = ZarrLevel("s0", Path(f"/d/{name}/s0"), grid, (8, 8, 8), np.dtype("uint8"), "/", {})
     return Crop(name, split, Multiscale(Path(raw), (level,), {}), {"a": (LabelLevel(level, None),)}, looked_for=())
 
 
@@ -103,7 +104,7 @@ def test_neighbours_are_listed_with_their_distance_only_across_splits() -> None:
         crop_at("u", "train", (0, 0, 5), (4, 4, 4)),
         crop_at("v", "validate", (7, 6, 0), (4, 4, 4)),
     ]
-    # v lies 3 voxels behind t in z and 2 in y; in x it lies beside t.
+    # v lies 3 voxels behind t in z and 2 in y; in x it lies next to t.
     near = {(p.first.crop_id, p.second.crop_id): p.gap_nm for p in find_pairs(crops, gap_nm=25.0)}
     assert near == {("t", "v"): 24.0, ("u", "v"): 24.0}
     assert find_pairs(crops, gap_nm=24.0) == ()
@@ -134,10 +135,11 @@ def test_an_error_names_both_crops_the_block_and_its_share() -> None:
 
 def test_notes_say_what_leaks_and_what_counts_twice() -> None:
     (note,) = describe_leaks(pairs_of_three())
-    assert note.startswith(LEAK)
-    assert "d/v (9.4% of it in d/t2)" in note
+    assert note.kind == NoteKind.LEAK
+    assert "d/v (9.4% of it in d/t2)" in note.text
     (repeat,) = describe_repeats(pairs_of_three())
-    assert repeat.startswith("d/t2: overlaps d/t1 of the same split (train; 32 x 8 x 32 nm")
+    assert repeat.kind == NoteKind.DATA
+    assert str(repeat).startswith("d/t2: overlaps d/t1 of the same split (train; 32 x 8 x 32 nm")
     assert describe_leaks(()) == describe_repeats(()) == ()
 
 
@@ -176,7 +178,7 @@ def test_a_crop_in_both_splits_is_the_plainest_leak(add_crop: AddCrop, tmp_path:
 def test_the_split_that_init_makes_has_no_leak(phantom: Path, seed: int) -> None:
     found = find_crops(phantom.parent)
     made = split_crops(found, ["nuc", "pm"], fraction=0.3, generator=np.random.default_rng(seed))
-    at = {(crop.store.stem, crop.name): split for crop, split in zip(found, made.splits, strict=True)}
+    at = {(crop.store.stem, Path(crop.labels).name): split for crop, split in zip(found, made.splits, strict=True)}
     crops = [
         replace(crop, split=at[crop.crop_id.split("/")[0], crop.crop_id.split("/")[1]])
         for crop in load_crops(phantom, ["nuc", "pm"]).crops

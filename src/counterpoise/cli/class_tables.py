@@ -1,0 +1,100 @@
+"""Tables of classes: exact frequencies and weights, as ``run`` shows them too."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from counterpoise.cli.options import split_names
+from counterpoise.cli.places import find_source
+from counterpoise.cli.python_path import find_own_modules
+from counterpoise.cli.screen import print_table, progress_bar, working
+from counterpoise.experiment.arms import Arm
+from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.load import load_experiment
+from counterpoise.frequencies.count import count_crops
+from counterpoise.frequencies.table import FrequencyTable
+from counterpoise.machine.hardware import usable_cores
+from counterpoise.notes import Note
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.read import read_run
+from counterpoise.statistics.exposure import counted_frequencies
+from counterpoise.text import DASH, fixed
+from counterpoise.volumes.crops import load_crops
+
+__all__ = ["CountedClasses", "count", "counted_classes", "percent", "print_arms", "print_frequencies"]
+
+
+@dataclass(frozen=True)
+class CountedClasses:
+    """Exact counts, notes on the crops, and the experiment that names them, if one does."""
+
+    table: FrequencyTable
+    notes: tuple[Note, ...]
+    experiment: Experiment | None
+
+
+def counted_classes(place: Path | None, datasplit: Path | None, classes: str | None) -> CountedClasses:
+    """Count the classes of an experiment, or of a list of crops; a run has the counts in its folder.
+
+    Parameters
+    ----------
+    place : Path or None
+        The experiment or its run, as for :func:`~counterpoise.cli.places.find_source`.
+    datasplit, classes : Path, str or None
+        A list of crops and class names with commas instead.
+
+    Raises
+    ------
+    typer.BadParameter
+        If both are named, or half of the second.
+    """
+    names = split_names(classes)
+    if datasplit is not None or names:
+        if datasplit is None or not names or place is not None:
+            raise typer.BadParameter("Name an experiment or its run, or --datasplit and --classes.")
+        return CountedClasses(*count(datasplit, names), None)
+    source = find_source(place)
+    find_own_modules(source.folder, Path.cwd())
+    experiment = load_experiment(source)
+    if source.run is not None:
+        return CountedClasses(counted_frequencies(read_run(RunFolder(source.run))), (), experiment)
+    return CountedClasses(*count(experiment.data.datasplit, experiment.data.classes), experiment)
+
+
+def count(datasplit: Path, classes: tuple[str, ...]) -> tuple[FrequencyTable, tuple[Note, ...]]:
+    """Count every voxel of some classes, with a progress bar; return the counts and notes on the crops."""
+    with working(f"Opening the crops of {datasplit}"):
+        crop_set = load_crops(datasplit, classes)
+    voxels = sum(levels[0].level.whole().voxels for crop in crop_set.crops for levels in crop.labels.values())
+    with progress_bar("Counting", voxels) as advance:
+        return count_crops(crop_set, workers=usable_cores(), on_array=advance), crop_set.notes
+
+
+def print_frequencies(table: FrequencyTable) -> None:
+    """Print counts and frequencies, class by class, a table per split."""
+    for split in ("train", "validate"):
+        rows = [("class", "present", "known voxels", "frequency", "crops")]
+        for name in table.classes:
+            total, frequency = table.total(name, split), table.frequency(name, split)
+            crops = str(len(table.counts(name, split)))
+            rows.append((name, f"{total.present:,}", f"{total.known:,}", percent(frequency, ".3f"), crops))
+        title = f"Exact class frequencies, {split} crops, at the finest stored level"
+        print_table(list(zip(*rows, strict=True)), title=title)
+
+
+def print_arms(arms: tuple[Arm, ...], classes: tuple[str, ...]) -> None:
+    """Print the weights of every arm; a clamped weight has a star."""
+    columns = [["strategy", *(arm.name for arm in arms)]]
+    for name in classes:
+        cells = [fixed(arm.weights.weights[name]) + ("*" if name in arm.weights.clamped else " ") for arm in arms]
+        columns.append([name, *cells])
+    print_table(columns, title="Class weights (* clamped)")
+
+
+def percent(share: float, form: str) -> str:
+    """Write a share, which may be NaN, in percent."""
+    return DASH if math.isnan(share) else f"{100 * share:{form}} %"

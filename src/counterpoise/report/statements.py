@@ -1,0 +1,391 @@
+"""Every sentence about a result, made once, from the verdict; each surface chooses which of them it shows, and where.
+
+The terminal, ``verdict.json``, the page, the captions of a paper's tables and ``best.toml`` all take their words from
+here. Signs are ASCII; a page sets true minus signs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from counterpoise.runs.read import Trial
+from counterpoise.statistics.counts import RunCell, RunState
+from counterpoise.statistics.inference import Label, Scope
+from counterpoise.statistics.micro_batches import BatchParts, TrainingParts
+from counterpoise.statistics.verdict import NOISY_RATIO
+from counterpoise.statistics.verdict_types import (
+    ArmVerdict,
+    BaselineComparison,
+    ClassDifference,
+    Obstacle,
+    RecommendationReason,
+    Settings,
+    Verdict,
+)
+from counterpoise.text import counted, fixed, interval, listed, shortest, signed
+
+__all__ = [
+    "EXPLORATORY", "FEW_CROPS", "NO_SCORE", "ONE_ARM", "Entry", "arm_flags", "basis", "comparison_text", "conclusions",
+    "confidence", "design", "effective", "few_crops", "headline", "label", "nonfinite", "notes", "obstacle", "parts",
+    "question", "reason", "retraining", "risk", "scope", "score_in_words", "scoring", "these_only",
+]  # fmt: skip
+
+ONE_ARM = "there is one arm, and nothing to compare it with"
+NO_SCORE = "No trial has finished, so there is no score to show."
+
+FEW_CROPS = "†"
+"""Marks an interval that holds for these validation crops only."""
+
+EXPLORATORY = "Exploratory: not corrected for the number of classes and arms."
+
+_GOOD_AS_BASELINE = {Label.WORSE, Label.SAME}
+_BETTER = {Label.BETTER, Label.BETTER_BY_MARGIN}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A statement under its label; entries of one label stand together."""
+
+    label: str
+    text: str
+
+
+# Pieces -----------------------------------------------------------------------------------------------------------
+
+
+def percent(share: float) -> str:
+    """Write a share as a whole number of percent, or with the decimals it needs.
+
+    Examples
+    --------
+    >>> percent(0.05), percent(0.975)
+    ('5 %', '97.5 %')
+    """
+    return f"{100 * share:.4g} %"
+
+
+def confidence(settings: Settings) -> str:
+    """Write the level of the intervals."""
+    return percent(1 - settings.alpha)
+
+
+def risk(settings: Settings) -> str:
+    """Say how often any claim of a verdict may be wrong."""
+    return f"overall error rate at most {percent(settings.alpha)}"
+
+
+def label(arm: ArmVerdict, verdict: Verdict) -> str:
+    """Say in a word or two what an arm's comparison shows."""
+    if arm.name == verdict.baseline:
+        return Label.BASELINE
+    return arm.comparison.label if arm.comparison else "no verdict"
+
+
+def comparison_text(found: BaselineComparison | ClassDifference) -> str:
+    """Write a difference and its interval."""
+    return f"{signed(found.difference)} {interval(found.low, found.high)}"
+
+
+def question(baseline: str, margin: float) -> str:
+    """Say what is asked."""
+    return f"which weighting gives the best Dice?  baseline: {baseline}  margin that matters to you: {fixed(margin)}"
+
+
+def design(arms: int, seeds: int, trainings: int) -> str:
+    """Say how many trainings there are, or will be."""
+    return f"{counted(arms, 'arm')} x {counted(seeds, 'seed')} = {counted(trainings, 'training')}"
+
+
+def retraining(sd: float, about: str = "") -> str:
+    """Say how much a score moves when the same arm is trained again; ``about`` is said of the figure."""
+    return f"retraining the same arm moves the score by ±{fixed(sd, 4)} (1 sd{about})"
+
+
+def effective(number: float | None) -> str:
+    """Write how many crops, or data sets, scores effectively rest on."""
+    return f"effective number {fixed(number, 1)}"
+
+
+def _units(verdict: Verdict) -> str:
+    return f"validation {verdict.settings.unit.nouns}"
+
+
+# The outcome ------------------------------------------------------------------------------------------------------
+
+
+def headline(verdict: Verdict) -> str:
+    """Say the outcome in one sentence."""
+    if not verdict.has_verdict:
+        return f"No verdict: {obstacle(verdict)}."
+    chosen = verdict.recommendation
+    if chosen.arm is None:
+        return f"No recommendation: {reason(verdict)}."
+    if chosen.arm == verdict.baseline:
+        labels = [arm.comparison.label for arm in verdict.arms if arm.comparison]
+        if labels and set(labels) <= _GOOD_AS_BASELINE:
+            margin = shortest(verdict.settings.margin)
+            return f"Keep {chosen.arm}: {reason(verdict)}; every other arm is worse, or the same within {margin}."
+        return f"Keep {chosen.arm}: {reason(verdict)}. {undetectable(verdict)}"
+    comparison = verdict.arm(chosen.arm).comparison
+    against = ""
+    if comparison and comparison.difference is not None:
+        against = f" Against {verdict.baseline}: {comparison_text(comparison)} ({comparison.label})."
+    return f"Use {chosen.arm}: {reason(verdict)}.{against}"
+
+
+def obstacle(verdict: Verdict) -> str:
+    """Say why there is no verdict; empty if there is one."""
+    settings = verdict.settings
+    return (
+        ""
+        if verdict.obstacle is None
+        else {
+            Obstacle.NO_RUN: "no run has finished with counts",
+            Obstacle.NO_CLASS: f"no class has positives in {settings.min_crops} {_units(verdict)}",
+            Obstacle.ONE_ARM: ONE_ARM,
+            Obstacle.NO_BASELINE: f"the baseline {verdict.baseline} has no finished run",
+            Obstacle.FEW_SEEDS: (
+                f"it needs {settings.min_seeds} seeds; the baseline and another arm have {verdict.common_seeds} "
+                "finished in common"
+            ),
+            Obstacle.NO_NOISE: "no run is left to estimate the noise from",
+            Obstacle.NO_REPETITION: "other seeds gave the same scores: these runs are no repetitions",
+        }[verdict.obstacle]
+    )
+
+
+def reason(verdict: Verdict) -> str:
+    """Say why an arm is recommended, or none."""
+    chosen, margin = verdict.recommendation, shortest(verdict.settings.margin)
+    text = {
+        RecommendationReason.NO_VERDICT: f"no verdict: {obstacle(verdict)}",
+        RecommendationReason.BASELINE_MAY_BE_BEST: f"no evidence that {_rival(verdict)}",
+        RecommendationReason.NONE_ELIGIBLE: "no arm that may be recommended is left",
+        RecommendationReason.HIGHEST: "the highest score of those that cannot be told apart from the best",
+        RecommendationReason.SIMPLEST: (
+            f"the simplest of those within {margin} of {chosen.top}, which has the highest score"
+        ),
+    }[chosen.reason]
+    return f"{text}; the baseline is unstable" if chosen.baseline_is_unstable else text
+
+
+def _rival(verdict: Verdict) -> str:
+    """Say what there is no evidence of where the baseline is kept; an arm may be better that is not eligible."""
+    if any(arm.comparison is not None and arm.comparison.label in _BETTER for arm in verdict.arms):
+        return "another arm that may be recommended is better"
+    return "weighting helps" if verdict.recommendation.baseline_is_uniform else "another is better"
+
+
+def undetectable(verdict: Verdict) -> str:
+    """Say which differences these runs cannot detect; empty without a verdict."""
+    if verdict.visible_difference is None:
+        return ""
+    return f"Differences below about {fixed(verdict.visible_difference)} were undetectable with these runs."
+
+
+# What it rests on -------------------------------------------------------------------------------------------------
+
+
+def basis(verdict: Verdict) -> Iterator[Entry]:
+    """Say what was asked, and what the answer rests on: data, runs, noise."""
+    yield Entry("Question", question(verdict.baseline, verdict.settings.margin))
+    yield Entry("Data", _data(verdict))
+    yield Entry("Runs", _runs(verdict))
+    yield from (Entry("Runs", _incomplete(cell)) for cell in verdict.incomplete)
+    yield from (Entry("Noise", text) for text in _noise(verdict))
+
+
+def _data(verdict: Verdict) -> str:
+    tiles = f", fixed list {verdict.tiles_hash}" if verdict.tiles_hash else ""
+    units = scored_units(verdict)
+    if verdict.settings.thresholds == "tuned":
+        units += f", thresholds tuned on {counted(verdict.settings.select_crops, 'other crop')}"
+    text = f"{units}{tiles}; {counted(len(verdict.scored), 'class')} scored, {len(verdict.unscored)} not scorable"
+    if verdict.unscored:
+        named = ", ".join(f"{c.name} (positives in {c.positive_crops})" for c in verdict.unscored)
+        least, nouns = verdict.settings.min_crops, verdict.settings.unit.nouns
+        text += f": {named}; a class needs positives in {least} {nouns}"
+    return text
+
+
+def scored_units(verdict: Verdict) -> str:
+    """Say on how many crops, or data sets, scores rest, and what their effective number is."""
+    number = "" if verdict.effective_crops is None else f" ({effective(verdict.effective_crops)})"
+    text = f"{counted(verdict.crops, f'validation {verdict.settings.unit.noun}')}{number}"
+    return f"{text} of {counted(verdict.data_sets, 'data set')}" if verdict.settings.unit.noun == "crop" else text
+
+
+def _runs(verdict: Verdict) -> str:
+    finished = sum(arm.runs for arm in verdict.arms)
+    planned = sum(arm.planned for arm in verdict.arms)
+    states = Counter(cell.state for cell in verdict.incomplete)
+    rest = "".join(f", {number} {state}" for state, number in sorted(states.items()))
+    return f"{design(len(verdict.arms), len(verdict.seeds), planned)}, {finished} finished{rest}"
+
+
+_ADVICE = {
+    RunState.DIVERGED: "counts as a result",
+    RunState.FAILED: "run the same seed again",
+    RunState.UNFINISHED: "not yet counted",
+}
+
+
+def _incomplete(cell: RunCell) -> str:
+    said = cell.reason.splitlines()[0] if cell.reason else ""
+    if cell.state is RunState.UNFINISHED:
+        why = f"epoch {cell.epoch} of {cell.epochs}" if cell.epochs else "not started"
+    elif cell.state is RunState.DIVERGED:
+        why = said or "collapsed: finds no voxel of any class"
+    else:
+        why = said or "no reason recorded"
+    return f"{cell.arm}, seed {cell.seed}: {cell.state} ({why}); {_ADVICE[cell.state]}"
+
+
+def _noise(verdict: Verdict) -> Iterator[str]:
+    noise = verdict.noise
+    if noise is None:
+        yield "unknown: it needs two seeds of two arms"
+        return
+    about = f"; {fixed(noise.low, 4)} to {fixed(noise.high, 4)}, {noise.df:.0f} degrees of freedom"
+    yield f"{retraining(noise.sd, about)}. {undetectable(verdict)}".strip()
+    yield f"arms of one seed share {percent(round(noise.seed_share, 2))} of that variance, which the comparison removes"
+
+
+def scoring(verdict: Verdict) -> str:
+    """Say how voxels became scores."""
+    of_tiles = f"a fixed list of {verdict.tile_count} tiles in " if verdict.tile_count is not None else ""
+    threshold = "above probability 1/2"
+    if verdict.settings.thresholds == "tuned":
+        threshold = f"above thresholds tuned on {counted(verdict.settings.select_crops, 'other crop')}"
+    return (
+        f"Present {threshold}; counts pooled over {of_tiles}{scored_units(verdict)}, averaged weights of the last "
+        f"epoch, mean over {', '.join(verdict.scored) or 'no class'}."
+    )
+
+
+# What follows -----------------------------------------------------------------------------------------------------
+
+
+def conclusions(verdict: Verdict) -> Iterator[Entry]:
+    """Say which arms may be the best, what would decide the rest, and what all of it holds for."""
+    if not verdict.has_verdict:
+        return
+    yield Entry("Best", best_set(verdict))
+    yield from (Entry("Seeds", text) for text in _seeds_to_decide(verdict))
+    yield Entry("Scope", scope(verdict))
+
+
+def best_set(verdict: Verdict) -> str:
+    """Name the arms that cannot be told apart from the best."""
+    inside = listed(verdict.best_set) or "none"
+    count = f"{len(verdict.best_set)} of {counted(len(verdict.arms), 'arm')}"
+    text = f"Cannot be told apart from the best: {inside} ({count})."
+    top = next((arm for arm in verdict.arms if arm.is_in_best_set and arm.name != verdict.baseline), None)
+    if top is None or top.beats_baseline is None:
+        return text
+    return f"{text} P({top.name} beats {verdict.baseline} in one fresh run): {top.beats_baseline:.2f}"
+
+
+def _seeds_to_decide(verdict: Verdict) -> Iterator[str]:
+    margin = fixed(verdict.settings.margin)
+    undecided = [arm for arm in verdict.arms if arm.is_undecided]
+    for arm in undecided:
+        if arm.seeds_to_decide is not None:
+            yield (
+                f"To decide {arm.name} vs {verdict.baseline} at {margin} you would need about {arm.seeds_to_decide} "
+                "seeds each."
+            )
+    if limited := [arm.name for arm in undecided if arm.seeds_to_decide is None]:
+        yield (
+            f"No number of seeds decides at {margin}: {listed(limited)}. The {_units(verdict)} set the limit; it takes "
+            "more of them."
+        )
+
+
+def scope(verdict: Verdict) -> str:
+    """Say what the intervals hold for."""
+    nouns = verdict.settings.unit.nouns
+    if verdict.scope is Scope.NEW:
+        return f"Holds for new {nouns} like these, this split, this model and schedule."
+    return (
+        f"Holds for these {_units(verdict)} only ({effective(verdict.effective_crops)}, below "
+        f"{shortest(verdict.settings.min_effective)}: too few to generalise), this model and schedule."
+    )
+
+
+def these_only(settings: Settings) -> str:
+    """Say what a verdict on few crops will hold for, before there is one."""
+    least, units = shortest(settings.min_effective), f"validation {settings.unit.nouns}"
+    return f"fewer than {least} effective {units}: the verdict will hold for these only"
+
+
+def few_crops(verdict: Verdict) -> str:
+    """Explain the mark of a class that rests on few crops."""
+    nouns = verdict.settings.unit.nouns
+    return f"{FEW_CROPS}: too few effective {nouns} to generalise; the interval is about these {nouns} only."
+
+
+# What else must be known ------------------------------------------------------------------------------------------
+
+
+def notes(verdict: Verdict) -> Iterator[str]:
+    """Say what else must be known of arms and runs."""
+    for arm in verdict.arms:
+        yield from (f"{arm.name}: {text}." for text in arm_flags(arm, verdict))
+    for name, other in verdict.copies:
+        yield f"{name} has the weights of {other}: not trained, excluded."
+    yield from (f"{note}." for note in verdict.notes)
+    yield from (f"{text}." for text in parts(verdict.parts))
+
+
+def arm_flags(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
+    """Say what else must be known of one arm, without full stops."""
+    flags = []
+    if arm.diverged:
+        eligible = "eligible anyway, as the experiment asks" if verdict.settings.allow_unstable else "not eligible"
+        text = f"unstable, {len(arm.diverged)} of {counted(arm.planned, 'training')} diverged; {eligible}"
+        if arm.score_with_failures is not None:
+            text += f"; with these counted as 0 it scores {fixed(arm.score_with_failures)}"
+        flags.append(text)
+    if arm.is_noisy:
+        flags.append(f"varies more than {shortest(NOISY_RATIO)} times as much as the others from seed to seed")
+    if arm.control_of:
+        flags.append(f"a control, the weights of {arm.control_of} trained again; never recommended")
+    return tuple(flags)
+
+
+def parts(found: BatchParts) -> Iterator[str]:
+    """Name the trainings that saw their batches in parts, without full stops: in one if it is so for all of them."""
+    if found.found and found.are_the_same:
+        yield f"every training: {_parts(found.found[0])}"
+        return
+    for entry in found.found:
+        yield (
+            f"{entry.arm}, seed {entry.seed}: {_parts(entry)}; other trainings of this run are not exactly comparable "
+            "with it"
+        )
+
+
+def _parts(entry: TrainingParts) -> str:
+    said = []
+    for span in entry.spans:
+        when = f"in epoch {span.first}" if span.first == span.last else f"in epochs {span.first} to {span.last}"
+        said.append((span.size, f"from epoch {span.first} on" if span.to_the_end else when))
+    (size, when), *others = said
+    text = f"memory allowed {counted(size, 'patch')} at a time (batch of {entry.batch}) {when}"
+    return f"{text}{''.join(f', {n} {at}' for n, at in others)}; batch normalisation saw these parts"
+
+
+def nonfinite(trial: Trial) -> str:
+    """Say how many steps of a training had a loss that was not finite; empty for none."""
+    lost = trial.nonfinite_steps
+    return f"the loss was not finite in {counted(lost, 'step')}" if lost else ""
+
+
+def score_in_words(entry: ClassDifference) -> str:
+    """Write a class's Dice, and its difference and interval if there are any."""
+    if entry.low is None:
+        return fixed(entry.dice)
+    return f"{fixed(entry.dice)} {comparison_text(entry)}{FEW_CROPS if entry.is_about_these_crops else ''}"

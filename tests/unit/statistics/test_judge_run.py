@@ -1,0 +1,132 @@
+"""What a run is asked: the unit, the margin and the thresholds of its own configuration decide what is judged."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counterpoise.errors import RunFolderError
+from counterpoise.experiment.config import VerdictConfig
+from counterpoise.files.atomic import append_line, write_json
+from counterpoise.metrics.thresholds import BINS, HALF, counts_by_threshold
+from counterpoise.notes import Note, NoteKind
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
+from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.npz import ThresholdCounts, ValidationCounts
+from counterpoise.runs.read import read_run
+from counterpoise.runs.records import EpochRecord, TrialStatus
+from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
+
+ARMS = ("weight_uniform", "weight_inv_freq", "weight_sqrt_inv")
+CROPS = tuple(f"{name}/crop{k}" for name in ("jrc_a", "jrc_b", "jrc_c", "jrc_d") for k in (1, 2, 3))
+
+
+LEAK = Note(NoteKind.LEAK, "two crops overlap")
+NOTES = (Note(NoteKind.DATA, "golgi is rare"), LEAK, Note(NoteKind.CHANGED, "the margin was another"))
+
+
+def judged(folder: RunFolder) -> Verdict:
+    return judge_run(read_run(folder))
+
+
+def write_run(folder: Path, asked: VerdictConfig, *, histograms: bool = True) -> RunFolder:
+    """Write three arms of three seeds whose networks say too little of arm 1: a threshold of 1/4 would be right."""
+    run = RunFolder(folder / "run")
+    run.path.mkdir(parents=True)
+    arms = tuple(ArmRecord(name, "", {"nuc": 1.0 + k}, (), None, runs=True) for k, name in enumerate(ARMS))
+    ArmsRecord(("nuc",), ARMS[0], (0, 1, 2), arms, NOTES, asked).write(run.weights)
+    rng = np.random.default_rng(5)
+    for a, arm in enumerate(ARMS):
+        for seed in (0, 1, 2):
+            trial = run.trial(arm, seed)
+            trial.path.mkdir(parents=True)
+            counts = np.zeros((len(CROPS), 1, 2, BINS), dtype=np.int64)
+            counts[:, 0, 0, 5] = rng.integers(700, 800, len(CROPS))  # absent, and hardly believed
+            low = rng.integers(30, 60, len(CROPS)) if a == 1 else rng.integers(0, 20, len(CROPS))
+            counts[:, 0, 1, 20], counts[:, 0, 1, 50] = low, 100 - low  # present: found at 1/4, or at 1/2 as well
+            if histograms:
+                ThresholdCounts(CROPS, ("nuc",), counts).write(trial.thresholds)
+            ValidationCounts(CROPS, ("nuc",), counts_by_threshold(counts)[HALF][None]).write(trial.counts)
+            append_line(trial.metrics, EpochRecord(1, 0.5, 0.5, 0.5, {}, {}, 1e-4, 0, 0, 1.0, 1.0).__dict__)
+            TrialStatus("finished", 1, 1).write(trial.status)
+    return run
+
+
+def test_the_configuration_decides_margin_looks_and_what_may_be_recommended(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig(margin=0.03, looks=2, allow_unstable=True))
+    assert judged(run).settings == Settings(margin=0.03, looks=2, allow_unstable=True)
+    once = judged(write_run(tmp_path / "once", VerdictConfig(margin=0.03)))
+    twice, single = judged(run).visible_difference, once.visible_difference
+    assert twice is not None
+    assert single is not None
+    assert twice > single
+
+
+def test_of_all_notes_a_verdict_keeps_those_about_leaks(tmp_path: Path) -> None:
+    assert judged(write_run(tmp_path, VerdictConfig())).notes == (LEAK,)
+
+
+def test_the_number_of_tiles_is_that_of_the_tiles_that_are_scored(tmp_path: Path) -> None:
+    for thresholds, tiles in (("half", 40), ("tuned", None)):
+        run = write_run(tmp_path / thresholds, VerdictConfig.model_validate({"thresholds": thresholds}))
+        assert judged(run).tile_count is None
+        write_json(run.tiles, {"hash": "3fa9", "tiles": [[0, 0, 0]] * 40})
+        assert (judged(run).tiles_hash, judged(run).tile_count) == ("3fa9", tiles)
+
+
+def test_data_sets_as_units(tmp_path: Path) -> None:
+    verdict = judged(write_run(tmp_path, VerdictConfig(unit="data_set")))
+    assert verdict.crops == verdict.data_sets == 4
+    assert verdict.settings.unit is Unit.DATA_SET
+
+
+def test_tuned_thresholds_are_judged_on_the_other_half_of_the_crops(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig(thresholds="tuned"))
+    verdict = judged(run)
+    assert (verdict.crops, verdict.settings.select_crops, verdict.settings.thresholds) == (6, 6, "tuned")
+    # Above 1/4 every present voxel is found and no other: tuned, every arm is perfect.
+    assert [arm.dice_tuned for arm in verdict.tuned] == [1.0, 1.0, 1.0]
+    assert verdict.arm("weight_inv_freq").score == 1.0
+
+
+def test_at_one_half_tuning_is_shown_next_to_the_verdict_and_changes_none_of_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig())
+    verdict = judged(run)
+    assert verdict.crops == 12
+    low = verdict.arm("weight_inv_freq").score
+    assert low is not None
+    assert low < 0.75
+    tuned = {arm.name: arm for arm in verdict.tuned}["weight_inv_freq"]
+    assert tuned.dice_at_half == pytest.approx(low, abs=0.05)
+    assert tuned.dice_tuned == 1.0
+    assert 5 / BINS < dict(tuned.thresholds)["nuc"] < 21 / BINS
+    assert verdict.settings == Settings()
+
+
+def test_a_run_of_an_older_version_is_judged_at_one_half_and_cannot_be_tuned(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig(), histograms=False)
+    assert judged(run).tuned == ()
+    other = tmp_path / "other"
+    with pytest.raises(RunFolderError, match=r"thresholds\.npz does not say") as caught:
+        judged(write_run(other, VerdictConfig(thresholds="tuned"), histograms=False))
+    assert caught.value.found == "no such file"
+
+
+def test_a_damaged_record_of_thresholds_matters_only_to_who_asks_for_tuning(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig())
+    run.trial("weight_inv_freq", 1).thresholds.write_bytes(b"PK torn")
+    assert judged(run).has_verdict
+    assert judged(run).tuned == ()
+    other = tmp_path / "other"
+    run = write_run(other, VerdictConfig(thresholds="tuned"))
+    run.trial("weight_inv_freq", 1).thresholds.write_bytes(b"PK torn")
+    with pytest.raises(RunFolderError, match=r"weight_inv_freq.*thresholds.npz does not say"):
+        judged(run)
+
+
+def test_in_units_of_data_sets_tuning_is_shown_for_the_classes_that_these_can_score(tmp_path: Path) -> None:
+    # The other half has six crops with positives, but only two data sets.
+    assert len(judged(write_run(tmp_path, VerdictConfig(unit="crop"))).tuned) == 3
+    other = tmp_path / "other"
+    assert judged(write_run(other, VerdictConfig(unit="data_set"))).tuned == ()
