@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-MAKE_PAGES = Path(__file__).parents[1] / "unit" / "report" / "conftest.py"
-"""Run as a program, it writes runs of several shapes and their reports."""
+ROOT = Path(__file__).parents[2]
+MAKE_PAGES = "tests.unit.report.conftest"
+"""Run as a module, it writes runs of several shapes and their reports."""
 
 KINDS = ("classic", "full", "wide")
 """Six arms and five classes; twelve arms, fourteen classes and a verdict; 48 classes with long names."""
@@ -39,7 +40,7 @@ def report(request: pytest.FixtureRequest, once: Callable[[str, Callable[[Path],
 
     def make(folder: Path) -> None:
         folder.mkdir()
-        subprocess.run([sys.executable, MAKE_PAGES, folder, request.param], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", MAKE_PAGES, folder, request.param], cwd=ROOT, check=True)
 
     folder: Path = once(f"report {request.param}", make)
     file: Path = folder / request.param / "report.html"

@@ -1,6 +1,6 @@
 """Make a run folder with plausible numbers, through the classes that trials use.
 
-``python tests/unit/report/conftest.py FOLDER classic twelve`` writes such runs and their reports.
+``python -m tests.unit.report.conftest FOLDER classic twelve`` writes such runs and their reports.
 """
 
 from __future__ import annotations
