@@ -90,7 +90,7 @@ def comparison_text(found: BaselineComparison | ClassDifference) -> str:
 
 def question(baseline: str, margin: float) -> str:
     """Say what is asked."""
-    return f"which weighting gives the best Dice?  baseline: {baseline}  margin that matters to you: {fixed(margin)}"
+    return f"which weighting gives the best Dice? Baseline: {baseline}; margin that matters to you: {fixed(margin)}"
 
 
 def design(arms: int, seeds: int, trainings: int) -> str:

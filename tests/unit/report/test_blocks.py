@@ -31,7 +31,7 @@ def test_every_part_of_the_science_note_is_printed() -> None:
     verdict = VERDICTS["use"]
     text = printed(verdict)
     for part in (
-        "Question   which weighting gives the best Dice?  baseline: weight_uniform",
+        "Question   which weighting gives the best Dice? Baseline: weight_uniform",
         "margin that matters to you: 0.010",
         "3 arms x 4 seeds = 12 trainings, 12 finished",
         "moves the score by ±0.00",
