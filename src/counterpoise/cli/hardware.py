@@ -111,5 +111,5 @@ def hardware(
     if found.gpus:
         print_table(_gpu_columns(found.gpus))
     _print_list(found.notes)
-    console.print(f"Plan for {name} ({counted(trials, 'trial')})", style="bold", soft_wrap=True)
+    console.print(f"Plan for {name} (at most {counted(trials, 'trial')})", style="bold", soft_wrap=True)
     _print_list((*plan.choices, *_configured(used, plan)))

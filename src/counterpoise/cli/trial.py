@@ -16,7 +16,6 @@ from counterpoise.engines.stopping import StopAfterCheckpoint
 from counterpoise.errors import FolderInUseError
 from counterpoise.files.disk import is_disk_full
 from counterpoise.runs.records import TrialStatus
-from counterpoise.training.trial import run_trial
 
 __all__ = ["run_one_trial", "trial"]
 
@@ -27,6 +26,8 @@ def run_one_trial(folder: Path, device: str, threads: int) -> int:
     It is 0 if the trial is finished, ``EXIT_STOPPED`` if it was asked to stop, ``EXIT_HELD`` if another process
     trains in its folder.
     """
+    from counterpoise.training.trial import run_trial  # torch takes seconds; `--help` does not need it
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

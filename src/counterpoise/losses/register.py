@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ to which unknown voxels contribute nothing.
 """
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """A loss from label words: what training and validation work with.
 
     A class derived from it has a fused path of its own; any other loss is a :data:`PlainFunction`.
@@ -36,6 +37,7 @@ class Loss(nn.Module):
 
     class_weights: Tensor
 
+    @abstractmethod
     def of_words(self, logits: Tensor, present: Tensor, known: Tensor) -> Tensor:
         """Compute the loss of a batch.
 
@@ -51,15 +53,14 @@ class Loss(nn.Module):
         float32 scalar
             Differentiable by the logits.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def of_part(self, logits: Tensor, present: Tensor, known: Tensor) -> Any:
         """Keep of a part of a batch what :meth:`of_parts` needs; parameters as for :meth:`of_words`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def of_parts(self, parts: Sequence[Any]) -> Tensor:
         """Compute the loss of a batch from what was kept of its parts; no gradient flows."""
-        raise NotImplementedError
 
 
 _Registered = TypeVar("_Registered", bound="type[Loss] | PlainFunction")
@@ -107,6 +108,13 @@ def build_loss(config: LossOptions, class_weights: Sequence[float]) -> Loss:
     else:
         expected = ", ".join([*_REGISTER, "or module:function importable from where you run"])
         found = import_function(config.type, what="loss", expected=expected)
+    if isinstance(found, type) and (not issubclass(found, Loss) or inspect.isabstract(found)):
+        raise ConfigError(
+            f"loss {config.type!r} is a class that cannot be used as a loss",
+            expected="a class derived from counterpoise.losses.register.Loss with all its methods, or a plain function",
+            found=f"class {found.__name__}",
+            remedy="name a function of (logits, target, known, class_weights), or derive from Loss",
+        )
     options = config.options()
     given = (class_weights,) if isinstance(found, type) else (None, None, None, class_weights)
     try:
@@ -118,9 +126,7 @@ def build_loss(config: LossOptions, class_weights: Sequence[float]) -> Loss:
             found=str(error),
             remedy="correct the keys of [loss], or the parameters of the function",
         ) from error
-    return (
-        found(class_weights, **config.options()) if isinstance(found, type) else PlainLoss(found, class_weights, config)
-    )
+    return found(class_weights, **options) if isinstance(found, type) else PlainLoss(found, class_weights, config)
 
 
 class PlainLoss(Loss):

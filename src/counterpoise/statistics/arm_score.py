@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from counterpoise.statistics.inference import PRIOR_DF, RunNoise, Scope, crop_heterogeneity, satterthwaite
 from counterpoise.statistics.scores import PseudoValues, RunScores
@@ -37,7 +37,7 @@ class ArmScore:
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Return the two-sided t interval at level 1 - alpha, cut to [0, 1]: a Dice score has no other values."""
-        half = float(stats.t.isf(alpha / 2, self.df)) * self.se
+        half = float(scipy.stats.t.isf(alpha / 2, self.df)) * self.se
         return max(self.score - half, 0.0), min(self.score + half, 1.0)
 
 
@@ -66,7 +66,7 @@ def pool_run_spread(z: PseudoValues, noise: RunNoise) -> RunSpread:
     of_seeds, df_seeds = max(squares - of_residuals, 0.0), df - noise.df
     if not of_seeds > 0 or df_seeds <= 0:
         return RunSpread(squares / df, noise.df)
-    bound = of_seeds * df_seeds / float(stats.chi2.ppf(SMALL_SEED_SPREAD, df_seeds))
+    bound = of_seeds * df_seeds / float(scipy.stats.chi2.ppf(SMALL_SEED_SPREAD, df_seeds))
     return RunSpread(squares / df, (bound + of_residuals) ** 2 / (bound**2 / df_seeds + of_residuals**2 / noise.df))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from counterpoise.experiment.hypothesis import BestClaim, Claim, Hypothesis, LevelClaim, PairClaim
 from counterpoise.statistics.arm_score import arm_score
@@ -127,7 +127,7 @@ class _Measured:
     def interval(self, left: int, right: int, alpha: float) -> tuple[float, float, float]:
         """Return the difference of two arms and its two-sided interval at level 1 - alpha."""
         middle = float(self.pairs.difference[left, right])
-        half = float(stats.t.isf(alpha / 2, self.pairs.df[left, right]) * self.pairs.se[left, right])
+        half = float(scipy.stats.t.isf(alpha / 2, self.pairs.df[left, right]) * self.pairs.se[left, right])
         return middle, middle - half, middle + half
 
     def common(self, left: int, right: int) -> int:

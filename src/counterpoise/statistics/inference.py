@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from counterpoise.statistics.scores import PseudoValues, RunScores
 
@@ -95,8 +95,8 @@ class RunNoise:
         """Return the chi-squared interval of :attr:`sd` at level 1 - alpha."""
         scaled = self.df * self.variance
         return (
-            math.sqrt(scaled / float(stats.chi2.isf(alpha / 2, self.df))),
-            math.sqrt(scaled / float(stats.chi2.ppf(alpha / 2, self.df))),
+            math.sqrt(scaled / float(scipy.stats.chi2.isf(alpha / 2, self.df))),
+            math.sqrt(scaled / float(scipy.stats.chi2.ppf(alpha / 2, self.df))),
         )
 
 
@@ -330,7 +330,7 @@ def intervals(pairs: Pairs, column: int, *, alpha: float, comparisons: int) -> t
 
     Bonferroni; ``comparisons=1`` gives single intervals.
     """
-    half = stats.t.isf(alpha / 2 / comparisons, pairs.df[:, column]) * pairs.se[:, column]
+    half = scipy.stats.t.isf(alpha / 2 / comparisons, pairs.df[:, column]) * pairs.se[:, column]
     middle = pairs.difference[:, column]
     return middle - half, middle + half
 
@@ -348,7 +348,7 @@ def best_set(
     eligible : bool array, shape (arms,)
         Arms that may be in the set and may push others out.
     """
-    bound = stats.t.isf(alpha / comparisons, pairs.df) * pairs.se
+    bound = scipy.stats.t.isf(alpha / comparisons, pairs.df) * pairs.se
     with np.errstate(invalid="ignore"):
         beaten = (-pairs.difference > bound) & eligible[None, :]
     inside: Bool[np.ndarray, " arm"] = eligible & ~beaten.any(1)
@@ -390,4 +390,4 @@ def probability_of_winning(pairs: Pairs, arm: int, other: int) -> float:
     if not training + crops > 0:
         return math.nan
     df = float(satterthwaite(training, df_seeds, crops, observed, pairs.df_crops))
-    return float(stats.t.cdf(pairs.difference[place] / math.sqrt(training + crops), df))
+    return float(scipy.stats.t.cdf(pairs.difference[place] / math.sqrt(training + crops), df))

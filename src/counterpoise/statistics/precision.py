@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy import optimize, stats
 
 from counterpoise.statistics.counts import CountTable
 from counterpoise.statistics.inference import NO_NOISE, PRIOR_DF, Pairs, crop_spread, fit_run_noise
@@ -218,24 +218,24 @@ class _Planned:
         ``training`` and ``crops`` are what the difference's true variance consists of; ``residual`` is the part of
         the spread over crops that is noise, which the procedure subtracts.
         """
-        trained = training * stats.chi2.ppf(_GRID, df_seeds)[:, None] / df_seeds
+        trained = training * scipy.stats.chi2.ppf(_GRID, df_seeds)[:, None] / df_seeds
         observed = np.zeros((1, 1))
         if crops + residual > 0:
-            observed = (crops + residual) * stats.chi2.ppf(_GRID, df_crops)[None, :] / df_crops
+            observed = (crops + residual) * scipy.stats.chi2.ppf(_GRID, df_crops)[None, :] / df_crops
         found = np.maximum(observed - residual, 0.0)
         variance = trained + found
         below = trained**2 / df_seeds + np.where(found > 0, observed**2 / df_crops, 0.0)
-        half_widths = stats.t.isf(tail, variance**2 / below) * np.sqrt(variance)
+        half_widths = scipy.stats.t.isf(tail, variance**2 / below) * np.sqrt(variance)
         return cls(half_widths.ravel(), math.sqrt(training + crops))
 
     def power(self, difference: float) -> float:
         """Return the chance that a true difference is found: that its interval lies above 0."""
-        return float(stats.norm.cdf((difference - self.half_widths) / self.se).mean())
+        return float(scipy.stats.norm.cdf((difference - self.half_widths) / self.se).mean())
 
     def detectable(self, power: float) -> float:
         """Return the true difference that is found with this chance."""
         high = float(self.half_widths.max()) + 10 * self.se
-        return float(optimize.brentq(lambda difference: self.power(difference) - power, 0.0, high))
+        return float(scipy.optimize.brentq(lambda difference: self.power(difference) - power, 0.0, high))
 
 
 def _plan(noise: PlannedNoise, *, arms: int, seeds: int, crops: float, tail: float) -> _Planned:

@@ -62,7 +62,7 @@ def test_without_a_terminal_every_fact_is_on_one_line(show: Callable[..., list[s
     assert lines[4:] == [
         "- 8 of 128 cores may be used: SLURM_CPUS_PER_TASK=8",
         "- CUDA_VISIBLE_DEVICES=[0] leaves 2 of 4 GPUs",
-        "Plan for the classic experiment (30 trials)",
+        "Plan for the classic experiment (at most 30 trials)",
         "- GPU 1 is shared with others: 1 program on it, 41.9 GB of 42.9 GB in use",
         "- GPU 1 skipped: full",
         "- 1 slot: one per GPU",
@@ -90,7 +90,7 @@ def test_an_experiment_of_ones_own_is_planned_for(show: Callable[..., list[str]]
         encoding="utf-8",
     )
     lines = show(file=file)
-    assert f"Plan for {file} (12 trials)" in lines
+    assert f"Plan for {file} (at most 12 trials)" in lines
     assert lines[-3:] == [
         "- 3 threads per slot: as configured",
         "- batch of 5: as configured",

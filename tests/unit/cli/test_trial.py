@@ -24,7 +24,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_trial_that_was_stopped_has_another_exit_code(
     state: TrialState, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "run_trial", lambda *_, **__: TrialStatus(state))
+    monkeypatch.setattr("counterpoise.training.trial.run_trial", lambda *_, **__: TrialStatus(state))
     assert run_one_trial(Path("nowhere"), "cpu", 1) == code
 
 
@@ -35,7 +35,7 @@ def test_only_a_folder_that_is_in_use_may_be_tried_again_later(
     def run_trial(*_: object, **__: object) -> TrialStatus:
         raise kind("no way", expected="a", found="process 7", remedy="b")
 
-    monkeypatch.setattr(trial, "run_trial", run_trial)
+    monkeypatch.setattr("counterpoise.training.trial.run_trial", run_trial)
     if is_held:
         assert run_one_trial(Path("nowhere"), "cpu", 1) == EXIT_HELD
         assert "process 7" in capsys.readouterr().err
@@ -58,7 +58,7 @@ def test_a_log_on_a_full_disk_lacks_a_line_and_the_training_no_step(
             say("Epoch 1/3")  # type: ignore[operator]
         return TrialStatus("finished")
 
-    monkeypatch.setattr(trial, "run_trial", run_trial)
+    monkeypatch.setattr("counterpoise.training.trial.run_trial", run_trial)
     if goes_on:
         assert run_one_trial(Path("nowhere"), "cpu", 1) == 0
     else:

@@ -17,6 +17,9 @@ from counterpoise.losses.register import Loss, PlainLoss, build_loss, known_loss
 from counterpoise.losses.tversky import TverskyLoss, tversky_index
 
 USER_MODULE = """
+from torch import nn
+
+from counterpoise.losses.register import Loss
 from counterpoise.losses.tversky import TverskyLoss as Fused
 
 def brier(logits, target, known, class_weights, *, power=2.0):
@@ -25,6 +28,20 @@ def brier(logits, target, known, class_weights, *, power=2.0):
 
 def per_class(logits, target, known, class_weights):
     return class_weights
+
+class ForwardOnly(nn.Module):
+    def __init__(self, class_weights):
+        super().__init__()
+
+    def forward(self, logits, target):
+        return logits.sum()
+
+class Unfinished(Loss):
+    def __init__(self, class_weights):
+        super().__init__()
+
+    def of_words(self, logits, present, known):
+        return logits.sum()
 
 NUMBER = 3
 """
@@ -149,3 +166,10 @@ def test_a_class_of_ones_own_may_bring_a_fused_path() -> None:
     loss = build_loss(OwnLoss.model_validate({"type": "my_losses:Fused", "alpha": 0.9}), WEIGHTS)
     assert isinstance(loss, Loss)
     assert getattr(loss, "alpha", None) == 0.9
+
+
+@pytest.mark.parametrize("name", ["ForwardOnly", "Unfinished"])
+def test_a_class_that_training_could_not_ask_is_a_configuration_error(name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be used as a loss") as caught:
+        build_loss(OwnLoss(type=f"my_losses:{name}"), WEIGHTS)
+    assert caught.value.found == f"class {name}"
