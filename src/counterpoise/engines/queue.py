@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from counterpoise.engines.engine import INTERRUPTIONS, Ended, Reason, TrialOutcome
 from counterpoise.errors import TrialError
@@ -102,7 +102,7 @@ class TrialQueue:
         self._started[entry.folder] = entry
         before = TrialStatus.read(entry.folder.status)
         if before.state != "waiting" and not entry.is_held:  # an earlier attempt's end must not pass for this one's
-            _write_status(entry.folder, replace(before, state="waiting", reason=""))
+            _write_status(entry.folder, before.waiting(""))
         return entry.folder, entry.attempts
 
     def settle(self, ended: Ended, *, is_stopping: bool = False) -> None:
@@ -145,7 +145,7 @@ class TrialQueue:
         self._waiting.insert(0, entry)
         if entry.reason is Reason.STOPPED and status.state == "waiting" and status.reason:
             return  # in its own words: after which epoch
-        _write_status(entry.folder, replace(status, state="waiting", reason=detail))
+        _write_status(entry.folder, status.waiting(detail))
 
     def _wait_for_holder(self, entry: _Entry) -> None:
         """Let a trial wait again, last in line; its status is left to the process that trains it."""
@@ -174,7 +174,7 @@ class TrialQueue:
             entry.reason = Reason.STOPPED
             status = TrialStatus.read(folder.status)
             if status.state == "running":
-                _write_status(folder, replace(status, state="waiting", reason="stopped"))
+                _write_status(folder, status.waiting("stopped"))
 
     def outcomes(self) -> tuple[TrialOutcome, ...]:
         """Return how every trial ended, in the order given."""

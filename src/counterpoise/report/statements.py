@@ -235,7 +235,7 @@ _ADVICE = {
 def _incomplete(cell: RunCell) -> str:
     said = cell.reason.splitlines()[0] if cell.reason else ""
     if cell.state is RunState.UNFINISHED:
-        why = f"epoch {cell.epoch} of {cell.epochs}" if cell.epochs else "not started"
+        why = f"epoch {cell.epoch} of {cell.epochs}" if cell.epochs else said or "not started"
     elif cell.state is RunState.DIVERGED:
         why = said or "collapsed: finds no voxel of any class"
     else:

@@ -13,7 +13,7 @@ from counterpoise.errors import RunFolderError
 from counterpoise.files.lock import find_holder
 from counterpoise.runs.arms import read_arms
 from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.runs.records import EpochRecord, TrialStatus, read_epochs
+from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
 from counterpoise.text import counted
 
 __all__ = ["RunProgress", "RunnerState", "TrialProgress", "read_progress", "share_done"]
@@ -143,6 +143,8 @@ def _describe(
     warnings = []
     if status.state == "failed":
         warnings.append(f"failed: {status.reason or 'no reason recorded'}")
+    elif status.cause is FailureCause.DAMAGED:
+        warnings.append(f"{status.reason}; `counterpoise run` finds out how far it is")
     if lost := sum(epoch.nonfinite_steps for epoch in epochs):
         warnings.append(f"the loss was not finite in {counted(lost, 'step')}")
     silent = now - status.updated if status.updated is not None else 0.0

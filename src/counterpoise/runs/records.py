@@ -90,7 +90,8 @@ def read_epochs(folder: TrialFolder) -> tuple[EpochRecord, ...]:
 class TrialStatus:
     """How far a trial is; times are seconds since 1970.
 
-    ``cause`` and ``error`` (the type of what was raised) are set for a failed trial, ``reason`` says it in words.
+    ``cause`` and ``error`` (the type of what was raised) are set for a failed trial, ``reason`` says it in words. A
+    trial that waits has a cause only if its ``status.json`` is damaged.
     """
 
     state: TrialState
@@ -113,6 +114,10 @@ class TrialStatus:
         """Return this status as that of a trial that has failed."""
         return replace(self, state="failed", cause=cause, reason=reason, error=error, **changes)
 
+    def waiting(self, reason: str) -> TrialStatus:
+        """Return this status as that of a trial that is to be started, or started again."""
+        return replace(self, state="waiting", reason=reason, cause=None, error="")
+
     def write(self, file: Path, *, durable: bool = False) -> None:
         """Write ``status.json``."""
         content = {"version": STATUS_VERSION, **asdict(self)}
@@ -121,17 +126,20 @@ class TrialStatus:
     @classmethod
     def read(cls, file: Path) -> Self:
         """Read ``status.json``; a trial that has none, or a damaged one, is waiting: it goes on from its checkpoint."""
+        damaged = cls("waiting", reason=f"{file.name} is damaged", cause=FailureCause.DAMAGED)
         try:
             content = read_json(file)
-        except (OSError, ValueError, TypeError):
+        except FileNotFoundError:
             return cls("waiting")
+        except (OSError, ValueError, TypeError):
+            return damaged
         is_old = content.get("version") == 1  # these have no checksum
         if not is_old and content.pop("checksum", None) != _checksum(content):
-            return cls("waiting")
+            return damaged
         names = {field.name for field in fields(cls)} - {"cause"}
         numbers = [content.get(key, 0) for key in ("epoch", "epochs", "step", "steps_per_epoch", "best_epoch")]
         if content.get("state") not in get_args(TrialState) or not all(isinstance(n, int) for n in numbers):
-            return cls("waiting")
+            return damaged
         status = cls(**{key: value for key, value in content.items() if key in names})
         return replace(status, cause=_cause(content, status.reason) if status.state == "failed" else None)
 

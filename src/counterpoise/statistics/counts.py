@@ -38,7 +38,7 @@ class RunCell:
     Parameters
     ----------
     reason : str
-        As the trial recorded it, or as its files show; empty for one that finished, is not finished, or collapsed.
+        As the trial recorded it, or as its files show; empty for one that finished or collapsed.
     epoch, epochs : int
         How far it is, and of how many.
     """

@@ -109,6 +109,14 @@ def test_an_interruption_is_no_attempt_until_there_were_five_in_a_row_without_an
     assert f"interrupted 5 times in a row without a finished epoch: {LOST}" in outcome.status.reason
 
 
+def test_a_trial_that_waits_again_has_no_failure_of_an_earlier_attempt(add: Callable[..., TrialFolder]) -> None:
+    folder = add(0)
+    failed = TrialStatus("running", epoch=4).failed(FailureCause.OTHER, "out of memory", error="MemoryError")
+    failed.write(folder.status)
+    TrialQueue([folder], retries=0).take()
+    assert TrialStatus.read(folder.status) == TrialStatus("waiting", epoch=4)
+
+
 def test_a_run_that_is_asked_to_stop_fails_no_trial_by_interrupting_it(add: Callable[..., TrialFolder]) -> None:
     trials = TrialQueue([add(0)], retries=0)
     run(trials, [lose] * 4)

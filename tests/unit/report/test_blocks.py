@@ -8,6 +8,7 @@ import pytest
 
 from counterpoise.report import statements
 from counterpoise.report.blocks import Table, verdict_blocks, verdict_lines
+from counterpoise.statistics.counts import RunCell, RunState
 from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
 
@@ -103,6 +104,13 @@ def test_lost_runs_are_listed_with_what_becomes_of_them() -> None:
     assert "weight_sqrt_inv, seed 0: diverged (the loss was not finite); counts as a result" in text
     assert "weight_inv_freq, seed 1: failed (out of memory); run the same seed again" in text
     assert "weight_inv_freq, seed 3: unfinished (epoch 2 of 9); not yet counted" in text
+
+
+@pytest.mark.parametrize(("reason", "said"), [("", "not started"), ("a file is damaged", "a file is damaged")])
+def test_a_run_that_may_have_been_trained_is_not_called_not_started(reason: str, said: str) -> None:
+    cell = RunCell("weight_sqrt_inv", 0, RunState.UNFINISHED, reason)
+    text = printed(replace(VERDICTS["lost runs"], incomplete=(cell,)))
+    assert f"weight_sqrt_inv, seed 0: unfinished ({said}); not yet counted" in text
 
 
 @pytest.mark.parametrize(

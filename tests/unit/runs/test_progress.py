@@ -112,6 +112,14 @@ def test_a_file_that_changed_is_read_again(run: RunFolder) -> None:
     assert read_progress(run, now=NOW).trials[1].status.epoch == 3
 
 
+def test_a_damaged_status_is_told(run: RunFolder) -> None:
+    file = run.trial("b", 0).status
+    file.write_bytes(file.read_bytes().replace(b'"epoch": 2', b'"epoch": 3'))
+    trial = read_progress(run, now=NOW).trials[1]
+    assert (trial.status.state, trial.status.epoch) == ("waiting", 0)
+    assert trial.warnings[0] == "status.json is damaged; `counterpoise run` finds out how far it is"
+
+
 def test_before_any_epoch_the_time_left_is_unknown(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()

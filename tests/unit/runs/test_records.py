@@ -36,6 +36,9 @@ def test_epochs_come_back(tmp_path: Path) -> None:
     assert EpochRecord.from_line(line) == record
 
 
+DAMAGED = TrialStatus("waiting", reason="status.json is damaged", cause=FailureCause.DAMAGED)
+
+
 def test_a_status_comes_back_and_is_waiting_where_there_is_none(tmp_path: Path) -> None:
     file = tmp_path / "status.json"
     assert TrialStatus.read(file) == TrialStatus("waiting")
@@ -55,9 +58,9 @@ def test_a_status_comes_back_and_is_waiting_where_there_is_none(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", [b"", b'{"state"', b"[]", b"\xff"])
-def test_a_status_that_cannot_be_read_is_waiting(content: bytes, tmp_path: Path) -> None:
+def test_a_status_that_cannot_be_read_is_waiting_and_says_so(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "status.json").write_bytes(content)
-    assert TrialStatus.read(tmp_path / "status.json").state == "waiting"
+    assert TrialStatus.read(tmp_path / "status.json") == DAMAGED
 
 
 # Why a trial failed ---------------------------------------------------------------------------------------------
@@ -113,7 +116,7 @@ def test_no_flipped_bit_makes_another_status(tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[place // 8] ^= 1 << place % 8
         file.write_bytes(damaged)
-        assert TrialStatus.read(file) in (written, TrialStatus("waiting")), place
+        assert TrialStatus.read(file) in (written, DAMAGED), place
 
 
 @pytest.mark.parametrize("entry", ["boredom", None, 3, ["diverged"]])
@@ -229,4 +232,4 @@ def test_other_arrays_may_be_missing_and_are_whole_if_they_are_there(finished: T
 
 def test_a_status_that_is_no_status_is_waiting(finished: TrialFolder) -> None:
     finished.status.write_text('{"state": "finished", "epochs": "three"}', encoding="utf-8")
-    assert TrialStatus.of(finished) == TrialStatus("waiting")
+    assert TrialStatus.of(finished) == DAMAGED
