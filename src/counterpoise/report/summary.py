@@ -19,9 +19,9 @@ INVISIBLE = 5e-5
 
 @dataclass(frozen=True)
 class Summary:
-    """What the run trained and found, in words, and the trials without a result."""
+    """What the run trained, or was to train, and found, in words; and the trials without a result."""
 
-    trained: str
+    design: str
     finding: str
     trials: int
     incomplete: tuple[Trial, ...]
@@ -42,19 +42,20 @@ def summarise(results: Results) -> Summary:
     """
     scored = [arm for arm in results.trained if arm.last_dice]
     return Summary(
-        trained=_describe_training(results),
+        design=_describe_design(results),
         finding=_describe_finding(scored, results),
         trials=len(results.run.trials),
         incomplete=results.unfinished,
     )
 
 
-def _describe_training(results: Results) -> str:
+def _describe_design(results: Results) -> str:
     trained, seeds = results.trained, len(results.plan.seeds)
     epochs = max((trial.status.epochs for trial in results.run.trials), default=0)
     copies = len(results.arms) - len(trained)
+    verb = "Planned" if results.unfinished else "Trained"
     text = (
-        f"{counted(len(trained), 'class weighting')} of one and the same loss, {counted(seeds, 'seed')} each, "
+        f"{verb}: {counted(len(trained), 'class weighting')} of one and the same loss, {counted(seeds, 'seed')} each, "
         f"{counted(epochs, 'epoch')}, {counted(len(results.classes), 'class')}"
     )
     return f"{text} ({copies} more not trained: see the table)." if copies else f"{text}."

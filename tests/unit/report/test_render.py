@@ -262,12 +262,15 @@ def test_an_incomplete_run_says_so_before_anything_else(make: Make) -> None:
     page = page_of(make(reason="line one\nline <two>"))
     assert page.index("This run is incomplete") < page.index('class="lead verdict"') < page.index("<h2>")
     assert "9 of 10 trials finished" in page
+    assert "Planned: 5 class weightings of one and the same loss, 2 seeds each" in page
     assert "weight_log_inv, seed 2: failed after 4 of 12 epochs" in page
     assert "line one\nline &lt;two&gt;" in page
 
 
 def test_a_complete_run_has_no_warning(make: Make) -> None:
-    assert "incomplete" not in page_of(make(failed=()))
+    page = page_of(make(failed=()))
+    assert "incomplete" not in page
+    assert "Trained: 5 class weightings of one and the same loss, 2 seeds each" in page
 
 
 def test_patches_show_raw_truth_and_every_arm(make: Make) -> None:

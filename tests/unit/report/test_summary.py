@@ -55,7 +55,7 @@ def test_the_highest_arm_is_named_with_its_distance_and_seeds(
 
 def test_nobody_wins_in_the_plain_facts(make_scored: Make) -> None:
     summary = summary_of(make_scored(scores(uniform=[0.1] * 3, sqrt=[0.9] * 3)))
-    said = f"{summary.trained} {summary.finding}".lower()
+    said = f"{summary.design} {summary.finding}".lower()
     assert not any(word in said for word in ("winner", "better", "best", "significant"))
 
 
@@ -82,7 +82,7 @@ def test_a_run_without_a_finished_trial_has_no_score(make: Make) -> None:
 
 
 def test_arms_that_are_copies_are_not_counted_as_trained(make: Make) -> None:
-    assert summary_of(make()).trained == (
-        "5 class weightings of one and the same loss, 2 seeds each, 12 epochs, 5 classes "
+    assert summary_of(make()).design == (
+        "Planned: 5 class weightings of one and the same loss, 2 seeds each, 12 epochs, 5 classes "
         "(1 more not trained: see the table)."
     )
