@@ -31,7 +31,7 @@ def print_plan(plan: Plan) -> None:
     print_notes(plan.design.notes, to=console)
     console.print()
     _print_blocks(labelled([Entry("Noise", text) for text in _describe_noise(plan)], _LABEL_WIDTH))
-    if plan.outlook is not None:
+    if plan.outlook is not None and plan.obstacle is not Obstacle.NO_CLASS:
         console.print()
         print_table(
             _outlook_columns(plan, plan.outlook),
@@ -125,7 +125,7 @@ def _conclusions(plan: Plan) -> Iterator[str]:
     units = plan.support.unit.nouns
     if plan.obstacle:
         yield f"There can be no verdict: {_obstacle(plan)}."
-    if plan.outlook is None:
+    if plan.outlook is None or plan.obstacle is Obstacle.NO_CLASS:
         return
     needed = plan.outlook.for_margin
     if not plan.obstacle:

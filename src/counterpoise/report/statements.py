@@ -151,7 +151,9 @@ def obstacle(verdict: Verdict) -> str:
                 "finished in common"
             ),
             Obstacle.NO_NOISE: "no run is left to estimate the noise from",
-            Obstacle.NO_REPETITION: "other seeds gave the same scores: these runs are no repetitions",
+            Obstacle.NO_REPETITION: (
+                "in every seed the arms scored alike, or differed by the same amounts: no noise to judge differences by"
+            ),
         }[verdict.obstacle]
     )
 
@@ -246,7 +248,7 @@ def _incomplete(cell: RunCell) -> str:
 def _noise(verdict: Verdict) -> Iterator[str]:
     noise = verdict.noise
     if noise is None:
-        yield "unknown: it needs two seeds of two arms"
+        yield "unknown: no class is scored" if not verdict.scored else "unknown: it needs two seeds of two arms"
         return
     about = f"; {fixed(noise.low, 4)} to {fixed(noise.high, 4)}, {noise.df:.0f} degrees of freedom"
     yield f"{retraining(noise.sd, about)}. {undetectable(verdict)}".strip()

@@ -107,6 +107,17 @@ def test_where_there_can_be_no_verdict_it_says_so(plan: Plan, arms: str, reason:
     assert said["conclusions"][0] == f"There can be no verdict: {said['no_verdict']}."
 
 
+def test_without_a_scored_class_no_number_of_seeds_is_said_to_be_enough(plan: Plan, project: Path) -> None:
+    crops = project / "data" / "datasplit.csv"
+    lines = crops.read_text(encoding="utf-8").splitlines(keepends=True)
+    validation = [line for line in lines if line.lstrip('"').startswith("validate")]
+    crops.write_text("".join(line for line in lines if line not in validation[2:]), encoding="utf-8")
+    said = plan(as_json=False)["text"]
+    assert "There can be no verdict: no class has positives" in said
+    assert "can be detected" not in said
+    assert "Your margin" not in said
+
+
 def test_a_baseline_without_weights_is_an_error_in_four_parts(plan: Plan) -> None:
     with pytest.raises(ConfigError, match=r"arms\.baseline") as caught:
         plan('baseline = "weight_unifrom"')

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from counterpoise.report import hypothesis_statements, statements
@@ -19,10 +20,11 @@ from counterpoise.report.render import render
 from counterpoise.report.verdict_file import verdict_document
 from counterpoise.statistics.hypothesis_types import Grounds, HypothesisOutcome, RemarkKind, UntestableKind
 from counterpoise.statistics.inference import Label
+from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import Obstacle, RecommendationReason, Verdict
 
 from .conftest import change_arm, change_class
-from .verdicts import hypotheses, judged, make_verdicts
+from .verdicts import hypotheses, judged, make_table, make_verdicts
 
 MINUS, SIDES = "\N{MINUS SIGN}", ("weight_uniform", "weight_sqrt_inv")
 VERDICTS = make_verdicts()
@@ -145,6 +147,22 @@ def test_every_finding_and_remark_has_words_of_its_own() -> None:
         "a and b have 2 finished seeds in common, and it takes 3",
         "other seeds gave the same Dice of a: these runs are no repetitions",
     ]
+
+
+def test_arms_that_score_alike_in_every_seed_are_not_called_seeds_that_score_alike() -> None:
+    table = make_table((0.0, 0.0, 0.0))
+    counts = np.broadcast_to(table.counts[:1], table.counts.shape).copy()  # seeds differ, arms do not
+    verdict = judge(replace(table, counts=counts))
+    assert statements.headline(verdict) == (
+        "No verdict: in every seed the arms scored alike, or differed by the same amounts: no noise to judge "
+        "differences by."
+    )
+
+
+def test_noise_without_a_scored_class_is_not_blamed_on_the_seeds() -> None:
+    said = "\n".join(verdict_lines(VERDICTS["no class"]))
+    assert "unknown: no class is scored" in said
+    assert "two seeds of two arms" not in said
 
 
 def test_what_was_not_tested_cannot_be_wrong() -> None:
