@@ -22,6 +22,8 @@ class NoteKind(StrEnum):
     """Train and validation crops share voxels: scores are too high."""
     WEIGHTS = "weights"
     """Strategies that were left out, clamped weights, arms that are the same experiment."""
+    TRAINING = "training"
+    """Settings with which scores say little about the trained network."""
     CHANGED = "changed"
     """What is asked of the runs was changed, or its record lost, after trainings had finished."""
 

@@ -17,6 +17,7 @@ __all__ = [
     "grouped",
     "interval",
     "listed",
+    "percent",
     "plural",
     "shortest",
     "signed",
@@ -33,6 +34,17 @@ _STEP = 1000.0
 _TEN, _MINUTE_S, _HOUR_MIN, _DAY_H = 10.0, 60, 60, 24
 _LONG_H = 72
 """From this many hours on a time is written in days."""
+
+
+def percent(share: float) -> str:
+    """Write a share as a whole number of percent, or with the decimals it needs.
+
+    Examples
+    --------
+    >>> percent(0.05), percent(0.975)
+    ('5 %', '97.5 %')
+    """
+    return f"{100 * share:.4g} %"
 
 
 def plural(noun: str) -> str:

@@ -62,9 +62,10 @@ def _show(source: Source, done: Check, *, as_json: bool) -> bool:
 
 def _print(source: Source, done: Check) -> None:
     for finding in done.findings:
-        _print_line(finding.subject, "PROBLEM" if finding.problems else "ok", finding.text)
-        for warning in finding.warnings:
-            _print_line("", "warning", warning)
+        lines = [("PROBLEM" if finding.problems else "ok", finding.text)] if finding.text else []
+        lines += [("warning", warning) for warning in finding.warnings]
+        for position, (state, text) in enumerate(lines):
+            _print_line("" if position else finding.subject, state, text)
     for position, note in enumerate(grouped(done.design.notes if done.design else ())):
         _print_line("" if position else "notes", "", note)
     console.print()

@@ -7,6 +7,7 @@ import math
 import os
 import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from counterpoise.files.atomic import write_text
 from counterpoise.files.disk import refuse_unwritable
 from counterpoise.machine.hardware import find_hardware
 from counterpoise.machine.plan import plan_machine
+from counterpoise.statistics.verdict_types import Settings
 from counterpoise.text import counted
 from counterpoise.volumes.crops import Crop, load_crops
 from counterpoise.volumes.datasplit import CropRow, read_datasplit, write_datasplit
@@ -288,5 +290,12 @@ def _warnings(names: Sequence[str], rows: Sequence[CropRow]) -> Iterator[str]:
     missing = [name for name in names if name not in validated]
     if missing:
         yield f"warning: no validation crop annotates {', '.join(missing)}: no Dice there"
+    crops = Counter(name for row in rows if row.split == "validate" for name in row.classes)
+    few = [name for name in names if 0 < crops[name] < Settings.min_crops]
+    if few:
+        yield (
+            f"warning: fewer than {Settings.min_crops} validation crops annotate {', '.join(few)}: too few for a "
+            "verdict on them; more crops, or a larger --validation-fraction"
+        )
     if set(names) - set(MANUAL_WEIGHTS):
         yield "note: weight_manual needs a weight for every class: set arms.manual_weights, or it is excluded"

@@ -16,7 +16,7 @@ from counterpoise.report.blocks import Paragraph, labelled
 from counterpoise.report.statements import Entry
 from counterpoise.statistics.support import PlannedSupport
 from counterpoise.statistics.verdict_types import Obstacle, Settings
-from counterpoise.text import counted, duration, finite, fixed, size
+from counterpoise.text import counted, duration, finite, fixed, percent, size
 
 __all__ = ["plan_as_json", "print_plan"]
 
@@ -81,7 +81,7 @@ def _describe_noise(plan: Plan) -> Iterator[str]:
     own = noise.values.run_sd * math.sqrt(1 - noise.values.seed_share)
     yield f"{statements.retraining(own)}: {noise.source}"
     if noise.is_measured:
-        shared = f"{noise.values.seed_share:.0%} of the whole variance"
+        shared = f"{percent(round(noise.values.seed_share, 2))} of the whole variance"
         yield f"beyond that, what all arms of a seed share: {shared}, which the comparison removes"
     else:
         yield "nothing is assumed to be shared by the arms of a seed"
@@ -107,7 +107,7 @@ def _describe_threshold(noise: NoiseChoice) -> str:
 
 def _outlook_columns(plan: Plan, outlook: Outlook) -> list[Column]:
     planned = len(plan.experiment.arms.seeds)
-    rows = [("seeds", "trainings", "half-width of interval", f"found with {POWER:.0%} power")]
+    rows = [("seeds", "trainings", "half-width of interval", f"found with {percent(POWER)} power")]
     for seeds, precision in outlook.by_seeds.items():
         rows.append(
             (
@@ -130,7 +130,7 @@ def _conclusions(plan: Plan) -> Iterator[str]:
     needed = plan.outlook.for_margin
     if not plan.obstacle:
         precision = plan.outlook.by_seeds[seeds]
-        reach = f"a difference of {precision.detectable:.3f} or more will be found (with {POWER:.0%} power)"
+        reach = f"a difference of {precision.detectable:.3f} or more will be found (with {percent(POWER)} power)"
         yield f"With {seeds} seeds {reach}; one below {precision.half_width:.3f} will more often be missed than found."
     if needed is None:
         yield (

@@ -13,7 +13,7 @@ from counterpoise.cli.screen import Column, table_of, width_of
 from counterpoise.machine.health import Health, read_health
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.progress import RunProgress, TrialProgress, read_progress
-from counterpoise.text import DASH, counted, duration, fixed, size
+from counterpoise.text import DASH, counted, duration, fixed, percent, size
 
 __all__ = ["draw_trials", "fitting", "headline", "health_lines", "look", "trial_columns"]
 
@@ -94,7 +94,7 @@ def headline(progress: RunProgress) -> str:
     counts = ", ".join(f"{states[s]} {s}" for s in ("finished", "running", "waiting", "failed") if states[s])
     left = "" if progress.left_s is None or progress.has_ended else f", about {duration(progress.left_s)} left"
     runner = "" if progress.has_ended else f"; {_RUNNERS[progress.runner]}"
-    return f"{progress.run.path}: {progress.done:.0%} done{left} ({counts}{runner})"
+    return f"{progress.run.path}: {percent(round(progress.done, 2))} done{left} ({counts}{runner})"
 
 
 def health_lines(health: Health) -> list[str]:

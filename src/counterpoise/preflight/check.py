@@ -147,11 +147,13 @@ def _check_scores(design: Design) -> Finding:
         f"({statements.effective(support.effective)})"
     )
     if not scored:
-        text = f"there can be none: none of {classes} classes can be scored on {support.clusters} {unit}"
+        text = ""
     return Finding(Subject.VERDICT, text, (), tuple(_about_scores(design, unit, seeds, any_scored=scored > 0)))
 
 
 def _about_scores(design: Design, unit: str, seeds: int, *, any_scored: bool) -> Iterator[str]:
+    if not any_scored:
+        yield f"there can be none: none of {counted(len(design.support.classes), 'class')} can be scored"
     for entry in design.support.classes:
         if not entry.scored:
             yield (

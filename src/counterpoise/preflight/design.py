@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from counterpoise.errors import RunFolderError
 from counterpoise.experiment.arms import Arm, find_arms
-from counterpoise.experiment.config import Experiment
+from counterpoise.experiment.config import Experiment, TrainingConfig
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
 from counterpoise.files.lock import Purpose, refuse_if_held
 from counterpoise.frequencies.table import FrequencyTable
@@ -26,6 +26,7 @@ from counterpoise.sampling.tile_counts import count_tile_positives
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.statistics.support import PlannedSupport, plan_support
 from counterpoise.store import VoxelStore
+from counterpoise.text import counted, percent, shortest
 from counterpoise.weights import ClassStatistics, derive_weights, find_strategy
 
 __all__ = [
@@ -36,6 +37,9 @@ __all__ = [
     "reference_weights",
     "require_same_experiment",
 ]
+
+
+_MOST_OF_FIRST_STEP = 0.05
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ def design_experiment(inputs: Inputs, hardware: Hardware, observer: PreflightObs
         *crops_never_drawn(store, experiment.sampling),
         *(Note(NoteKind.DATA, text) for text in _unscored_classes(table)),
         *(Note(NoteKind.WEIGHTS, text) for text in (*left_out, *about_arms)),
+        *_slow_averages(experiment.training),
     )
     return Design(experiment, machine, store, table, statistics, arms, tiles, trials, notes)
 
@@ -190,6 +195,22 @@ def _unscored_classes(table: FrequencyTable) -> list[str]:
         for name in table.empty_classes("validate")
         if table.total(name, "validate").known > 0
     ]
+
+
+def _slow_averages(training: TrainingConfig) -> Iterator[Note]:
+    """Note if the weights that are scored are still in good part those of the first step.
+
+    The average starts at the first step's weights, of which ``ema_decay`` to the power of the later steps is left.
+    """
+    steps = training.epochs * training.steps_per_epoch
+    left = training.ema_decay ** (steps - 1)
+    if left > _MOST_OF_FIRST_STEP:
+        text = (
+            f"the averaged weights that are scored are still {percent(round(left, 2))} those of the first step after "
+            f"{counted(steps, 'step')}: scores say little about the trained network. Lower training.ema_decay "
+            f"({shortest(training.ema_decay)}), or train longer"
+        )
+        yield Note(NoteKind.TRAINING, text)
 
 
 def _trial_config(

@@ -30,7 +30,10 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one subject: one line, errors that keep it from being run, and warnings."""
+    """What was found about one subject: one line, errors that keep it from being run, and warnings.
+
+    The line is empty where there is nothing to say but the warnings.
+    """
 
     subject: Subject
     text: str

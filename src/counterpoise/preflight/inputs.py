@@ -28,7 +28,7 @@ from counterpoise.store.build import BUILDING
 from counterpoise.store.fingerprint import fingerprint_of
 from counterpoise.store.recognise import Sources, StoreKey, recognise, remember
 from counterpoise.store.store import word_dtype
-from counterpoise.text import counted, shortest, size
+from counterpoise.text import counted, percent, shortest, size
 from counterpoise.volumes.crops import CropSet, load_crops
 from counterpoise.volumes.fit import FittedCrop, fit_crop
 from counterpoise.volumes.overlap import CropPair, describe_leaks, describe_repeats, find_pairs, leak_errors
@@ -244,9 +244,10 @@ def _small_crops(fitted: tuple[FittedCrop, ...], experiment: Experiment) -> Iter
         for item in fitted
         if item.crop.split == "train"
     ]
-    if filled and sum(filled) / len(filled) < _LITTLE_LABELLED:
+    share = sum(filled) / len(filled) if filled else 1.0
+    if share < _LITTLE_LABELLED:
         yield (
-            f"train crops fill {sum(filled) / len(filled):.0%} of a patch on average; the rest is computed and has no "
+            f"train crops fill {percent(round(share, 2))} of a patch on average; the rest is computed and has no "
             "label: a smaller sampling.patch_shape would cost less"
         )
 

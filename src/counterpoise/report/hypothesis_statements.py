@@ -71,7 +71,7 @@ def untestable(  # noqa: PLR0911 - one sentence per kind
             return f"{' and '.join(names)} have {why.found} finished seeds in common, and it takes {least}"
         case UntestableKind.NO_REPETITION:
             of_class = f" of {first}" if first else ""
-            return f"other seeds gave the same Dice{of_class}: these runs are no repetitions"
+            return f"in every seed Dice{of_class} was the same, or differed by the same amounts: no noise to judge by"
 
 
 def _estimate(entry: HypothesisVerdict) -> str:

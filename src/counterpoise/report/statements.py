@@ -24,7 +24,7 @@ from counterpoise.statistics.verdict_types import (
     Settings,
     Verdict,
 )
-from counterpoise.text import counted, fixed, interval, listed, shortest, signed
+from counterpoise.text import counted, fixed, interval, listed, percent, shortest, signed
 
 __all__ = [
     "EXPLORATORY", "FEW_CROPS", "NO_SCORE", "ONE_ARM", "Entry", "arm_flags", "basis", "comparison_text", "conclusions",
@@ -53,17 +53,6 @@ class Entry:
 
 
 # Pieces -----------------------------------------------------------------------------------------------------------
-
-
-def percent(share: float) -> str:
-    """Write a share as a whole number of percent, or with the decimals it needs.
-
-    Examples
-    --------
-    >>> percent(0.05), percent(0.975)
-    ('5 %', '97.5 %')
-    """
-    return f"{100 * share:.4g} %"
 
 
 def confidence(settings: Settings) -> str:
@@ -181,10 +170,10 @@ def _rival(verdict: Verdict) -> str:
 
 
 def undetectable(verdict: Verdict) -> str:
-    """Say which differences these runs cannot detect; empty without a verdict."""
+    """Say which true differences these runs detect less than half of the time; empty without a verdict."""
     if verdict.visible_difference is None:
         return ""
-    return f"Differences below about {fixed(verdict.visible_difference)} were undetectable with these runs."
+    return f"These runs more often miss than find differences below about {fixed(verdict.visible_difference)}."
 
 
 # What it rests on -------------------------------------------------------------------------------------------------
@@ -252,7 +241,8 @@ def _noise(verdict: Verdict) -> Iterator[str]:
         return
     about = f"; {fixed(noise.low, 4)} to {fixed(noise.high, 4)}, {noise.df:.0f} degrees of freedom"
     yield f"{retraining(noise.sd, about)}. {undetectable(verdict)}".strip()
-    yield f"arms of one seed share {percent(round(noise.seed_share, 2))} of that variance, which the comparison removes"
+    share = percent(round(noise.seed_share, 2))
+    yield f"{share} of that variance is the seed's own, the same for all arms: it cancels in differences"
 
 
 def scoring(verdict: Verdict) -> str:

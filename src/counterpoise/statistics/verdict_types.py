@@ -328,7 +328,8 @@ class Verdict:
     noise : NoiseSummary or None
         None if it cannot be estimated.
     visible_difference : float or None
-        Median half-width of the intervals: smaller differences are undetectable. None without a verdict.
+        Median half-width of the intervals: smaller true differences are more often missed than found. None without a
+        verdict.
     best_set : tuple of str
         Arms that cannot be told apart from the best, in the order of ``arms``.
     incomplete : tuple of RunCell

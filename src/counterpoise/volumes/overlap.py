@@ -14,6 +14,7 @@ import numpy as np
 
 from counterpoise.errors import DatasplitError
 from counterpoise.notes import Note, NoteKind
+from counterpoise.text import percent
 from counterpoise.volumes.crops import Crop
 from counterpoise.volumes.geometry import Box, round_nm
 
@@ -169,7 +170,10 @@ def describe_leaks(pairs: Iterable[CropPair]) -> tuple[Note, ...]:
     crops = _leaks_by_crop(pairs)
     if not crops:
         return ()
-    named = [f"{crop_id} ({leaks[0].share:.1%} of it in {leaks[0].first.crop_id})" for crop_id, leaks in crops.items()]
+    named = [
+        f"{crop_id} ({percent(round(leaks[0].share, 3))} of it in {leaks[0].first.crop_id})"
+        for crop_id, leaks in crops.items()
+    ]
     more = f", and {len(named) - _MOST_NAMED} more" if named[_MOST_NAMED:] else ""
     text = (
         f"validation voxels are trained on, as data.allow_overlap says: {', '.join(named[:_MOST_NAMED])}{more}; scores "
@@ -203,4 +207,4 @@ def _leaks_by_crop(pairs: Iterable[CropPair]) -> dict[str, list[CropPair]]:
 def _amount(pair: CropPair) -> str:
     assert pair.shared is not None  # noqa: S101 - asked of overlapping crops only
     z, y, x = pair.shared.size_nm
-    return f"{z:g} x {y:g} x {x:g} nm (z, y, x), {pair.share:.1%} of {pair.second.crop_id}"
+    return f"{z:g} x {y:g} x {x:g} nm (z, y, x), {percent(round(pair.share, 3))} of {pair.second.crop_id}"

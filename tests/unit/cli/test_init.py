@@ -82,3 +82,15 @@ def test_a_voxel_size_that_some_crop_does_not_have_gives_way_to_its_own(
     errors = capsys.readouterr().err
     assert "d/crop1 cannot be read at 8,8,8 nm" in errors
     assert "no validation crop annotates nuc" in errors
+
+
+@pytest.mark.parametrize(("crops", "is_told"), [(2, True), (3, False)])
+def test_classes_that_too_few_validation_crops_annotate_are_told(
+    phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], crops: int, is_told: bool
+) -> None:
+    lines = phantom.read_text(encoding="utf-8").replace('"phantom-', f'"{phantom.parent}/phantom-').splitlines()
+    validated = [line for line in lines if line.startswith('"validate"')]
+    table = tmp_path / "fewer.csv"
+    table.write_text("\n".join(line for line in lines if line not in validated[crops:]), encoding="utf-8")
+    init(tmp_path / "experiment.toml", phantom, data=None, datasplit=table, classes=("pm",))
+    assert ("fewer than 3 validation crops annotate pm: too few" in capsys.readouterr().err) is is_told

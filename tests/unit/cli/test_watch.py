@@ -12,4 +12,4 @@ def test_watch_without_a_terminal_prints_lines_and_ends_with_the_run(
 ) -> None:
     TrialStatus("finished", 0, 0).write(status_run.trial("weight_log", 1).status)
     watch_run(status_run, every_s=0.01)
-    assert "100% done (1 finished, 3 failed)" in capsys.readouterr().out
+    assert "100 % done (1 finished, 3 failed)" in capsys.readouterr().out

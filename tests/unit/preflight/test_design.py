@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from counterpoise.errors import DatasplitError, ProblemsError
 from counterpoise.experiment.config import Experiment
@@ -96,3 +98,21 @@ def test_leaks_that_were_allowed_once_are_refused_where_they_are_not(file: Path)
         assert len(of_kind(design(lenient).notes, NoteKind.LEAK)) == 1
         with pytest.raises(DatasplitError, match="shares voxels with train crop"):
             design(strict)
+
+
+@pytest.mark.parametrize(
+    ("decay", "steps", "said"), [(0.9, 20, True), (0.9, 40, False), (0.0, 1, True), (0.0, 2, False)]
+)
+def test_averages_that_are_mostly_the_first_step_are_noted(file: Path, decay: float, steps: int, said: bool) -> None:
+    weight = torch.nn.Linear(1, 1, bias=False)
+    average = AveragedModel(weight, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+    for step in range(steps):  # 1 after the first step and 0 from then on: what is left is the first step's share
+        torch.nn.init.constant_(weight.weight, float(step == 0))
+        average.update_parameters(weight)
+    share = round(100 * next(average.parameters()).item())
+    experiment = load_experiment(file)
+    training = experiment.training.model_copy(update={"ema_decay": decay, "epochs": 2, "steps_per_epoch": steps // 2})
+    if steps == 1:
+        training = training.model_copy(update={"epochs": 1, "steps_per_epoch": 1})
+    notes = of_kind(design(experiment.model_copy(update={"training": training})).notes, NoteKind.TRAINING)
+    assert [f"are still {share} % those of the first step" in note.text for note in notes] == [True] * said

@@ -36,7 +36,7 @@ def test_every_part_of_the_science_note_is_printed() -> None:
         "margin that matters to you: 0.010",
         "3 arms x 4 seeds = 12 trainings, 12 finished",
         "moves the score by ±0.00",
-        f"Differences below about {verdict.visible_difference:.3f} were undetectable",
+        f"These runs more often miss than find differences below about {verdict.visible_difference:.3f}.",
         "Cannot be told apart from the best: weight_sqrt_inv (1 of 3 arms).",
         "P(weight_sqrt_inv beats weight_uniform in one fresh run): 1.00",
         "Holds for new crops like these, this split, this model and schedule.",
@@ -71,7 +71,7 @@ def test_undecided_and_keep_the_baseline_are_answers() -> None:
     text = printed(VERDICTS["keep"])
     assert "undecided" in text
     assert statements.headline(VERDICTS["keep"]).startswith("Keep weight_uniform: no evidence that weighting helps.")
-    assert "were undetectable" in statements.headline(VERDICTS["keep"])
+    assert "more often miss than find" in statements.headline(VERDICTS["keep"])
     assert "seeds each" in text
     sentence = statements.headline(VERDICTS["keep, others worse or the same"])
     assert sentence.endswith("every other arm is worse, or the same within 0.01.")

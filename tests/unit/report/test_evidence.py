@@ -57,7 +57,9 @@ def test_the_basis_is_that_of_the_verdict(verdict: Verdict) -> None:
     assert basis["Noise"][0].startswith(
         "retraining the same arm moves the score by ±0.0085 (1 sd; 0.0061 to 0.0139, 8 degrees of freedom)."
     )
-    assert basis["Noise"][1] == "arms of one seed share 25 % of that variance, which the comparison removes"
+    assert basis["Noise"][1] == (
+        "25 % of that variance is the seed's own, the same for all arms: it cancels in differences"
+    )
     assert basis["Data"] == (
         (
             "12 validation crops (effective number 9.2) of 3 data sets, fixed list 0123abcd; 2 classes scored, 1 not "

@@ -145,7 +145,7 @@ def test_every_finding_and_remark_has_words_of_its_own() -> None:
         "no other such arm in this run",
         "a has 2 finished of the 3 seeds it takes",
         "a and b have 2 finished seeds in common, and it takes 3",
-        "other seeds gave the same Dice of a: these runs are no repetitions",
+        "in every seed Dice of a was the same, or differed by the same amounts: no noise to judge by",
     ]
 
 

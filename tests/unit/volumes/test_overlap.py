@@ -127,7 +127,7 @@ def test_an_error_names_both_crops_the_block_and_its_share() -> None:
     # By hand: v and t1 share 2 x 2 x 2 of v's 128 voxels, v and t2 share 2 x 3 x 2.
     assert error.problem == "validation crop d/v shares voxels with train crop d/t2 (and 1 more)"
     assert error.found == (
-        "with d/t2 16 x 24 x 16 nm (z, y, x), 9.4% of d/v; with d/t1 16 x 16 x 16 nm (z, y, x), 6.2% of d/v"
+        "with d/t2 16 x 24 x 16 nm (z, y, x), 9.4 % of d/v; with d/t1 16 x 16 x 16 nm (z, y, x), 6.2 % of d/v"
     )
     assert "mine.csv" in error.remedy
     assert "allow_overlap = true" in error.remedy
@@ -136,7 +136,7 @@ def test_an_error_names_both_crops_the_block_and_its_share() -> None:
 def test_notes_say_what_leaks_and_what_counts_twice() -> None:
     (note,) = describe_leaks(pairs_of_three())
     assert note.kind == NoteKind.LEAK
-    assert "d/v (9.4% of it in d/t2)" in note.text
+    assert "d/v (9.4 % of it in d/t2)" in note.text
     (repeat,) = describe_repeats(pairs_of_three())
     assert repeat.kind == NoteKind.DATA
     assert str(repeat).startswith("d/t2: overlaps d/t1 of the same split (train; 32 x 8 x 32 nm")
