@@ -182,9 +182,13 @@ def size(size_bytes: float) -> str:
     ('800 B', '25 kB', '63.4 MB', '25.3 GB')
     """
     value, unit = float(size_bytes), 0
-    while round(value, 1) >= _STEP and unit < len(_UNITS) - 1:
+    while round(value, _decimals(unit)) >= _STEP and unit < len(_UNITS) - 1:
         value, unit = value / _STEP, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}" if unit > 1 else f"{value:.0f} {_UNITS[unit]}"
+    return f"{value:.{_decimals(unit)}f} {_UNITS[unit]}"
+
+
+def _decimals(unit: int) -> int:
+    return 1 if unit > 1 else 0
 
 
 def duration(seconds: float) -> str:
@@ -195,7 +199,7 @@ def duration(seconds: float) -> str:
     >>> duration(3.21), duration(59), duration(95), duration(7_260), duration(6_220_500)
     ('3.2 s', '59 s', '1 min 35 s', '2 h 01 min', '72 days')
     """
-    if seconds < _TEN:
+    if round(seconds, 1) < _TEN:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), _MINUTE_S)
     hours, minutes = divmod(minutes, _HOUR_MIN)

@@ -31,14 +31,37 @@ def test_a_bound_below_zero_shows_on_which_side_it_lies() -> None:
     assert interval(-0.0002, 0.02) == "[-0.000, +0.020]"
 
 
-@pytest.mark.parametrize(("size_bytes", "written"), [(0, "0 B"), (999, "999 B"), (999_960, "1.0 MB"), (1e12, "1.0 TB")])
+@pytest.mark.parametrize(
+    ("size_bytes", "written"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (999_499, "999 kB"),
+        (999_600, "1.0 MB"),
+        (999_960, "1.0 MB"),
+        (999_940_000, "999.9 MB"),
+        (999_960_000, "1.0 GB"),
+        (1e12, "1.0 TB"),
+        (2e18, "2000.0 PB"),
+    ],
+)
 def test_sizes_change_units_where_the_number_would_round_to_a_thousand(size_bytes: float, written: str) -> None:
     assert size(size_bytes) == written
 
 
 @pytest.mark.parametrize(
     ("seconds", "written"),
-    [(0.04, "0.0 s"), (59.7, "1 min 00 s"), (3600, "1 h 00 min"), (71 * 3600, "71 h 00 min"), (72 * 3600, "3 days")],
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.97, "10 s"),
+        (10, "10 s"),
+        (59.7, "1 min 00 s"),
+        (3600, "1 h 00 min"),
+        (71 * 3600, "71 h 00 min"),
+        (72 * 3600, "3 days"),
+    ],
 )
 def test_durations_keep_two_units(seconds: float, written: str) -> None:
     assert duration(seconds) == written

@@ -16,6 +16,8 @@ import pytest
 
 from counterpoise.cli.plan import plan as plan_command
 from counterpoise.errors import ConfigError, RunFolderError
+from counterpoise.machine.hardware import Hardware
+from counterpoise.machine.limits import GIB
 from counterpoise.preflight.cost import Cost
 from counterpoise.preflight.plan import CostBasis
 from counterpoise.runs.speed import SmallSteps
@@ -73,6 +75,8 @@ def test_what_can_be_seen_follows_arms_margin_and_looks(plan: Plan) -> None:
     (row,) = [row for row in said["precision"] if row["seeds"] == 4]
     assert row["half_width"] == pytest.approx(expected.half_width)
     assert row["detectable"] == pytest.approx(expected.detectable)
+    by_crop = plan('strategies = ["weight_uniform", "weight_inv_freq"]\nseeds = 4', run_sd=0.02, crop_sd=0.05)
+    assert by_crop["precision"] == said["precision"], "how arms differ from crop to crop matters to new crops alone"
     wide = plan('strategies = ["weight_uniform", "weight_inv_freq"]', "[verdict]\nmargin = 0.5\nlooks = 3", run_sd=0.02)
     assert wide["precision"][0]["half_width"] > said["precision"][0]["half_width"]
     assert wide["seeds_for_margin"] <= 3 < said["seeds_for_margin"]
@@ -226,6 +230,34 @@ def test_without_being_asked_it_measures_a_small_batch(
     assert " days; " in last
 
 
+def test_a_whole_batch_in_one_slot_tells_the_memory_and_the_time_of_all_slots(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SmallSteps(
+        1.0, 10**6, 10, steps=((10, 2.0), (20, 3.0)), tile_s=0.1, save_s=0.0, memory_bytes=7 * 10**8, last_bytes=1
+    )
+    monkeypatch.setattr("counterpoise.preflight.plan.measure_small_batch", lambda *_: found)
+    arms = 'strategies = ["weight_uniform", "weight_inv_freq", "weight_manual"]\nseeds = 3'
+    for batch, memory in ((20, 7 * 10**8), (21, None)):
+        more = f"[training]\nbatch_size = {batch}\nepochs = 6\nsteps_per_epoch = 100"
+        said = plan(arms, more, measure=None, settings=["run.slots=2"])
+        assert said["cost"]["memory_bytes"] == memory
+        # Nine trials on two slots: five one after the other. A step takes 1 s and a tenth of one per patch.
+        assert (said["trainings"], len(said["machine"]["slots"])) == (9, 2)
+        trial_s = 1.0 + 600 * (1.0 + 0.1 * batch) + 6 * said["tiles"]["count"] * 0.1
+        assert said["cost"]["trial_s"] == pytest.approx(trial_s)
+        assert said["cost"]["run_s"] == pytest.approx(5 * trial_s)
+
+
+@pytest.mark.parametrize(("load", "told"), [(2.3, None), (2.5, 2.5)])
+def test_a_machine_is_busy_by_its_load_per_core(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, load: float, told: float | None
+) -> None:
+    monkeypatch.setattr("counterpoise.cli.plan.find_hardware", lambda: Hardware((), 8, 16 * GIB, ()))
+    monkeypatch.setattr("counterpoise.preflight.plan.psutil.getloadavg", lambda: (load, 9.0, 9.0))
+    assert plan()["load_average"] == told, "0.3 of eight cores is 2.4"
+
+
 def test_no_measure_measures_nothing(plan: Plan) -> None:
     said = plan(measure=False)
     assert (said["cost_basis"], said["cost"]) == ("not_asked", None)
@@ -260,6 +292,14 @@ def test_hypotheses_that_this_design_cannot_test_are_named(plan: Plan) -> None:
     assert "Hypotheses that this design cannot test (2 of the experiment's 3):" in text
     assert "  weight_manual > weight_uniform: no arm weight_manual in this run\n" in text
     assert "Hypotheses that" not in plan(arms, CLAIMS[: CLAIMS.index("[[", 5)], as_json=False)["text"]
+
+
+def test_an_arm_that_is_trained_again_on_purpose_is_no_other_experiment(plan: Plan) -> None:
+    arms = 'strategies = ["weight_uniform", "weight_effective_num", "weight_inv_freq"]\nduplicates = "run"\nseeds = 3'
+    said = plan(arms, CLAIMS)
+    assert (said["trainings"], said["copies"]) == (9, {})
+    reason = "weight_effective_num has the weights of weight_uniform: nothing to test"
+    assert said["untestable"][1:] == [{"claim": "weight_effective_num > weight_uniform", "reason": reason}]
 
 
 def test_with_too_few_seeds_no_hypothesis_can_be_tested(plan: Plan) -> None:

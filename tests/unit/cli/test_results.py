@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,17 @@ def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
     assert page.count("failed: weight_uniform seed 1: out of [memory]") == 1
     assert "unfinished trials: 1 running, 1 waiting" in page
     assert "= weight_uniform" in page
+
+
+def test_a_control_has_scores_of_its_own_and_a_copy_has_none(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    plan = ArmsRecord.read(run.weights)
+    control = ArmRecord("weight_again", "", {"nuc": 1.0}, (), "weight_uniform", runs=True)
+    replace(plan, arms=(*plan.arms, control)).write(run.weights)
+    shutil.copytree(run.trial("weight_uniform", 0).path, run.trial("weight_again", 0).path)
+    rows = {line.split()[0]: line.split() for line in shown(run).splitlines() if line.startswith("weight_")}
+    assert rows["weight_again"] == ["weight_again", "1/4", "0.5000", "0.0000", "0.5000", "1", "0.500"]
+    assert rows["weight_twice"] == ["weight_twice", "=", "weight_uniform"]
 
 
 def test_the_table_goes_to_a_file_and_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 from counterpoise.cli.progress import _most_important, draw_trials, fitting, health_lines, trial_columns
 from counterpoise.cli.screen import plain_console
 from counterpoise.cli.status import status as status_command
+from counterpoise.files.atomic import append_line
 from counterpoise.machine.gpus import GpuLoad
 from counterpoise.machine.health import Health
 from counterpoise.machine.limits import GIB
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.progress import TrialProgress, read_progress
-from counterpoise.runs.records import TrialState, TrialStatus
+from counterpoise.runs.records import EpochRecord, TrialState, TrialStatus
 
 
 def test_status_prints_the_trials_the_machine_and_what_to_look_at(
@@ -41,6 +42,32 @@ def test_status_as_json_has_every_trial(status_run: RunFolder, capsys: pytest.Ca
     ]
     assert document["done"] == pytest.approx((3 + (3 + 0.5) / 9) / 4)
     assert document["machine"]["memory_bytes"] > 0
+
+
+def test_status_as_json_warns_of_trials_and_of_the_machine(
+    status_run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_times(status_run)
+    health = Health((), 3.5, 16, 20 * GIB, 64 * GIB, 1 * GIB, 100 * GIB)
+    monkeypatch.setattr("counterpoise.cli.progress.read_health", lambda _: health)
+    status_command(status_run.path, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["warnings"] == [
+        "weight_uniform seed 0: failed: out of memory",
+        "weight_log seed 0: failed: out of memory",
+        "weight_uniform seed 1: failed: out of memory",
+        "the disk of the run folder has 1.1 GB left",
+    ]
+    assert document["machine"]["disk_free_bytes"] == GIB
+    # Three epochs of 20 s, and half of the fourth of nine.
+    assert [(t["epoch_s"], t["left_s"]) for t in document["trials"]] == [(20.0, 0.0)] * 3 + [(20.0, 110.0)]
+    assert document["left_s"] == 110.0
+
+
+def append_times(run: RunFolder) -> None:
+    for number in (1, 2, 3):
+        record = EpochRecord(number, 0.5, 0.5, 0.5, {}, {}, 1e-4, 0, 0, 19.0, 1.0)
+        append_line(run.trial("weight_log", 1).metrics, record.__dict__)
 
 
 def test_running_and_failed_trials_are_shown_where_not_all_fit() -> None:

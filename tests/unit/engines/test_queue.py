@@ -139,6 +139,21 @@ def test_an_interrupted_trial_is_next_and_a_held_one_last(add: Callable[..., Tri
     assert TrialStatus.read(folders[0].status) == TrialStatus("running", epoch=7)
 
 
+def test_a_held_trial_s_status_is_left_to_the_process_that_trains_it(add: Callable[..., TrialFolder]) -> None:
+    trials = TrialQueue([add(0)], retries=0)
+    trial, _ = trials.take()
+    theirs = TrialStatus("running", epoch=7)
+    theirs.write(trial.status)
+    trials.settle(Ended(trial, Reason.HELD, ""))
+    assert trials.take() == (trial, 1)
+    assert TrialStatus.read(trial.status) == theirs
+    # Once it is free, an attempt is like any other: its end must not pass for that of the next.
+    trials.settle(lose(trial))
+    theirs.write(trial.status)
+    trials.take()
+    assert TrialStatus.read(trial.status).state == "waiting"
+
+
 def test_trials_that_have_not_ended_wait_in_the_end(add: Callable[..., TrialFolder]) -> None:
     trials = TrialQueue([add(0), add(1)], retries=0)
     running, finished = trials.take()[0], trials.take()[0]
@@ -153,6 +168,34 @@ def test_one_error_in_every_arm_gives_up_although_it_names_arm_and_folder(add: C
     trials = TrialQueue([add(seed, arm) for seed in range(3) for arm in ("a", "b")], retries=1)
     with pytest.raises(TrialError, match="all arms fail at once"):
         run(trials, [crash, crash])
+
+
+def test_with_no_trial_left_to_start_there_is_nothing_to_give_up(add: Callable[..., TrialFolder]) -> None:
+    trials = TrialQueue([add(0, "a"), add(0, "b")], retries=0)
+    run(trials, [crash, crash])
+    assert trials.is_settled
+    assert [(o.status.state, o.attempts) for o in trials.outcomes()] == [("failed", 1)] * 2
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("first\nlast\n\n", "last"),
+        ("KeyError: 'a'\nMemoryError: too much\n  cleaning up\n", "MemoryError: too much"),
+        ("", "nothing"),
+        (None, "nothing"),
+    ],
+)
+def test_of_a_log_the_last_error_is_told_else_the_last_line(
+    log: str | None, words: str, add: Callable[..., TrialFolder]
+) -> None:
+    trials = TrialQueue([add(0)], retries=0)
+    trial, _ = trials.take()
+    if log is not None:
+        trial.log.write_text(log, encoding="utf-8")
+    trials.settle(Ended(trial, Reason.EXITED, "ended with exit code 1"))
+    (outcome,) = trials.outcomes()
+    assert outcome.status.reason == f"ended with exit code 1; {trial.log.name} says: {words}"
 
 
 def raise_error(error: str) -> Callable[[TrialFolder], Ended]:

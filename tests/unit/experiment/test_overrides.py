@@ -30,6 +30,7 @@ LEAST = '[data]\ndatasplit = "split.csv"\nclasses = ["nuc", "pm"]\n'
         ('run.folder=it\'s "mine"', ("run", "folder"), 'it\'s "mine"'),
         ("run.folder=", ("run", "folder"), ""),
         ("preset=demo", ("preset",), "demo"),
+        ("loss.alpha=0.25", ("loss", "alpha"), 0.25),
         ("arms.manual_weights={nuc = 2}", ("arms", "manual_weights"), {"nuc": 2}),
         ("arms.manual_weights.nuc=2", ("arms", "manual_weights", "nuc"), 2),
         ('arms.manual_weights."a.b"=2', ("arms", "manual_weights", "a.b"), 2),
@@ -83,6 +84,7 @@ def test_other_seeds_are_refused(text: str) -> None:
         ("sampling.mirror=1", "sampling.mirror", "1"),
         ("arms.baseline=weight_inv_frq", "arms.baseline", '"weight_inv_frq"'),
         ("arms.manual_weights.nuk=1", "arms.manual_weights.nuk", '"nuk"'),
+        ("arms.manual_weights={nuc = 1, nuk = 1}", "arms.manual_weights.nuk", '"nuk"'),
     ],
 )
 def test_a_bad_value_is_told_as_in_the_file_with_the_option_for_its_place(override: str, key: str, found: str) -> None:
@@ -151,6 +153,12 @@ width = 8  # set on the command line
 seeds = 2  # set on the command line
 """
     )
+
+
+def test_a_dotted_key_keeps_its_place_and_the_text_its_comments() -> None:
+    text = f"# mine\ntraining.epochs = 3\n{LEAST}"
+    written = write_overrides(text, [read_override("training.epochs=5")])
+    assert written == text.replace("= 3", "= 5  # set on the command line")
 
 
 @pytest.mark.parametrize(

@@ -270,6 +270,17 @@ def test_resumed_and_finished_runs_try_no_steps(write: Callable[..., Path], no_s
     assert check(file).steps is None
 
 
+def test_steps_that_passed_with_another_network_are_made_again_though_trials_have_epochs(
+    write: Callable[..., Path], no_steps: list[int]
+) -> None:
+    prepared = prepare(write())
+    pass_first_steps(prepared.design, CPU)
+    prepared.trials[1].last_checkpoint.write_bytes(b"some epoch")
+    other = replace(prepared.design, trials=design_of(write("[model]\nwidth = 12")).trials)
+    assert pass_first_steps(other, CPU) is not None, "steps are known, and not of this network"
+    assert no_steps == [1, 1]
+
+
 def test_other_devices_are_tried_again(write: Callable[..., Path], no_steps: list[int], project: Path) -> None:
     design, run = design_of(write()), RunFolder(project / "run")
     pass_first_steps(design, CPU)
@@ -329,6 +340,11 @@ def test_what_is_unusual_about_the_steps_is_a_warning(write: Callable[..., Path]
     assert memory == "2 trials at once may need 18.0 GB of memory, and the machine has 17.2 GB: lower run.slots"
     usual = FirstSteps("k", "now", ("a",), (replace(SPEED, micro_batch=8),))
     assert usual.warnings(design, CPU) == ()
+    # In float16 the first steps overflow on purpose: so a scale of the loss is found.
+    lost = FirstSteps("k", "now", ("a",), (replace(SPEED, micro_batch=8, nonfinite_steps=3),))
+    for precision, warnings in (("float32", 1), ("bfloat16", 1), ("float16", 0)):
+        made = replace(design, machine=replace(design.machine, precision=precision))
+        assert len(lost.warnings(made, CPU)) == warnings
 
 
 def test_a_network_that_fails_in_its_first_step_fails_before_there_is_a_run(

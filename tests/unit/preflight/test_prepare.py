@@ -84,6 +84,10 @@ def test_a_margin_that_is_changed_after_results_came_is_noted_for_good(project: 
     (changed,) = changes(0.05)
     assert "verdict.margin (0.02 -> 0.05)" in changed.text
     assert changes(0.05) == (changed,)
+    first, second = changes(0.03)
+    assert first == changed
+    assert "verdict.margin (0.05 -> 0.03)" in second.text
+    assert changes(0.03) == (first, second)
 
 
 def test_a_damaged_record_of_what_was_asked_is_noted_for_good_and_written_anew(project: Path) -> None:

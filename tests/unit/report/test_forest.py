@@ -58,6 +58,13 @@ def test_an_arm_that_was_not_compared_has_no_mark() -> None:
     assert lines(drawing, "whisker") == []
 
 
+@pytest.mark.parametrize(
+    ("most", "ticks"), [(5, (-0.1, -0.05, 0.0, 0.05, 0.1)), (4, (-0.1, 0.0, 0.1)), (3, (-0.1, 0.0, 0.1)), (2, (0.0,))]
+)
+def test_an_axis_has_as_many_labels_as_there_is_room_for(most: int, ticks: tuple[float, ...]) -> None:
+    assert difference_scale([Whisker(0.0, -0.1, 0.1)], 0.01, most=most).ticks == pytest.approx(ticks)
+
+
 ends = st.floats(-1, 1).map(lambda value: round(value, 6))
 
 

@@ -42,6 +42,23 @@ def test_csv_has_one_line_per_finished_trial(made_run: RunFolder) -> None:
     assert float(first_uniform["last_dice"]) == 0.4
 
 
+def test_a_finished_trial_without_any_score_is_empty_fields_and_nought_in_the_reference(
+    made_run: RunFolder, tmp_path: Path
+) -> None:
+    trial = made_run.trial("weight_inv_freq", 1)
+    lines = [json.loads(line) for line in trial.metrics.read_text(encoding="utf-8").splitlines()]
+    none = {"dice_mean": None, "dice": {"nuc": None, "pm": None}}
+    trial.metrics.write_text("".join(json.dumps(line | none) + "\n" for line in lines), encoding="utf-8")
+    results = summarise_run(read_run(made_run))
+    rows = list(csv.DictReader(io.StringIO(results_as_csv(results))))
+    (row,) = [row for row in rows if (row["strategy"], row["seed"]) == ("weight_inv_freq", "1")]
+    assert [row[key] for key in ("epochs", "best_dice", "best_epoch", "last_dice", "last_dice_nuc")] == ["2", *[""] * 4]
+    write_reference(results, tmp_path)
+    document = json.loads((tmp_path / "seed-1" / "cw_weight_inv_freq_results.json").read_text(encoding="utf-8"))
+    assert (document["best_dice"], document["best_epoch"]) == (0.0, 0)
+    assert [entry["dice_mean"] for entry in document["history"]] == [0.0, 0.0]
+
+
 def test_csv_is_written_into_the_run_folder(made_run: RunFolder) -> None:
     results = summarise_run(read_run(made_run))
     write_csv(results)

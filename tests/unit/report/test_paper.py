@@ -142,6 +142,17 @@ def test_without_a_verdict_differences_are_over_common_seeds_only() -> None:
     assert float(row["difference"]) == pytest.approx(0.045)
     assert (row["seeds"], row["planned_seeds"]) == ("2", "3")
     assert arm_cells(verdict.arm("weight_sqrt_inv"), verdict)[1] == "2/3"
+    # By class: 73 - 64 voxels of nuc and 21 - 21 of pm in 100; the baseline is no difference to itself.
+    for name, difference in (("nuc", 0.09), ("pm", 0.0)):
+        row = rows_of(verdict)["weight_sqrt_inv", name]
+        assert float(row["difference"]) == pytest.approx(difference)
+        assert (row["low"], row["high"], row["interval"], row["verdict"]) == ("", "", "", "")
+        assert class_cells(verdict.arm("weight_sqrt_inv"), entry_of(verdict, "weight_sqrt_inv", name))[3:] == [
+            "+0.090" if difference else "0.000",
+            "–",
+        ]
+        row = rows_of(verdict)["weight_uniform", name]
+        assert (row["difference"], row["verdict"]) == ("", "baseline")
 
 
 def test_one_seed_has_no_spread_and_no_run_no_score() -> None:

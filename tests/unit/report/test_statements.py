@@ -220,6 +220,18 @@ def test_an_arm_that_is_better_and_not_eligible_is_not_called_no_better() -> Non
     assert statements.headline(VERDICTS["keep"]).startswith("Keep weight_uniform: no evidence that weighting helps.")
 
 
+def test_the_chance_to_win_is_told_of_the_highest_arm_beside_the_baseline(verdict: Verdict) -> None:
+    first = change_arm(verdict, "uniform", score=0.63, is_in_best_set=True)
+    arms = tuple(sorted(first.arms, key=lambda arm: -(arm.score or 0)))
+    assert [arm.name for arm in arms] == ["uniform", "sqrt", "inverse"]
+    assert statements.best_set(replace(first, arms=arms, best_set=("uniform", "sqrt"))) == (
+        "Cannot be told apart from the best: uniform and sqrt (2 of 3 arms). "
+        "P(sqrt beats uniform in one fresh run): 0.97"
+    )
+    alone = change_arm(replace(first, best_set=("uniform",)), "sqrt", is_in_best_set=False)
+    assert statements.best_set(alone) == "Cannot be told apart from the best: uniform (1 of 3 arms)."
+
+
 def test_without_a_score_no_score_with_failures_is_told(verdict: Verdict) -> None:
     with_score = statements.arm_flags(verdict.arm("inverse"), verdict)
     assert with_score == ("unstable, 1 of 5 trainings diverged; not eligible; with these counted as 0 it scores 0.477",)

@@ -15,7 +15,7 @@ from counterpoise.report.trade import Trades, trade_off, trade_strip
 from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.statistics.verdict_types import Verdict
 
-from .conftest import change_class, without_verdict
+from .conftest import change_arm, change_class, without_verdict
 
 STYLES = {name: ArmStyle.at(i) for i, name in enumerate(("uniform", "sqrt", "inverse"))}
 
@@ -60,6 +60,20 @@ def test_an_interval_that_touches_zero_is_noise(verdict: Verdict) -> None:
     sqrt, _ = trades_of(change_class(verdict, "sqrt", "pm", low=0.0)).arms
     assert "gains" not in sqrt.sentence.lower()
     assert "pm within noise" in sqrt.sentence
+
+
+@pytest.mark.parametrize(("still", "told"), [(4, "c0, c1, c2 and c3 within noise"), (5, "5 classes within noise")])
+def test_up_to_four_classes_within_noise_are_named_and_more_are_counted(
+    verdict: Verdict, still: int, told: str
+) -> None:
+    names = ("pm", *(f"c{k}" for k in range(still)))
+    like = verdict.arm("sqrt").classes[0]
+    noise = [replace(like, name=name, difference=0.001, low=-0.01, high=0.012) for name in names[1:]]
+    gain = replace(like, name="pm", difference=0.05, low=0.03, high=0.07)
+    arms = tuple(ArmRecord(name, name, dict.fromkeys(names, 1.0), (), None, runs=True) for name in STYLES)
+    balance = make_balance(ArmsRecord(names, "uniform", (0,), arms), None)
+    sqrt, _ = trades_of(change_arm(verdict, "sqrt", classes=(gain, *noise)), balance).arms
+    assert sqrt.sentence == f"Gains pm +0.050 (×1.0), {told}; the mean +0.020 [+0.005, +0.035]: better."
 
 
 def test_larger_changes_are_named_first(verdict: Verdict) -> None:

@@ -78,6 +78,34 @@ def test_warnings_name_failures_lost_steps_and_silence(run: RunFolder) -> None:
         assert not any("stalled" in line for line in read_progress(run, now=NOW + 95).warnings)
 
 
+def test_a_trial_of_long_epochs_may_be_silent_for_three_of_them(run: RunFolder) -> None:
+    run.trial("b", 0).metrics.unlink()
+    write_epochs(run, "b", 0, 1, seconds=200.0)
+    TrialStatus("running", 2, 4, 25, 50, updated=NOW).write(run.trial("b", 0).status)
+    with only_one_process(run.path, Purpose.RUN_EXPERIMENT):
+        assert not any("stalled" in line for line in read_progress(run, now=NOW + 599).warnings)
+        assert "b seed 0: stalled: no progress for 10 min" in read_progress(run, now=NOW + 601).warnings
+
+
+def test_where_the_runner_is_gone_no_trial_is_called_stalled(run: RunFolder) -> None:
+    lock = run.path / LOCK_NAME
+    later = NOW + 595
+    lock.write_text("process 1 on another-machine", encoding="utf-8")
+    assert "b seed 0: stalled: no progress for 10 min" in read_progress(run, now=later).warnings
+    lock.write_text("process 99999999 on " + socket.gethostname(), encoding="utf-8")
+    warnings = read_progress(run, now=later).warnings
+    assert warnings[0].startswith("nothing runs this experiment now")
+    assert not any("stalled" in line for line in warnings)
+
+
+def test_a_run_was_heard_of_when_the_last_of_its_trials_wrote(run: RunFolder) -> None:
+    assert read_progress(run, now=NOW).heard_s == 5.0
+    run.trial("a", 1).path.mkdir(parents=True)
+    TrialStatus("running", 1, 4, 0, 50, updated=NOW - 400).write(run.trial("a", 1).status)
+    progress = read_progress(run, now=NOW)
+    assert (progress.heard_s, progress.is_idle) == (5.0, False)
+
+
 def test_the_runner_is_found_by_the_lock_it_wrote(run: RunFolder) -> None:
     assert read_progress(run, now=NOW).runner == "none"
     with only_one_process(run.path, Purpose.RUN_EXPERIMENT):

@@ -176,6 +176,13 @@ def test_a_file_that_is_not_there_is_told_from_a_damaged_one(folder: RunFolder) 
     assert (run.tiles_hash, run.tile_count, run.experiment) == (None, None, None)
 
 
+@pytest.mark.parametrize(("tiles", "count"), [([], 0), ({"crop": [1]}, None), ("three", None), (None, None)])
+def test_only_a_list_of_tiles_has_a_number(folder: RunFolder, tiles: object, count: int | None) -> None:
+    write_json(folder.tiles, {"hash": "3fa9", "tiles": tiles})
+    run = read_run(folder)
+    assert (run.tiles_hash, run.tile_count) == ("3fa9", count)
+
+
 @pytest.mark.parametrize("name", ["counts", "thresholds", "examples"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "torn", "changed", "lacks"])
 def test_damaged_arrays_are_values_that_say_so(folder: RunFolder, name: str, damage: str) -> None:

@@ -119,6 +119,16 @@ def test_no_flipped_bit_makes_another_status(tmp_path: Path) -> None:
         assert TrialStatus.read(file) in (written, DAMAGED), place
 
 
+@pytest.mark.parametrize("version", [None, 0, 2, 3, "1"])
+def test_only_the_first_version_needs_no_checksum(tmp_path: Path, version: object) -> None:
+    content = {"version": version, "state": "finished", "epoch": 3, "epochs": 3}
+    for changed in (content, {**checked(content), "epoch": 2}):
+        write_json(tmp_path / "status.json", changed)
+        assert TrialStatus.read(tmp_path / "status.json") == DAMAGED
+    write_json(tmp_path / "status.json", content | {"version": 1})
+    assert TrialStatus.read(tmp_path / "status.json") == TrialStatus("finished", 3, 3)
+
+
 @pytest.mark.parametrize("entry", ["boredom", None, 3, ["diverged"]])
 def test_an_unknown_cause_is_no_divergence(tmp_path: Path, entry: Any) -> None:
     file = tmp_path / "status.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,12 @@ def test_equal_weights_of_any_size_and_number_are_as_simple_as_ones(run: RunFold
     assert read_counts(run).simplicity == {arm.name: 0.0}
 
 
+def test_a_class_without_weight_is_as_far_from_uniform_as_can_be(run: RunFolder) -> None:
+    arm = ArmRecord("weight_manual", "", {"nuc": 1.0, "pm": 0.0}, (), None, runs=True)
+    ArmsRecord(CLASSES, arm.name, (7,), (arm,), ()).write(run.weights)
+    assert read_counts(run).simplicity == {arm.name: math.inf}
+
+
 @pytest.mark.parametrize(
     ("state", "cause", "expected"),
     [
@@ -118,6 +125,15 @@ def test_a_network_that_finds_nothing_has_collapsed(run: RunFolder) -> None:
     ValidationCounts(CROPS, CLASSES, nothing).write(folder.counts)
     cell = read_counts(run).cells[1][2]
     assert (cell.state, cell.reason) == (RunState.DIVERGED, "")
+
+
+def test_where_there_is_nothing_to_find_no_network_has_collapsed(run: RunFolder) -> None:
+    for trial in read_run(run).trials:
+        nothing = np.stack([0 * POSITIVES, 0 * POSITIVES + 5, 0 * POSITIVES], -1)
+        ValidationCounts(CROPS, CLASSES, np.stack([nothing, nothing])).write(trial.folder.counts)
+    table = read_counts(run)
+    assert table.finished.all()
+    assert judge(table).obstacle is Obstacle.NO_CLASS
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK torn"])

@@ -393,6 +393,14 @@ def test_diverged_runs_and_few_crops_are_said() -> None:
     assert result.remarks == (Remark(RemarkKind.DIVERGED, ("b",), 1), Remark(RemarkKind.THESE_CROPS))
 
 
+def test_five_equal_crops_are_no_few_crops() -> None:
+    # Every crop has as many positives as predicted voxels: the effective number of five is 5 exactly.
+    few = Remark(RemarkKind.THESE_CROPS)
+    for crops, remarks in ((5, ()), (4, (few,))):
+        table = table_of(made((0, 0.1), seeds=4, crops=crops), ("a", "b"))
+        assert [found.remarks for found in outcomes(table, "b > a", "b[pm] > a[pm]", "a > 0.1")] == [remarks] * 3
+
+
 def test_the_order_of_arms_seeds_crops_and_classes_changes_nothing() -> None:
     dice = made((0.0, 0.02, 0.01, 0.0))
     names, states = np.array(["a", "b", "c", "d"]), lost(2, 1)

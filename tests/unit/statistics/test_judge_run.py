@@ -1,12 +1,15 @@
 """What a run is asked: the unit, the margin and the thresholds of its own configuration decide what is judged."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from counterpoise.errors import RunFolderError
 from counterpoise.experiment.config import VerdictConfig
+from counterpoise.experiment.hypothesis import Hypothesis, parse_claim
 from counterpoise.files.atomic import append_line, write_json
 from counterpoise.metrics.thresholds import BINS, HALF, counts_by_threshold
 from counterpoise.notes import Note, NoteKind
@@ -88,6 +91,21 @@ def test_tuned_thresholds_are_judged_on_the_other_half_of_the_crops(tmp_path: Pa
     # Above 1/4 every present voxel is found and no other: tuned, every arm is perfect.
     assert [arm.dice_tuned for arm in verdict.tuned] == [1.0, 1.0, 1.0]
     assert verdict.arm("weight_inv_freq").score == 1.0
+
+
+@pytest.mark.parametrize("unit", list(Unit))
+def test_hypotheses_are_decided_by_the_counts_that_the_verdict_is_made_from(tmp_path: Path, unit: Unit) -> None:
+    run = write_run(tmp_path, VerdictConfig(unit=unit.value))
+    claim = Hypothesis(claim=parse_claim("weight_inv_freq < weight_uniform"), because="its threshold is wrong")
+    replace(ArmsRecord.read(run.weights), hypotheses=(claim,)).write(run.weights)
+    verdict = judged(run)
+    (found,), comparison = verdict.hypotheses, verdict.arm("weight_inv_freq").comparison
+    assert comparison is not None
+    # The claim is tested alone; the verdict's interval is one of two that share the 5 %.
+    narrower = stats.t.isf(0.025, comparison.df) / stats.t.isf(0.0125, comparison.df)
+    widths = [float(entry.high or 0) - float(entry.low or 0) for entry in (found, comparison)]
+    assert widths[0] == pytest.approx(widths[1] * narrower)
+    assert found.difference == pytest.approx(comparison.difference)
 
 
 def test_at_one_half_tuning_is_shown_next_to_the_verdict_and_changes_none_of_it(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The results table of a hand-made run against means and spreads by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from counterpoise.errors import RunFolderError
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
-from counterpoise.runs.records import FailureCause
+from counterpoise.runs.records import FailureCause, TrialStatus
 from counterpoise.statistics.results import ArmResult, Results, Spread, summarise_run
 
 
@@ -59,6 +61,14 @@ def test_a_failed_seed_is_left_out_and_differences_pair_the_seeds(arms: dict[str
     assert inverse.last_dice_by_class["pm"] == near(0.8, None, 1)
     assert [t.seed for t in inverse.trials] == [0, 1]
     assert [(t.seed, t.status.cause) for t in inverse.unfinished] == [(2, FailureCause.OTHER)]
+
+
+def test_a_baseline_that_is_still_running_gives_no_difference(made_run: RunFolder) -> None:
+    status = TrialStatus.read(made_run.trial("weight_uniform", 0).status)
+    replace(status, state="running").write(made_run.trial("weight_uniform", 0).status)
+    arms = {arm.name: arm for arm in load_results(made_run).arms}
+    # Seed 1 alone: .5 - .6; the .4 that seed 0 of the baseline has reached so far is no score of it.
+    assert arms["weight_inv_freq"].difference == near(-0.1, None, 1)
 
 
 def test_a_damaged_trial_is_told_as_failed_and_the_others_are_worth_a_table(made_run: RunFolder) -> None:

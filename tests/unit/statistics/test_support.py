@@ -22,6 +22,13 @@ def test_effective_crops_are_kish_of_the_positives() -> None:
     assert (support.clusters, support.select, support.is_about_new_crops) == (4, 0, False)
 
 
+def test_five_equal_crops_are_enough_to_speak_of_others() -> None:
+    for crops, is_enough in ((5, True), (4, False)):
+        names = tuple(f"d/{g}" for g in range(crops))
+        support = plan_support(names, ("nuc",), np.full((crops, 1), 7), VerdictConfig())
+        assert (support.effective, support.is_about_new_crops) == (crops, is_enough)
+
+
 def test_data_sets_are_summed_over_their_crops() -> None:
     support = plan_support(CROPS, ("nuc", "golgi", "pm"), POSITIVES, VerdictConfig(unit="data_set"))
     nuc, _, pm = support.classes

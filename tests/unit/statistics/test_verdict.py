@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.inference import Label, Scope
@@ -118,6 +119,16 @@ def test_among_arms_within_the_margin_of_the_top_the_simplest_is_recommended() -
     assert verdict.arm("arm_2").simplicity is None
 
 
+def test_among_arms_as_simple_the_highest_is_recommended() -> None:
+    table = make_table((0.0, 0.08, 0.081, 0.05), noise=0.003, by_crop=0.03)
+    table = replace(table, simplicity={"arm_0": 0.0, "arm_1": 0.2, "arm_2": 0.2, "arm_3": 0.1})
+    verdict = judge(table)
+    first, second = (verdict.arm(name).score for name in verdict.best_set[:2])
+    assert number(first) - 0.01 < number(second) < number(first), "both are within the margin of the top"
+    assert verdict.recommendation.arm == verdict.arms[0].name
+    assert verdict.recommendation.reason is RecommendationReason.HIGHEST
+
+
 def test_permuting_arms_seeds_crops_and_classes_changes_nothing() -> None:
     table = make_table((0.0, 0.03, 0.0, -0.01), missing={(2, 1): RunState.FAILED, (3, 4): RunState.DIVERGED})
     rng = np.random.default_rng(0)
@@ -167,6 +178,13 @@ def test_an_unstable_baseline_is_not_recommended_and_said_so() -> None:
     assert verdict.recommendation.arm not in {None, "arm_0"}
     assert verdict.recommendation.baseline_is_unstable
     assert not judge(make_table((0.0, 0.06, 0.0, 0.0))).recommendation.baseline_is_unstable
+    # Where unstable arms may be recommended, a baseline that is beaten by another is not told to have been left out.
+    beaten = make_table((0.0, 0.06, 0.0, 0.0), missing={(0, 2): RunState.DIVERGED})
+    assert judge(beaten).recommendation == Recommendation(
+        "arm_1", RecommendationReason.HIGHEST, baseline_is_unstable=True
+    )
+    allowed = judge(beaten, Settings(allow_unstable=True)).recommendation
+    assert allowed == Recommendation("arm_1", RecommendationReason.HIGHEST)
 
 
 def test_a_run_that_the_machine_lost_is_missing_and_no_flaw_of_the_arm() -> None:
@@ -259,6 +277,8 @@ def test_crops_that_annotate_no_class_change_no_score() -> None:
         (make_table(missing={(0, s): RunState.FAILED for s in range(5)}), Obstacle.NO_BASELINE, 0),
         (make_table(missing={(a, s): RunState.DIVERGED for a in range(4) for s in range(5)}), Obstacle.NO_RUN, 0),
         (make_table(missing={(0, s): RunState.FAILED for s in range(3)}), Obstacle.FEW_SEEDS, 2),
+        # The baseline has all of its seeds, and no other arm more than two.
+        (make_table(missing={(a, s): RunState.FAILED for a in (1, 2, 3) for s in range(3)}), Obstacle.FEW_SEEDS, 2),
     ],
 )
 def test_without_enough_there_is_no_verdict_but_the_scores_there_are(
@@ -305,6 +325,14 @@ def test_few_effective_crops_limit_the_verdict_to_them() -> None:
             assert number(arm.comparison.se) > number(arm.on_these_crops.se)
 
 
+def test_five_effective_crops_are_enough_to_speak_of_others() -> None:
+    # Every crop has 100 000 positives and as many predicted voxels: Kish's number of five such crops is 5 exactly.
+    for crops, scope in ((5, Scope.NEW), (4, Scope.THIS)):
+        verdict = judge(make_table((0.0, 0.05, 0.0, 0.0), crops=crops))
+        assert (verdict.effective_crops, verdict.scope) == (crops, scope)
+        assert {entry.scope for arm in verdict.arms for entry in arm.classes} == {scope}
+
+
 def test_data_sets_as_clusters_pool_their_crops() -> None:
     table = make_table()
     by_set = table.by_data_set()
@@ -330,6 +358,22 @@ def test_an_arm_that_varies_much_more_is_flagged() -> None:
     counts[2, ..., 2] -= shift
     verdict = judge(replace(table, counts=counts))
     assert [arm.name for arm in verdict.arms if arm.is_noisy] == ["arm_2"]
+
+
+def test_noise_of_the_others_is_their_root_mean_square() -> None:
+    flags = []
+    for seed in range(10):
+        # Six quiet arms and one of 0.04: 2.5 times their mean is 0.021, of their root mean square 0.038.
+        sds = np.array([0.003] * 6 + [0.04, 0.03])[:, None]
+        table = make_table((0.0,) * 8, noise=0.0, by_crop=0.0, seed=seed)
+        shift = np.rint(1e5 * sds * np.random.default_rng(seed).normal(0, 1, (8, 5)))
+        counts = table.counts + shift[:, :, None, None, None] * np.array([1.0, -1.0, -1.0])
+        arms = judge(replace(table, counts=counts)).arms
+        for arm in arms:
+            others = np.array([number(other.sd) for other in arms if other is not arm])
+            assert arm.is_noisy == (number(arm.sd) > 2.5 * math.sqrt(np.mean(others**2)))
+            flags.append((arm.is_noisy, number(arm.sd) > 2.5 * np.mean(others)))
+    assert (False, True) in flags, "the two means disagree somewhere"
 
 
 def test_iou_and_single_classes_follow_from_the_same_counts() -> None:
@@ -358,6 +402,23 @@ def test_more_looks_widen_every_interval() -> None:
     assert number(four.visible_difference) > number(one.visible_difference)
 
 
+def test_intervals_of_classes_are_single_however_many_arms_and_looks_there_are() -> None:
+    table = make_table()
+    one, four = judge(table), judge(table, Settings(looks=4))
+    for arm in one.arms:
+        assert arm.classes == four.arm(arm.name).classes
+    # Of one class alone the arms' intervals rest on the same pairs, and are wider: three comparisons share the 5 %.
+    alone = judge(replace(table, classes=("nuc",), counts=table.counts[..., :1, :]))
+    for arm in alone.arms:
+        if arm.comparison:
+            (entry,) = arm.classes
+            assert entry.difference == pytest.approx(arm.comparison.difference)
+            single, shared = (stats.t.isf(0.025 / k, arm.comparison.df) for k in (1, 3))
+            assert number(entry.high) - number(entry.low) == pytest.approx(
+                (number(arm.comparison.high) - number(arm.comparison.low)) * single / shared
+            )
+
+
 def test_an_undecided_arm_says_what_would_decide() -> None:
     verdict = judge(make_table((0.0, 0.004, 0.0, 0.0), noise=0.02, by_crop=0.0, seeds=4))
     undecided = [arm for arm in verdict.arms if arm.comparison and arm.comparison.label is Label.UNDECIDED]
@@ -381,7 +442,7 @@ def test_a_table_that_contradicts_itself_is_refused() -> None:
     with pytest.raises(ValueError, match="annotation"):
         replace(table, counts=other)
     negative = table.counts.copy()
-    negative[..., 1] -= 1e9
+    negative[2, 3, 4, 1, 1] = -1
     with pytest.raises(ValueError, match="negative"):
         replace(table, counts=negative)
 
