@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import CounterpoiseError, ProblemsError, RunFolderError, StoreError, TrialError
+from counterpoise.experiment.config import Precision
 from counterpoise.experiment.load import load_experiment
 from counterpoise.machine.gpus import Gpu
 from counterpoise.machine.hardware import Hardware
@@ -342,7 +343,8 @@ def test_what_is_unusual_about_the_steps_is_a_warning(write: Callable[..., Path]
     assert usual.warnings(design, CPU) == ()
     # In float16 the first steps overflow on purpose: so a scale of the loss is found.
     lost = FirstSteps("k", "now", ("a",), (replace(SPEED, micro_batch=8, nonfinite_steps=3),))
-    for precision, warnings in (("float32", 1), ("bfloat16", 1), ("float16", 0)):
+    expected: dict[Precision, int] = {"float32": 1, "bfloat16": 1, "float16": 0}
+    for precision, warnings in expected.items():
         made = replace(design, machine=replace(design.machine, precision=precision))
         assert len(lost.warnings(made, CPU)) == warnings
 

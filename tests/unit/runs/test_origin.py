@@ -40,7 +40,7 @@ def test_a_store_lies_by_its_fingerprint_in_the_experiment_s_folder_for_stores(t
         {"repeat": "counterpoise run '/a project/mine.toml' --seeds 3"},
     ],
 )
-def test_a_recorded_experiment_lies_where_its_paths_start(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_recorded_experiment_lies_where_its_paths_start(tmp_path: Path, environment: dict[str, Any]) -> None:
     assert origin_of(tmp_path / "alone", **environment) == Path("/a project")
 
 

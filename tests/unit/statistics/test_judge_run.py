@@ -101,6 +101,7 @@ def test_hypotheses_are_decided_by_the_counts_that_the_verdict_is_made_from(tmp_
     verdict = judged(run)
     (found,), comparison = verdict.hypotheses, verdict.arm("weight_inv_freq").comparison
     assert comparison is not None
+    assert comparison.df is not None
     # The claim is tested alone; the verdict's interval is one of two that share the 5 %.
     narrower = stats.t.isf(0.025, comparison.df) / stats.t.isf(0.0125, comparison.df)
     widths = [float(entry.high or 0) - float(entry.low or 0) for entry in (found, comparison)]

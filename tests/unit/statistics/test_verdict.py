@@ -413,7 +413,7 @@ def test_intervals_of_classes_are_single_however_many_arms_and_looks_there_are()
         if arm.comparison:
             (entry,) = arm.classes
             assert entry.difference == pytest.approx(arm.comparison.difference)
-            single, shared = (stats.t.isf(0.025 / k, arm.comparison.df) for k in (1, 3))
+            single, shared = (stats.t.isf(0.025 / k, number(arm.comparison.df)) for k in (1, 3))
             assert number(entry.high) - number(entry.low) == pytest.approx(
                 (number(arm.comparison.high) - number(arm.comparison.low)) * single / shared
             )
