@@ -156,7 +156,7 @@ def store_key(experiment: Experiment) -> StoreKey:
         data.voxel_size_nm,
         reach,
         data.max_upsampling,
-        data.raw_window,
+        None if data.raw_window == "auto" else data.raw_window,
         data.allow_overlap,
     )
 
