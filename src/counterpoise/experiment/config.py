@@ -51,6 +51,8 @@ class DataConfig(_Table):
 
     datasplit: UsablePath
     """List of crops, relative to this file."""
+    root: str = ""
+    """Folder of the data, for a list of crops made on another machine; empty: the list's paths are right."""
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
     """Classes to segment, in the order of the network's outputs."""
     voxel_size_nm: tuple[Positive, Positive, Positive] = (8.0, 8.0, 8.0)
@@ -61,6 +63,11 @@ class DataConfig(_Table):
     """Whether train and validation crops may share voxels. Scores are too good then, and the report says so."""
     store: UsablePath = Path("counterpoise.store")
     """Where the decoded voxels are kept, relative to this file; shared by all trials."""
+
+    @property
+    def root_folder(self) -> Path | None:
+        """Return the folder of the data, if one is named."""
+        return Path(self.root) if self.root else None
 
 
 class SamplingConfig(_Table):

@@ -62,6 +62,8 @@ class StoreKey:
         How many times coarser than requested a level may be.
     allow_overlap : bool
         Whether train and validation crops may share voxels: crops that do are refused before a store is made of them.
+    root : Path, optional
+        Where the data are, for a list from another machine.
     """
 
     datasplit: Path
@@ -70,6 +72,7 @@ class StoreKey:
     reach: PatchReach
     max_upsampling: float
     allow_overlap: bool
+    root: Path | None = None
 
     def digest(self) -> str:
         """Hash the key.
@@ -77,7 +80,7 @@ class StoreKey:
         Paths in a list of crops may start at the working directory, so that is a part of it, and so is the code: other
         rules may lead to another store.
         """
-        plain = asdict(self) | {"datasplit": str(self.datasplit.resolve())}
+        plain = asdict(self) | {"datasplit": str(self.datasplit.resolve()), "root": str(self.root)}
         content = json.dumps([_code_version(), str(Path.cwd()), plain], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
