@@ -51,6 +51,8 @@ class DataConfig(_Table):
 
     datasplit: UsablePath
     """List of crops, relative to this file."""
+    root: str = ""
+    """Folder of the data, for a list of crops made on another machine; empty: the list's paths are right."""
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
     """Classes to segment, in the order of the network's outputs."""
     voxel_size_nm: tuple[Positive, Positive, Positive] = (8.0, 8.0, 8.0)
@@ -70,6 +72,11 @@ class DataConfig(_Table):
         if value != "auto" and value[0] >= value[1]:
             raise broken("two stored values, the darker one first", list(value))
         return value
+
+    @property
+    def root_folder(self) -> Path | None:
+        """Return the folder of the data, if one is named."""
+        return Path(self.root) if self.root else None
 
 
 class SamplingConfig(_Table):

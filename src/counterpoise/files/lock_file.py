@@ -1,9 +1,9 @@
 """A lock for file systems that have none (Lustre without ``flock``, NFS without its lock daemon): a file.
 
-Only one process can create the file, on network file systems too. It names its holder, who touches it every few seconds.
-The file of a process that ended without removing it is taken over: at once on the machine of that process, where its
-number and start tell whether it runs; on other machines when nobody has touched the file for a while, by the clock of
-the file system alone.
+Only one process can create the file, on network file systems too. It names its holder, who touches it every few
+seconds. The file of a process that ended without removing it is taken over: at once on the machine of that process,
+where its number and start tell whether it runs; on other machines when nobody has touched the file for a while, by the
+clock of the file system alone.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class LockFile:
     def _is_held(self, now: float) -> bool:
         """Tell whether the file's holder runs, as far as can be known at a time of the file system's clock.
 
-        A holder on this machine is asked for, and its touches mean nothing; at minus infinity, only such a holder counts.
+        A holder on this machine is asked for, and its touches mean nothing; at minus infinity, only such a one counts.
         """
         try:
             with self._file.open(encoding="utf-8", errors="replace") as stream:  # opening asks the server for the time
@@ -125,5 +125,5 @@ def _place() -> str:
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()]
-        parts += [os.readlink("/proc/self/ns/pid")]
+        parts += [str(Path("/proc/self/ns/pid").readlink())]
     return " ".join(parts)

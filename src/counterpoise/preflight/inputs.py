@@ -113,7 +113,9 @@ def read_inputs(experiment: Experiment, observer: PreflightObserver = SILENT, *,
     crop_set = None
     data = experiment.data
     try:
-        crop_set = load_crops(data.datasplit, data.classes, allow_overlap=True, on_fault=faults.append)
+        crop_set = load_crops(
+            data.datasplit, data.classes, root=data.root_folder, allow_overlap=True, on_fault=faults.append
+        )
     except CounterpoiseError as error:
         faults.append(error)
     if crop_set is None or not crop_set.crops:
@@ -158,6 +160,7 @@ def store_key(experiment: Experiment) -> StoreKey:
         data.max_upsampling,
         None if data.raw_window == "auto" else data.raw_window,
         data.allow_overlap,
+        data.root_folder,
     )
 
 
