@@ -128,9 +128,12 @@ def write_splits(
     counts = [_Counts.of(crops, made, ordered) for made in splits]
     _print_counts(ordered, counts, folds)
     asked = share if folds is None else 1 / folds
+    told: dict[str, list[str]] = {}
     for file, made, count in zip(files, splits, counts, strict=True):
         for line in _shortfalls(ordered, made, count, asked):
-            side.print(f"{line} ({file.name})" if folds else line, soft_wrap=True)
+            told.setdefault(line, []).append(file.name)
+    for line, names_of in told.items():
+        side.print(line if len(names_of) == len(files) else f"{line} ({', '.join(names_of)})", soft_wrap=True)
 
 
 def describe_split(made: CropSplit) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from counterpoise.errors import DatasplitError
 from counterpoise.files.concurrent import map_concurrently
 from counterpoise.volumes.datasplit import CropRow, read_datasplit
-from counterpoise.volumes.formats import is_stored, open_volume
+from counterpoise.volumes.formats import dataset_suffixes, is_stored, open_volume
+from counterpoise.volumes.identity import store_of
 from counterpoise.volumes.volume import FoundCrop
 
 __all__ = ["find_listed_crops"]
@@ -67,6 +68,8 @@ def _open(datasplit: Path, listed: tuple[CropRow, tuple[str, ...]]) -> FoundCrop
             remedy="fetch the labels, or leave the line out",
         )
     raw, labels = row.written
-    store = Path(os.path.commonpath([raw, labels]))
+    store = Path(store_of(raw, labels, dataset_suffixes()))
+    if not raw.is_relative_to(store):  # raw and labels have stores of their own
+        store = Path(os.path.commonpath([raw, labels]))
     box = open_volume(stored).levels[0].grid.box
     return FoundCrop(store, str(raw.relative_to(store)), str(labels.relative_to(store)), classes, box)
