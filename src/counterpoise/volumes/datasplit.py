@@ -80,8 +80,8 @@ def read_datasplit(
     allow_overlap : bool
         Whether a crop may be in both splits.
     on_fault : callable, optional
-        Told of the lines that cannot be used, which are then left out: of each, or of very many in one error. Without it
-        one error is raised that names them.
+        Told of the lines that cannot be used, which are then left out: of each, or of very many in one error. Without
+        it one error is raised that names them.
     on_note : callable
         Told of lines that say the same.
 
