@@ -107,7 +107,7 @@ def write_splits(
         if place.is_dir():
             found = list(find_crops(place, wanted=classes, on_note=notes.append))
         else:
-            found = find_listed_crops(place, root=root)
+            found = find_listed_crops(place, root=root, on_note=lambda note: notes.append(str(note)))
         names = _choose(classes, found)
         crops = [crop for crop in found if not names.isdisjoint(crop.classes)]
     ordered = list(classes) or sorted(names)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from counterpoise.errors import DatasplitError
 from counterpoise.files.concurrent import map_concurrently
+from counterpoise.notes import Note
 from counterpoise.volumes.datasplit import CropRow, read_datasplit
 from counterpoise.volumes.formats import dataset_suffixes, is_stored, open_volume
 from counterpoise.volumes.identity import store_of
@@ -17,17 +18,19 @@ from counterpoise.volumes.volume import FoundCrop
 __all__ = ["find_listed_crops"]
 
 
-def find_listed_crops(datasplit: Path, classes: Sequence[str] = (), *, root: Path | None = None) -> list[FoundCrop]:
+def find_listed_crops(
+    datasplit: Path, *, root: Path | None = None, on_note: Callable[[Note], object] = lambda _: None
+) -> list[FoundCrop]:
     """Open the crops of a list, each once, whatever split the list has it in.
 
     Parameters
     ----------
     datasplit : Path
         The csv file.
-    classes : sequence of str
-        Crops that list none of these are left out; empty: none is.
     root : Path, optional
         Where the data are on this machine, as for :func:`~counterpoise.volumes.datasplit.read_datasplit`.
+    on_note : callable
+        Told of lines that say the same.
 
     Returns
     -------
@@ -41,7 +44,7 @@ def find_listed_crops(datasplit: Path, classes: Sequence[str] = (), *, root: Pat
     """
     rows: dict[tuple[Path, Path], CropRow] = {}
     listed: dict[tuple[Path, Path], dict[str, None]] = {}
-    for row in read_datasplit(datasplit, root=root, allow_overlap=True):
+    for row in read_datasplit(datasplit, root=root, allow_overlap=True, on_note=on_note):
         if row.suffix:
             raise DatasplitError(
                 f"line {row.line} of {datasplit} cannot be written into another list",
@@ -52,9 +55,7 @@ def find_listed_crops(datasplit: Path, classes: Sequence[str] = (), *, root: Pat
         key = (row.raw_path, row.label_path)
         rows.setdefault(key, row)
         listed.setdefault(key, {}).update(dict.fromkeys(row.classes))
-    wanted = [key for key, names in listed.items() if not classes or not names.keys().isdisjoint(classes)]
-    made = map_concurrently(partial(_open, datasplit), [(rows[key], tuple(listed[key])) for key in wanted])
-    return list(made)
+    return map_concurrently(partial(_open, datasplit), [(row, tuple(listed[key])) for key, row in rows.items()])
 
 
 def _open(datasplit: Path, listed: tuple[CropRow, tuple[str, ...]]) -> FoundCrop:
