@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from counterpoise.cli.data_split import split
 from counterpoise.cli.register import CONTEXT, Command, Group
 from counterpoise.cli.screen import console, working
 from counterpoise.errors import RunFolderError
@@ -15,13 +16,20 @@ from counterpoise.files.disk import refuse_unwritable
 __all__ = ["commands", "write_synthetic_volume"]
 
 commands = typer.Typer(
-    help="Make synthetic data.", cls=Group, no_args_is_help=True, add_completion=False, context_settings=CONTEXT
+    help="Make synthetic data, split crops.",
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings=CONTEXT,
 )
 
 
 @commands.callback()
 def _group() -> None:
     """Keep ``phantom`` a name of its own: typer would merge a single command into the group."""
+
+
+commands.command(cls=Command)(split)
 
 
 @commands.command(cls=Command)
