@@ -1,4 +1,4 @@
-"""``data``: divide crops, and a synthetic volume to try things on."""
+"""``data``: a synthetic volume to try things on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from counterpoise.files.disk import refuse_unwritable
 __all__ = ["commands", "write_synthetic_volume"]
 
 commands = typer.Typer(
-    help="Divide crops into train and validate, or make synthetic data.",
+    help="Make synthetic data, split crops.",
     cls=Group,
     no_args_is_help=True,
     add_completion=False,
@@ -24,7 +24,12 @@ commands = typer.Typer(
 )
 
 
-commands.command("split", cls=Command)(split)
+@commands.callback()
+def _group() -> None:
+    """Keep ``phantom`` a name of its own: typer would merge a single command into the group."""
+
+
+commands.command(cls=Command)(split)
 
 
 @commands.command(cls=Command)

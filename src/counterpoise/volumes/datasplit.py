@@ -22,7 +22,7 @@ from counterpoise.notes import Note, NoteKind
 from counterpoise.text import counted
 from counterpoise.volumes.formats import dataset_suffixes, is_stored
 
-__all__ = ["CropRow", "Split", "read_datasplit", "write_datasplit"]
+__all__ = ["CropRow", "Split", "read_datasplit", "write_datasplit", "written_path"]
 
 Split = Literal["train", "validate"]
 
@@ -136,6 +136,13 @@ def write_datasplit(path: Path, rows: Iterable[tuple[Split, str, str, str, str, 
         writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
         for split, raw_store, raw_group, label_store, label_group, classes in rows:
             writer.writerow([split, raw_store, raw_group, label_store, f"{label_group}/[{','.join(classes)}]"])
+
+
+def written_path(path: Path, base: Path) -> str:
+    """Write a path as it is to stand in a list of a folder: relative to it, but for URLs."""
+    text = str(path)
+    scheme, is_url, rest = text.partition(":/")
+    return f"{scheme}://{rest.lstrip('/')}" if is_url and "/" not in scheme else os.path.relpath(path, base)
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from counterpoise.errors import DatasplitError
-from counterpoise.volumes.datasplit import Split
+from counterpoise.volumes.datasplit import Split, written_path
 from counterpoise.volumes.formats import FORMATS
 from counterpoise.volumes.volume import FoundCrop, Search
 
@@ -242,8 +242,8 @@ def datasplit_rows(
     for crop, split in zip(crops, splits, strict=True):
         listed = [name for name in classes if name in crop.classes]
         if listed:
-            store = os.path.relpath(crop.store, base)
-            yield split, store, crop.raw, store, crop.labels, listed
+            store, label_store = (written_path(p, base) for p in (crop.store, crop.label_store or crop.store))
+            yield split, store, crop.raw, label_store, crop.labels, listed
 
 
 def _neighbourhoods(crops: Sequence[FoundCrop], gap_nm: float) -> list[list[int]]:
