@@ -57,10 +57,19 @@ class DataConfig(_Table):
     """Voxel size to train at: z, y, x in nm. Each crop is read at the level that serves it."""
     max_upsampling: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     """How many times coarser than voxel_size_nm a crop may be stored on any axis."""
+    raw_window: tuple[int, int] | Literal["auto"] = "auto"
+    """Stored values that become 0 and 255 where raw has 16 bits; auto: 0.1 % of a volume's lie below, 0.1 % above."""
     allow_overlap: bool = False
     """Whether train and validation crops may share voxels. Scores are too good then, and the report says so."""
     store: UsablePath = Path("counterpoise.store")
     """Where the decoded voxels are kept, relative to this file; shared by all trials."""
+
+    @field_validator("raw_window")
+    @classmethod
+    def _ascends(cls, value: tuple[int, int] | Literal["auto"]) -> tuple[int, int] | Literal["auto"]:
+        if value != "auto" and value[0] >= value[1]:
+            raise broken("two stored values, the darker one first", list(value))
+        return value
 
 
 class SamplingConfig(_Table):

@@ -137,7 +137,7 @@ def read_inputs(experiment: Experiment, observer: PreflightObserver = SILENT, *,
 def store_request(experiment: Experiment, crop_set: CropSet) -> StoreRequest:
     """Say what the store must hold for an experiment."""
     key = store_key(experiment)
-    return StoreRequest(crop_set, key.voxel_size_nm, key.reach, key.max_upsampling)
+    return StoreRequest(crop_set, key.voxel_size_nm, key.reach, key.max_upsampling, key.raw_window)
 
 
 def store_key(experiment: Experiment) -> StoreKey:
@@ -150,7 +150,15 @@ def store_key(experiment: Experiment) -> StoreKey:
         rotation_degrees=sampling.rotation_degrees,
         transpose=sampling.transpose,
     )
-    return StoreKey(data.datasplit, data.classes, data.voxel_size_nm, reach, data.max_upsampling, data.allow_overlap)
+    return StoreKey(
+        data.datasplit,
+        data.classes,
+        data.voxel_size_nm,
+        reach,
+        data.max_upsampling,
+        None if data.raw_window == "auto" else data.raw_window,
+        data.allow_overlap,
+    )
 
 
 def require_own_folder(run: RunFolder) -> None:
@@ -302,7 +310,8 @@ def _check_store(request: StoreRequest, fitted: tuple[FittedCrop, ...], folder: 
 
 def _existing_bytes(request: StoreRequest, fitted: tuple[FittedCrop, ...], folder: Path) -> float:
     """Return the space that an interrupted build has taken already; a finished one needs no more, however large."""
-    path = folder / fingerprint_of(request.crop_set.classes, request.voxel_size_nm, fitted)[:16]
+    fingerprint = fingerprint_of(request.crop_set.classes, request.voxel_size_nm, request.raw_window, fitted)
+    path = folder / fingerprint[:16]
     if (path / "index.json").exists():
         return math.inf
     building = path.with_name(path.name + BUILDING)

@@ -17,12 +17,14 @@ import numpy as np
 
 from counterpoise.notes import Note, NoteKind
 from counterpoise.store.files import BlockFile
+from counterpoise.store.window import RawWindow
+from counterpoise.text import percent
 from counterpoise.volumes.annotation import ClassCount, VoxelCount, is_known, is_present
 from counterpoise.volumes.crops import LabelLevel
 from counterpoise.volumes.fit import FittedCrop
 from counterpoise.volumes.geometry import Grid, IndexBox, Shape3
 
-__all__ = ["CropBlocks", "DecodedCrop", "OnVoxels", "Workspace", "decode_crop", "voxels_of"]
+__all__ = ["CropBlocks", "DecodedCrop", "DecodedRaw", "OnVoxels", "Workspace", "decode_crop", "voxels_of"]
 
 OnVoxels = Callable[[int], object]
 
@@ -30,6 +32,10 @@ _TIE = 1e-6
 """Nearest-neighbour ties (a position exactly between two voxels) go up, whatever the rounding of the division."""
 _COUNTED_AT_ONCE = 1 << 18
 """Words counted at once: as many as stay in the processor's cache."""
+_MOST_ZEROS = 0.5
+"""Of the raw under a crop: 0 is black, and more of it than this is padding or a copy that was not finished."""
+_SUMMED_WITH_32_BITS = ((1 << 32) - 1) // 255
+"""Bytes that can be added up in 32 bits, which takes half the time."""
 _BAR_BYTES = 1 << 24
 """Size of a bar, unless a single row of chunks is larger. Larger ones are no faster; in smaller ones fewer crops have
 whole layers, which are written, and whose checksums are followed, in one piece."""
@@ -45,12 +51,33 @@ class CropBlocks:
 
 
 @dataclass(frozen=True)
+class DecodedRaw:
+    """What became known about a crop's raw.
+
+    Parameters
+    ----------
+    missing : tuple of IndexBox
+        Chunks that are not stored, on the raw level's grid.
+    total, voxels : int
+        Sum of the 8-bit values, and number, of the voxels that are.
+    notes : tuple of Note
+        What is odd about the raw under the crop.
+    """
+
+    missing: tuple[IndexBox, ...]
+    total: int
+    voxels: int
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
 class DecodedCrop:
     """What became known about a crop while it was decoded."""
 
     counts: Mapping[str, ClassCount]
     known_word: int
     has_unknown: bool
+    raw: DecodedRaw
     notes: tuple[Note, ...]
 
 
@@ -91,6 +118,8 @@ def decode_crop(
     blocks: CropBlocks,
     workspace: Workspace,
     on_voxels: OnVoxels = lambda _: None,
+    *,
+    window: RawWindow | None = None,
 ) -> DecodedCrop:
     """Write a crop's blocks and count its classes exactly at their finest listed level.
 
@@ -106,14 +135,16 @@ def decode_crop(
         Of this thread.
     on_voxels : callable
         Told how many voxels were decoded since it was told last.
+    window : RawWindow, optional
+        What turns raw of more than 8 bits into 8.
 
     Raises
     ------
     DamagedChunkError
         If a stored chunk cannot be decoded.
     """
-    missing = _copy_raw(item, blocks.raw, workspace, on_voxels)
-    packer = _Packer(item, classes, blocks.present.dtype, missing, workspace)
+    raw = _copy_raw(item, blocks.raw, workspace, on_voxels, window)
+    packer = _Packer(item, classes, blocks.present.dtype, raw.missing, workspace)
     for bar in _bars(IndexBox((0, 0, 0), item.grid.shape), packer.chunks, blocks.present.dtype.itemsize):
         present, unknown, decoded = packer.pack(bar)
         blocks.present.write(bar, present)
@@ -129,29 +160,63 @@ def decode_crop(
         else:
             exact[name] = first.count()
             on_voxels(first.level.whole().voxels)
-    notes = list(item.notes)
+    notes = [*item.notes, *raw.notes]
     if packer.without_raw:
         share = f"{100.0 * packer.without_raw / math.prod(item.grid.shape):.1f} %"
         text = f"raw level {item.raw.name} is missing under {share} of the crop; those voxels are treated as unknown"
         notes.append(Note(NoteKind.DATA, text, item.crop.crop_id))
-    return DecodedCrop(exact, packer.known_word, packer.has_unknown, tuple(notes))
+    return DecodedCrop(exact, packer.known_word, packer.has_unknown, raw, tuple(notes))
 
 
-def _copy_raw(item: FittedCrop, file: BlockFile, workspace: Workspace, on_voxels: OnVoxels) -> list[IndexBox]:
-    """Copy the raw block and return the chunks under it that are not on disk."""
+def _copy_raw(
+    item: FittedCrop, file: BlockFile, workspace: Workspace, on_voxels: OnVoxels, window: RawWindow | None
+) -> DecodedRaw:
+    """Copy the raw block; where no chunk is stored, the store's mean is filled in when all crops are decoded."""
     missing: dict[IndexBox, None] = {}
+    table = window.table() if window else None
+    under = _Grey(item.raw.grid.covering(item.grid.box))
+    total = voxels = 0
     for bar in _bars(item.raw_block, item.raw.chunks, file.dtype.itemsize):
-        voxels = workspace.empty("bar of raw", bar.shape, file.dtype)
+        raw = workspace.empty("bar of raw", bar.shape, file.dtype)
         for box, stored in item.raw.decoded_chunks(bar):
             part = box.common(bar)
+            place = raw[part.within(bar)]
             if stored is None:
                 missing[box] = None
-                voxels[part.within(bar)] = item.raw.fill_value
-            else:
-                voxels[part.within(bar)] = stored[part.within(box)]
-        file.write(bar.relative_to(item.raw_block), voxels)
+                place[...] = 0
+                continue
+            values = stored[part.within(box)]
+            place[...] = window.apply(values, table) if window and table is not None else values
+            under.add(place, part)
+            total += int(place.sum(dtype=np.uint32 if part.voxels <= _SUMMED_WITH_32_BITS else np.uint64))
+            voxels += part.voxels
+        file.write(bar.relative_to(item.raw_block), raw)
         on_voxels(bar.voxels)
-    return list(missing)
+    return DecodedRaw(tuple(missing), total, voxels, tuple(under.notes(item.crop.crop_id)))
+
+
+class _Grey:
+    """The grey values under a crop, as far as they tell that nobody looked at them."""
+
+    def __init__(self, block: IndexBox) -> None:
+        self._block = block
+        self._lowest, self._highest, self._zeros, self._voxels = 255, 0, 0, 0
+
+    def add(self, raw: np.ndarray, box: IndexBox) -> None:
+        common = box.common(self._block)
+        if common.voxels:
+            values = raw[common.within(box)]
+            self._lowest, self._highest = min(self._lowest, int(values.min())), max(self._highest, int(values.max()))
+            self._zeros += common.voxels - int(np.count_nonzero(values))
+            self._voxels += common.voxels
+
+    def notes(self, crop_id: str) -> Iterator[Note]:
+        if self._voxels and self._lowest == self._highest:
+            text = f"its raw is {self._lowest} everywhere: there is nothing to see, whatever the labels say"
+            yield Note(NoteKind.DATA, text, crop_id)
+        elif self._zeros > _MOST_ZEROS * self._voxels:
+            text = f"{percent(round(self._zeros / self._voxels, 2))} of its raw is stored as 0: was it copied whole?"
+            yield Note(NoteKind.DATA, text, crop_id)
 
 
 class _BarWords:

@@ -60,6 +60,8 @@ class StoreKey:
         The patches that will be cut.
     max_upsampling : float
         How many times coarser than requested a level may be.
+    raw_window : (int, int) or None
+        Stored values that become 0 and 255 where raw has more than 8 bits.
     allow_overlap : bool
         Whether train and validation crops may share voxels: crops that do are refused before a store is made of them.
     """
@@ -69,6 +71,7 @@ class StoreKey:
     voxel_size_nm: Vector3
     reach: PatchReach
     max_upsampling: float
+    raw_window: tuple[int, int] | None
     allow_overlap: bool
 
     def digest(self) -> str:

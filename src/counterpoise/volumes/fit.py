@@ -16,6 +16,9 @@ from counterpoise.volumes.volume import Level
 
 __all__ = ["FittedCrop", "fit_crop"]
 
+_MOST_BYTES = 2
+"""Of a raw voxel. A window is found by counting every value there can be."""
+
 
 @dataclass(frozen=True)
 class FittedCrop:
@@ -152,12 +155,12 @@ def _choose_raw(
     sizes = [level.grid.voxel_size_nm for level in fetched]
     choice = _choose(sizes, voxel_size_nm, max_upsampling, f"raw under crop {crop.crop_id}")
     raw = fetched[choice.index]
-    if raw.dtype != "uint8":
+    if raw.dtype.kind not in "ui" or raw.dtype.itemsize > _MOST_BYTES:
         raise LayoutError(
-            f"raw level {raw.path} is not 8-bit",
-            expected="uint8 (CellMap's em/fibsem-uint8)",
+            f"raw level {raw.path} has values that cannot be used",
+            expected="whole numbers of 8 or 16 bits (CellMap's em/fibsem-uint8)",
             found=str(raw.dtype),
-            remedy="point the datasplit at the uint8 group, or convert the volume",
+            remedy="convert the volume to 8 or 16 bits",
         )
     if choice.relation == "coarser":
         notes.append(

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from counterpoise.frequencies.count import count_crops
 from counterpoise.store import StoredCrop, StoreRequest, VoxelStore, open_or_build
 from counterpoise.store.build import voxels_to_decode
 from counterpoise.store.decode import _bars
+from counterpoise.store.verification import find_damage
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.geometry import Grid, IndexBox
 from counterpoise.volumes.levels import ChunkedLevel
@@ -60,6 +62,7 @@ def contents(store: VoxelStore) -> list[Any]:
         store.classes,
         store.crops,
         store.notes,
+        store.raw_mean,
         *(a.tobytes() for c in store.crops for a in (store.raw_of(c), store.present_of(c), store.known_of(c))),
     ]
 
@@ -400,6 +403,72 @@ def test_raw_that_is_partly_missing_makes_labels_unknown_and_is_reported(tmp_pat
     assert tuple(map(str, store.notes)) == (
         "d/crop1: raw level s0 is missing under 33.3 % of the crop; those voxels are treated as unknown",
     )
+
+
+def test_raw_that_is_missing_shows_the_mean_of_what_is_there(tmp_path: Path, add_crop: AddCrop) -> None:
+    generator = np.random.default_rng(0)
+    raws = [generator.integers(low, 200, (16, 16, 16)).astype(np.uint8) for low in (10, 100)]
+    for number, raw in enumerate(raws):
+        table = add_crop(tmp_path, f"crop{number}", {"a": np.ones((16, 16, 16), np.uint8)}, raw)
+    (tmp_path / "d.zarr/recon-1/em/crop0/s0/1/0/1").unlink()
+    store = build(table, tmp_path / "s", ("a",))
+    is_there = np.ones((16, 16, 16), bool)
+    is_there[8:, :8, 8:] = False
+    mean = round((raws[0][is_there].sum(dtype=int) + raws[1].sum(dtype=int)) / (is_there.sum() + 16**3))
+    assert store.raw_mean == mean
+    first, second = store.crops
+    np.testing.assert_array_equal(store.raw_of(first), np.where(is_there, raws[0], mean))
+    np.testing.assert_array_equal(store.raw_of(second), raws[1])
+    assert (first.raw_missing, second.raw_missing) == ((IndexBox((8, 0, 8), (16, 8, 16)),), ())
+    assert find_damage(store) == []
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, ">u2", np.int8])
+def test_raw_of_other_whole_numbers_becomes_8_bits_by_one_window_per_volume(
+    tmp_path: Path, add_crop: AddCrop, dtype: Any
+) -> None:
+    """0.1 % of all values lie below the window and 0.1 % above; NumPy's percentiles say where that is."""
+    generator = np.random.default_rng(0)
+    limits = np.iinfo(np.dtype(dtype))
+    values = generator.normal(limits.max * 0.3, limits.max * 0.1, (40, 40, 40)).clip(limits.min, limits.max)
+    raw = values.round().astype(dtype)
+    table = add_crop(tmp_path, "crop1", {"a": np.ones((40, 40, 40), np.uint8)}, raw)
+    store = build(table, tmp_path / "s", ("a",))
+    lower, upper = (int(np.percentile(raw.astype(int), q)) for q in (0.1, 99.9))
+    ((found_lower, found_upper),) = store.raw_windows.values()
+    assert abs(found_lower - lower) <= 0.01 * (upper - lower) + 1
+    assert abs(found_upper - upper) <= 0.01 * (upper - lower) + 1
+    share = (raw.astype(float) - found_lower) / (found_upper - found_lower)
+    np.testing.assert_array_equal(store.raw_of(store.crops[0]), np.rint(share.clip(0, 1) * 255).astype(np.uint8))
+    became = f"raw is stored as {np.dtype(dtype)}; {found_lower} to {found_upper} became 0 to 255"
+    assert str(store.notes[0]) == f"d: {became}, for every crop of this volume (data.raw_window sets other values)"
+
+
+def test_a_window_that_is_given_is_used_and_makes_another_store(tmp_path: Path, add_crop: AddCrop) -> None:
+    raw = np.arange(4096, dtype=np.uint16).reshape(16, 16, 16)
+    table = add_crop(tmp_path, "crop1", {"a": np.ones((16, 16, 16), np.uint8)}, raw)
+    found = build(table, tmp_path / "s", ("a",))
+    given = open_or_build(replace(request(table, ("a",)), raw_window=(1000, 1510)), tmp_path / "s", workers=1)
+    assert given.path != found.path
+    np.testing.assert_array_equal(
+        given.raw_of(given.crops[0]).ravel()[[0, 1000, 1002, 1255, 1508, 1510, 4000]], [0, 0, 1, 128, 254, 255, 255]
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (np.zeros((16, 16, 16), np.uint8), "its raw is 0 everywhere"),
+        (np.full((16, 16, 16), 77, np.uint8), "its raw is 77 everywhere"),
+        (np.repeat(np.array([0, 0, 0, 9], np.uint8), 1024).reshape(16, 16, 16), "75 % of its raw is stored as 0"),
+        (np.repeat(np.array([0, 0, 8, 9], np.uint8), 1024).reshape(16, 16, 16), ""),
+    ],
+)
+def test_raw_that_shows_nothing_is_named(tmp_path: Path, add_crop: AddCrop, raw: np.ndarray, said: str) -> None:
+    # The fill value is another, so that every chunk is on disk.
+    table = add_crop(tmp_path, "crop1", {"a": np.ones((16, 16, 16), np.uint8)}, [{"values": raw, "fill": 255}])
+    notes = build(table, tmp_path / "s", ("a",)).notes
+    assert [str(note)[: len(said) + 9] for note in notes] == ([f"d/crop1: {said}"] if said else [])
 
 
 def test_labels_outside_the_raw_volume_are_unknown(tmp_path: Path, add_crop: AddCrop) -> None:

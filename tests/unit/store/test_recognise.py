@@ -37,7 +37,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def key_of(table: Path, **changes: Any) -> StoreKey:
-    return replace(StoreKey(table, ("a", "b"), (8.0, 8.0, 8.0), REACH, 4.0, allow_overlap=False), **changes)
+    return replace(StoreKey(table, ("a", "b"), (8.0, 8.0, 8.0), REACH, 4.0, None, allow_overlap=False), **changes)
 
 
 def request_for(key: StoreKey) -> StoreRequest:
