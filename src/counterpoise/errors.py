@@ -65,11 +65,13 @@ class CounterpoiseError(Exception):
         self.remedy = remedy
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return its lines, each as label and text."""
+        """Return its lines, each as label and text; further lines of what was found have a blank label."""
+        found, *more = self.found.split("\n")
         return [
             ("", f"{type(self).__name__}: {self.problem}"),
             ("  expected: ", self.expected),
-            ("  found:    ", self.found),
+            ("  found:    ", found),
+            *(("            ", line) for line in more),
             ("  to fix:   ", self.remedy),
         ]
 

@@ -37,7 +37,9 @@ class CountedClasses:
     experiment: Experiment | None
 
 
-def counted_classes(place: Path | None, datasplit: Path | None, classes: str | None) -> CountedClasses:
+def counted_classes(
+    place: Path | None, datasplit: Path | None, classes: str | None, root: Path | None = None
+) -> CountedClasses:
     """Count the classes of an experiment, or of a list of crops; a run has the counts in its folder.
 
     Parameters
@@ -46,6 +48,8 @@ def counted_classes(place: Path | None, datasplit: Path | None, classes: str | N
         The experiment or its run, as for :func:`~counterpoise.cli.places.find_source`.
     datasplit, classes : Path, str or None
         A list of crops and class names with commas instead.
+    root : Path or None
+        Where the data of that list are, or those of the experiment.
 
     Raises
     ------
@@ -56,19 +60,22 @@ def counted_classes(place: Path | None, datasplit: Path | None, classes: str | N
     if datasplit is not None or names:
         if datasplit is None or not names or place is not None:
             raise typer.BadParameter("Name an experiment or its run, or --datasplit and --classes.")
-        return CountedClasses(*count(datasplit, names), None)
+        return CountedClasses(*count(datasplit, names, root), None)
     source = find_source(place)
     find_own_modules(source.folder, Path.cwd())
     experiment = load_experiment(source)
     if source.run is not None:
         return CountedClasses(counted_frequencies(read_run(RunFolder(source.run))), (), experiment)
-    return CountedClasses(*count(experiment.data.datasplit, experiment.data.classes), experiment)
+    data = experiment.data
+    return CountedClasses(*count(data.datasplit, data.classes, root or data.root_folder), experiment)
 
 
-def count(datasplit: Path, classes: tuple[str, ...]) -> tuple[FrequencyTable, tuple[Note, ...]]:
+def count(
+    datasplit: Path, classes: tuple[str, ...], root: Path | None = None
+) -> tuple[FrequencyTable, tuple[Note, ...]]:
     """Count every voxel of some classes, with a progress bar; return the counts and notes on the crops."""
     with working(f"Opening the crops of {datasplit}"):
-        crop_set = load_crops(datasplit, classes)
+        crop_set = load_crops(datasplit, classes, root=root)
     voxels = sum(levels[0].level.whole().voxels for crop in crop_set.crops for levels in crop.labels.values())
     with progress_bar("Counting", voxels) as advance:
         return count_crops(crop_set, workers=usable_cores(), on_array=advance), crop_set.notes

@@ -16,7 +16,7 @@ from typing import Self
 from counterpoise.errors import CounterpoiseError, DatasplitError, RunFolderError, StoreError
 from counterpoise.experiment.config import Experiment
 from counterpoise.files.atomic import is_leftover
-from counterpoise.files.lock import LOCK_NAME
+from counterpoise.files.lock import LOCK_NAMES
 from counterpoise.notes import Note
 from counterpoise.preflight.findings import Finding, Subject, problems_of, refusals, refuse
 from counterpoise.preflight.observer import SILENT, PreflightObserver, Stage
@@ -113,7 +113,9 @@ def read_inputs(experiment: Experiment, observer: PreflightObserver = SILENT, *,
     crop_set = None
     data = experiment.data
     try:
-        crop_set = load_crops(data.datasplit, data.classes, allow_overlap=True, on_fault=faults.append)
+        crop_set = load_crops(
+            data.datasplit, data.classes, root=data.root_folder, allow_overlap=True, on_fault=faults.append
+        )
     except CounterpoiseError as error:
         faults.append(error)
     if crop_set is None or not crop_set.crops:
@@ -158,6 +160,7 @@ def store_key(experiment: Experiment) -> StoreKey:
         data.max_upsampling,
         None if data.raw_window == "auto" else data.raw_window,
         data.allow_overlap,
+        data.root_folder,
     )
 
 
@@ -165,7 +168,7 @@ def require_own_folder(run: RunFolder) -> None:
     """Refuse a folder that holds something else: results must not be mixed with other files."""
     if not run.path.exists() or run.weights.exists():
         return
-    ours = {"trials", LOCK_NAME, run.check.name, run.log.name}
+    ours = {"trials", *LOCK_NAMES, run.check.name, run.log.name}
     names = [path.name for path in run.path.iterdir()]
     foreign = sorted(name for name in names if name not in ours and not is_leftover(name))
     if foreign:

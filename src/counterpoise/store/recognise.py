@@ -64,6 +64,8 @@ class StoreKey:
         Stored values that become 0 and 255 where raw has more than 8 bits.
     allow_overlap : bool
         Whether train and validation crops may share voxels: crops that do are refused before a store is made of them.
+    root : Path, optional
+        Where the data are, for a list from another machine.
     """
 
     datasplit: Path
@@ -73,6 +75,7 @@ class StoreKey:
     max_upsampling: float
     raw_window: tuple[int, int] | None
     allow_overlap: bool
+    root: Path | None = None
 
     def digest(self) -> str:
         """Hash the key.
@@ -80,7 +83,7 @@ class StoreKey:
         Paths in a list of crops may start at the working directory, so that is a part of it, and so is the code: other
         rules may lead to another store.
         """
-        plain = asdict(self) | {"datasplit": str(self.datasplit.resolve())}
+        plain = asdict(self) | {"datasplit": str(self.datasplit.resolve()), "root": str(self.root)}
         content = json.dumps([_code_version(), str(Path.cwd()), plain], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -7,6 +7,7 @@ copy of a store may have the consolidated metadata of its root alone.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import LayoutError
-from counterpoise.volumes.places import Place
+from counterpoise.volumes.places import LOCAL, Place
 
-__all__ = ["Kind", "Node", "array_at", "group_at", "looked_for_at"]
+__all__ = ["Kind", "Node", "array_at", "group_at", "is_consolidated", "looked_for_at"]
 
 
 class Kind(StrEnum):
@@ -84,6 +85,17 @@ def array_at(place: Place, path: Path, group: Node) -> Node | None:
                 return Node(kind, content, _read(place, path, ".zattrs", "attributes") or {})
             return Node(kind, content, _attributes(kind, content))
     return next((node for node in _consolidated(place, path) if _is_array(node.kind, node.content)), None)
+
+
+def is_consolidated(path: Path) -> bool:
+    """Tell whether the store around a path describes it, although nothing of it is there: none of its chunks is stored.
+
+    Asked of very many paths, so it looks in the folder alone that is called a store.
+    """
+    root = next((parent for parent in path.parents if parent.suffix == ".zarr"), None)
+    if root is None or not any(os.path.exists(f"{root}/{name}") for name in (".zmetadata", "zarr.json")):  # noqa: PTH110
+        return False
+    return any(True for _ in _consolidated(LOCAL, path))
 
 
 def looked_for_at(path: Path, arrays: list[Path], group: Node) -> list[str]:

@@ -103,7 +103,8 @@ def parse_image(attributes: Mapping[str, Any], path: Path) -> tuple[Axes, list[L
     axes = parse_axes(image.get("axes"), path, _numbers_of(datasets))
     of_group = _entries(image.get("coordinateTransformations"))
     return axes, [
-        _place(d["path"], [*_entries(d.get("coordinateTransformations")), *of_group], axes, path) for d in datasets
+        _place(d["path"].strip("/") or ".", [*_entries(d.get("coordinateTransformations")), *of_group], axes, path)
+        for d in datasets
     ]
 
 

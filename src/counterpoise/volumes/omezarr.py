@@ -17,7 +17,7 @@ from counterpoise.volumes.annotation import find_unknown_code
 from counterpoise.volumes.cellmap import cellmap_layout
 from counterpoise.volumes.geometry import voxel_volume_nm3
 from counterpoise.volumes.levels import ChunkedLevel, open_level
-from counterpoise.volumes.metadata import Kind, Node, array_at, group_at, looked_for_at
+from counterpoise.volumes.metadata import Kind, Node, array_at, group_at, is_consolidated, looked_for_at
 from counterpoise.volumes.n5 import n5_places
 from counterpoise.volumes.ngff import Axes, LevelPlace, parse_image
 from counterpoise.volumes.places import LOCAL, Place, place_of
@@ -85,11 +85,13 @@ def open_multiscale(path: Path) -> Multiscale:
     axes, listed = _listed(group, path, array_of, place)
     levels: list[ChunkedLevel] = []
     notes: list[str] = []
+    seen: set[Path] = set()
     for entry in listed:
         name = entry.path
-        if any(level.name == name for level in levels):
+        if path / name in seen:
             notes.append(f"level {name} is listed twice; the first entry counts")
             continue
+        seen.add(path / name)
         node = array_of(name)
         if node is None:
             notes.append(f"level {name} is listed but not there; it is passed over")
@@ -119,11 +121,11 @@ def _listed(
 
 
 def _holds(path: Path) -> bool:
-    """Tell whether a group may be stored at a path: a folder, or what consolidated metadata of a store describe."""
+    """Tell whether a group may be stored at a path: a folder, or what consolidated metadata of its store describe."""
     if path.is_dir():
         return True
     place = place_of(path)
-    return place is not LOCAL and place.holds(str(path))
+    return is_consolidated(path) if place is LOCAL else place.holds(str(path))
 
 
 OME_ZARR = Format(

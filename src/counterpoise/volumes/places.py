@@ -48,6 +48,9 @@ class Place(Protocol):
     def names(self, folder: str) -> Iterable[str]:
         """List a folder, or the beginning of a very long list; empty where it is not there or cannot be listed."""
 
+    def has_file(self, file: str) -> bool:
+        """Tell whether there is such a file."""
+
     def holds(self, path: str) -> bool:
         """Tell whether there is such a file or, where folders exist, such a folder."""
 
@@ -93,6 +96,10 @@ class _Folders:
                 return [entry.name for entry in islice(entries, _LISTED_AT_MOST)]
         except OSError:
             return ()
+
+    @staticmethod
+    def has_file(file: str) -> bool:
+        return os.path.exists(file)  # noqa: PTH110 - asked for very many files
 
     @staticmethod
     def holds(path: str) -> bool:
@@ -154,6 +161,9 @@ class _Archive:
     def names(self, folder: str) -> Iterable[str]:
         return self._folders.get(self._inner(folder), ())
 
+    def has_file(self, file: str) -> bool:
+        return self._inner(file) in self._files
+
     def holds(self, path: str) -> bool:
         inner = self._inner(path)
         return inner in self._files or inner in self._folders
@@ -201,4 +211,4 @@ def place_of(path: Path | str) -> Place:
 
 def is_there(file: str) -> bool:
     """Tell whether a file that a volume names is stored, wherever that is."""
-    return os.path.exists(file) or ((place := place_of(file)) is not LOCAL and place.holds(file))  # noqa: PTH110
+    return os.path.exists(file) or ((place := place_of(file)) is not LOCAL and place.has_file(file))  # noqa: PTH110

@@ -56,9 +56,10 @@ class _Remote:
 
     def holds(self, path: str) -> bool:
         """Tell whether there is a file, or a folder with metadata."""
-        return any(self._exists(file) for file in (path, *(f"{path}/{name}" for name in _METADATA)))
+        return any(self.has_file(file) for file in (path, *(f"{path}/{name}" for name in _METADATA)))
 
-    def _exists(self, file: str) -> bool:
+    def has_file(self, file: str) -> bool:
+        """Ask for a file."""
         return _tried(lambda: bool(self._system.exists(_url(file))), file)
 
     @staticmethod

@@ -15,7 +15,7 @@ import numpy as np
 
 from counterpoise.volumes.geometry import Box, Grid, IndexBox, Shape3
 
-__all__ = ["CropLayout", "Format", "FoundCrop", "Level", "Volume"]
+__all__ = ["CropLayout", "Format", "FoundCrop", "Level", "Search", "Volume"]
 
 
 class Level(Protocol):
@@ -123,18 +123,40 @@ class FoundCrop:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Where to search for crops, and whom to tell.
+
+    Parameters
+    ----------
+    root : Path
+        Existing folder.
+    wanted : frozenset of str
+        Classes that were asked for by name: they are taken for classes even if they look like something else.
+    on_folder : callable
+        Called at each folder.
+    on_note : callable
+        Told what was left out, and why.
+    """
+
+    root: Path
+    wanted: frozenset[str] = frozenset()
+    on_folder: Callable[[], object] = lambda: None
+    on_note: Callable[[str], object] = lambda _: None
+
+
+@dataclass(frozen=True)
 class CropLayout:
     """Where a format's crops lie below a folder, for ``init --data``.
 
     Parameters
     ----------
     find : callable
-        Returns every crop below a folder.
+        Returns every crop that a search finds.
     expected, missing : str
         For the error message where there is none: the layout, and what is not there.
     """
 
-    find: Callable[[Path], Iterable[FoundCrop]]
+    find: Callable[[Search], Iterable[FoundCrop]]
     expected: str
     missing: str
 

@@ -175,7 +175,7 @@ def test_crops_of_equal_name_are_told_apart(tmp_path: Path, add_crop: AddCrop) -
         text += add_crop(tmp_path / folder, "crop1", {"a": ONES}).read_text().replace("d.zarr", f"{folder}/d.zarr")
     (tmp_path / "both.csv").write_text(text)
     ids = [crop.crop_id for crop in load_crops(tmp_path / "both.csv", ["a"]).crops]
-    assert ids == ["d/crop1 (line 1)", "d/crop1 (line 2)"]
+    assert ids == ["one-d/crop1", "two-d/crop1"]
 
 
 def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, add_crop: AddCrop) -> None:

@@ -26,8 +26,11 @@ def crop(start: float, classes: str = "ab", store: str = "s.zarr") -> FoundCrop:
     return FoundCrop(Path(store), RAW, f"{LABELS}/crop1", tuple(classes), box)
 
 
-def split(crops: list[FoundCrop], fraction: float = 0.3, classes: str = "ab", seed: int = 0) -> tuple[str, ...]:
-    return split_crops(crops, classes, fraction=fraction, generator=np.random.default_rng(seed)).splits
+def split(
+    crops: list[FoundCrop], fraction: float = 0.3, classes: str = "ab", seed: int = 0, enough: int = 1
+) -> tuple[str, ...]:
+    generator = np.random.default_rng(seed)
+    return split_crops(crops, classes, fraction=fraction, generator=generator, enough=enough).splits
 
 
 @pytest.mark.real
@@ -55,9 +58,9 @@ def test_neighbours_in_the_real_data_stay_together(real_data: Path) -> None:
     # only overlap keeps crops together; at 50 nm they are eight neighbourhoods to begin with.
     found = find_crops(real_data / "fib25")
     wide = split_crops(found, ["pm"], fraction=0.25, generator=np.random.default_rng(0))
-    assert (wide.splits.count("validate"), wide.gap_nm) == (2, 0.0)
+    assert (wide.splits.count("validate"), wide.gap_nm) == (3, 0.0)  # a quarter is 2; a verdict takes 3
     narrow = split_crops(found, ["pm"], fraction=0.25, generator=np.random.default_rng(0), gap_nm=50.0)
-    assert (narrow.splits.count("validate"), narrow.gap_nm) == (2, 50.0)
+    assert (narrow.splits.count("validate"), narrow.gap_nm) == (3, 50.0)
 
 
 @pytest.mark.real
