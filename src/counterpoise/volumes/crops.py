@@ -170,7 +170,7 @@ def load_crops(
         ]
     )
     told += [note for _, notes in opened for note in notes]
-    return CropSet(datasplit, usable, crops, tuple(told), tuple(looked_for), opened_ns)
+    return CropSet(datasplit, usable, crops, tuple(dict.fromkeys(told)), tuple(looked_for), opened_ns)
 
 
 def _class_name_faults(classes: Sequence[str], rows: Sequence[CropRow], datasplit: Path) -> Iterator[ClassNameError]:
@@ -206,6 +206,7 @@ def _try_open(named: tuple[CropRow, str], *, classes: tuple[str, ...]) -> _Opene
 
 def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple[Crop, list[Note]]:
     notes: list[Note] = []
+    odd: dict[str, list[str]] = {}
     looked_for: list[str] = []
     labels: dict[str, tuple[LabelLevel, ...]] = {}
     for name in classes:
@@ -220,6 +221,8 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
             continue
         volume = open_volume(path)
         looked_for += volume.metadata_files()
+        for text in volume.notes:
+            odd.setdefault(text, []).append(name)
         for level in volume.levels:
             if level.dtype.kind not in "ui":
                 raise LayoutError(
@@ -231,7 +234,9 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
         labels[name] = tuple(
             LabelLevel(level, code) for level, code in zip(volume.levels, volume.unknown_codes(name), strict=True)
         )
+    notes += [Note(NoteKind.DATA, f"{', '.join(names)}: {text}", crop_id) for text, names in odd.items()]
     if not labels:
         notes.append(Note(NoteKind.DATA, "annotates none of the requested classes and is excluded", crop_id))
     raw = open_volume(row.raw_path)
+    notes += [Note(NoteKind.DATA, f"{text} ({raw.path})", "raw") for text in raw.notes]  # once for all its crops
     return Crop(crop_id, row.split, raw, labels, (*looked_for, *raw.metadata_files())), notes
