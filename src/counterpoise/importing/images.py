@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from counterpoise.errors import SourceError
-from counterpoise.importing.source import NO_CLAIM, SizeClaim, Source, colour, native, unreadable
+from counterpoise.importing.source import NO_CLAIM, Reading, SizeClaim, Source, colour, native, unreadable
 from counterpoise.importing.tiff import TIFF_SUFFIXES, open_tiff
 from counterpoise.text import counted, plural
 
@@ -154,6 +155,13 @@ def _words(section: _Section) -> str:
 
 
 def _look(file: Path) -> _Section:
+    state = file.stat()
+    return _look_once(file, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _look_once(file: Path, _mtime_ns: int, _size_bytes: int) -> _Section:
+    """Read the head of a file, once for all times that its folder is opened."""
     if file.suffix.lower() in TIFF_SUFFIXES:
         with ExitStack() as stack:
             source = _one_page(file, stack)

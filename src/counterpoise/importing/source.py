@@ -200,14 +200,12 @@ def place_axes(name: str, shape: Sequence[int], own: str, chosen: str | None) ->
         letters = "".join(dict(zip(places, chosen, strict=False)).get(axis, "1") for axis in range(len(shape)))
         if len(chosen) != len(places):
             raise _wrong_axes(name, shape, own, f"--axes {chosen} names {len(chosen)} axes")
+    if set(letters) == {"?"} and (fits := _fill_unnamed(shape)) is not None:
+        return fits
     kept = [(letter, axis) for axis, letter in enumerate(letters) if letter in "zyx" or shape[axis] > 1]
     unnamed = sum(letter == "?" for letter, _ in kept)
     named = "".join(letter for letter, _ in kept if letter != "?")
-    if unnamed and not named:
-        fits = _fill_unnamed(shape)
-        if fits is not None:
-            return fits
-    elif unnamed == 1 and sorted(named) == ["x", "y"]:
+    if unnamed == 1 and sorted(named) == ["x", "y"]:
         kept = [("z" if letter == "?" else letter, axis) for letter, axis in kept]
     found = dict(kept)
     if len(found) != len(kept) or not {"y", "x"} <= found.keys() <= {"z", "y", "x"}:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -56,9 +57,11 @@ def open_tiff(path: Path, name: str, reading: Reading, stack: ExitStack) -> Sour
     """
     tifffile = need("tifffile")
     try:
-        file = stack.enter_context(tifffile.TiffFile(path, _multifile=False))
-        series = list(file.series)
-        page = file.pages[0]
+        with _heeding_log():
+            file = stack.enter_context(tifffile.TiffFile(path, _multifile=False))
+            series = list(file.series)
+            page = file.pages[0]
+            len(file.pages)
     except (*_ERRORS, tifffile.TiffFileError) as error:
         raise unreadable(name, error) from error
     if len(series) != 1:
@@ -101,6 +104,31 @@ def open_tiff(path: Path, name: str, reading: Reading, stack: ExitStack) -> Sour
         claim=_claim(file, page),
         is_indexed=page.photometric == tifffile.PHOTOMETRIC.PALETTE and _has_colours(page),
     )
+
+
+@contextmanager
+def _heeding_log() -> Iterator[None]:
+    """Raise what tifffile only logs: of a file that was cut off it would otherwise return the pages that are left."""
+    logger, heard = logging.getLogger("tifffile"), _Damage()
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [heard], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+    if heard.message:
+        raise ValueError(heard.message)
+
+
+class _Damage(logging.Handler):
+    """Keep the first message about a damaged file; others are about tags that nobody needs."""
+
+    message = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if not self.message and ("page offset" in text or "corrupted" in text):
+            self.message = text
 
 
 class _Sections:
