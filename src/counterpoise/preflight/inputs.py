@@ -31,14 +31,11 @@ from counterpoise.store.store import word_dtype
 from counterpoise.text import counted, percent, shortest, size
 from counterpoise.volumes.crops import CropSet, load_crops
 from counterpoise.volumes.fit import FittedCrop, fit_crop
-from counterpoise.volumes.overlap import CropPair, describe_leaks, describe_repeats, find_pairs, leak_errors
+from counterpoise.volumes.overlap import NEAR_NM, CropPair, describe_leaks, describe_repeats, find_pairs, leak_errors
 from counterpoise.volumes.placement import PatchReach
 from counterpoise.weights import find_strategy
 
 __all__ = ["Inputs", "read_inputs", "require_own_folder", "store_key", "store_request"]
-
-NEAR_NM = 200.0
-"""Train and validation crops that are nearer than this get a warning: the distance that ``init`` keeps."""
 
 _LITTLE_LABELLED = 0.25
 

@@ -19,7 +19,7 @@ from counterpoise.volumes.datasplit import CropRow, Split, read_datasplit
 from counterpoise.volumes.formats import dataset_suffixes, is_stored, open_volume
 from counterpoise.volumes.volume import Level, Volume
 
-__all__ = ["Crop", "CropSet", "LabelLevel", "load_crops"]
+__all__ = ["Crop", "CropSet", "LabelLevel", "load_crops", "name_rows", "open_labels"]
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def load_crops(
         known = {name for row in rows for name in row.classes}
         usable = tuple(name for name in usable if name in known)
     opened = []
-    for crop, notes, fault in map_concurrently(partial(_try_open, classes=usable), _named(rows)):
+    for crop, notes, fault in map_concurrently(partial(_try_open, classes=usable), name_rows(rows)):
         if fault is not None:
             tell(fault)
         elif crop is not None:
@@ -181,7 +181,7 @@ def _class_name_faults(classes: Sequence[str], rows: Sequence[CropRow], dataspli
             )
 
 
-def _named(rows: Sequence[CropRow]) -> list[tuple[CropRow, str]]:
+def name_rows(rows: Sequence[CropRow]) -> list[tuple[CropRow, str]]:
     """Name crops ``dataset/crop1``, with more of the path where that is not unique."""
     suffixes = dataset_suffixes()
 
@@ -193,6 +193,27 @@ def _named(rows: Sequence[CropRow]) -> list[tuple[CropRow, str]]:
     return [
         (row, name if times[name] == 1 else f"{name} (line {row.line})") for name, row in zip(short, rows, strict=True)
     ]
+
+
+def open_labels(path: Path, name: str) -> tuple[Volume, tuple[LabelLevel, ...]]:
+    """Open the labels of one class of a crop, all levels, the finest first.
+
+    Raises
+    ------
+    LayoutError
+        If they cannot be read, or do not hold whole numbers.
+    """
+    volume = open_volume(path)
+    for level in volume.levels:
+        if level.dtype.kind not in "ui":
+            raise LayoutError(
+                f"label level {level.path} does not hold whole numbers",
+                expected="an unsigned integer type (uint8, or wider for many instances)",
+                found=str(level.dtype),
+                remedy="store labels as integers",
+            )
+    codes = volume.unknown_codes(name)
+    return volume, tuple(LabelLevel(level, code) for level, code in zip(volume.levels, codes, strict=True))
 
 
 _Opened = tuple[Crop | None, list[Note], DataError | None]
@@ -220,19 +241,8 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
                 Note(NoteKind.DATA, f"{name} is listed but has no group on disk; it is not annotated there", crop_id)
             )
             continue
-        volume = open_volume(path)
+        volume, labels[name] = open_labels(path, name)
         looked_for += volume.metadata_files()
-        for level in volume.levels:
-            if level.dtype.kind not in "ui":
-                raise LayoutError(
-                    f"label level {level.path} does not hold whole numbers",
-                    expected="an unsigned integer type (uint8, or wider for many instances)",
-                    found=str(level.dtype),
-                    remedy="store labels as integers",
-                )
-        labels[name] = tuple(
-            LabelLevel(level, code) for level, code in zip(volume.levels, volume.unknown_codes(name), strict=True)
-        )
     if not labels:
         notes.append(Note(NoteKind.DATA, "annotates none of the requested classes and is excluded", crop_id))
     raw = open_volume(row.raw_path)

@@ -1,0 +1,379 @@
+"""Inspect one crop: open it, count its labels, look at the raw below it, and compare the two. No fault stops it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from counterpoise.arrays import Vector3
+from counterpoise.errors import CounterpoiseError, DamagedChunkError, DataError, LayoutError, VoxelSizeError
+from counterpoise.inspection.copies import Windows
+from counterpoise.inspection.facts import ClassFacts, ClassState, CropFacts, RawFacts, RawLevel
+from counterpoise.inspection.grey import Greys, grey_problems, stored_voxels
+from counterpoise.inspection.labels import count_label, describe_faults
+from counterpoise.inspection.problems import Problem, ProblemCode
+from counterpoise.inspection.reading import Block, Masks, centred, compressor_of, label_masks, read_block, slabs
+from counterpoise.inspection.shift import REACH, ShiftFit, fit_shift
+from counterpoise.inspection.source import Settings
+from counterpoise.text import listed, percent
+from counterpoise.volumes.annotation import ClassCount
+from counterpoise.volumes.crops import Crop, LabelLevel, open_labels
+from counterpoise.volumes.datasplit import CropRow
+from counterpoise.volumes.fit import fit_crop
+from counterpoise.volumes.formats import is_stored, open_volume
+from counterpoise.volumes.geometry import Box, IndexBox, choose_level, round_nm, voxel_volume_nm3
+from counterpoise.volumes.volume import Level, Volume
+
+__all__ = ["OpenedCrop", "draw_nothing", "inspect_crop", "open_row"]
+
+PATCH_SHARE = 0.5
+"""A crop that fills less of a patch leaves most of what is computed without a label."""
+
+_OUTSIDE = 0.5
+"""Raw voxels by which a label may reach beyond the raw: rounding, or a corner that was taken for a centre."""
+
+_ANISOTROPIC = 2.0
+"""Sections this many times thicker than a pixel are compared one by one: moving by one is moving far."""
+
+
+@dataclass(frozen=True)
+class OpenedCrop:
+    """A crop as far as it can be opened; ``volumes`` are those of its classes."""
+
+    crop_id: str
+    usage: str | None
+    row: CropRow
+    raw: Volume | None
+    labels: Mapping[str, tuple[LabelLevel, ...]]
+    volumes: Mapping[str, Volume]
+    damaged: frozenset[str]
+    problems: tuple[Problem, ...]
+
+    @property
+    def box(self) -> Box | None:
+        """Return the block that holds all its labels."""
+        boxes = [levels[0].level.grid.box for levels in self.labels.values()]
+        if not boxes:
+            return None
+        lower, upper = (np.array([getattr(box, side) for box in boxes]) for side in ("lower_nm", "upper_nm"))
+        return Box(round_nm(lower.min(axis=0)), round_nm(upper.max(axis=0)))
+
+    def as_crop(self) -> Crop | None:
+        """Return what comparing places needs: one class per distinct block; None without raw or labels."""
+        if self.raw is None or not self.labels:
+            return None
+        blocks = {levels[0].level.grid: (name, levels[:1]) for name, levels in self.labels.items()}
+        return Crop(self.crop_id, self.row.split, self.raw, dict(blocks.values()))
+
+
+Draw = Callable[[OpenedCrop, Level, Mapping[str, LabelLevel], IndexBox, Mapping[str, np.ndarray]], Any]
+"""Makes the picture of a crop: raw level, labels, block, and per class the voxels in each section."""
+
+
+def draw_nothing(*_: object) -> None:
+    """Make no picture."""
+
+
+def open_row(row: CropRow, crop_id: str, classes: Iterable[str], *, has_splits: bool) -> OpenedCrop:
+    """Open raw and labels of a crop; what cannot be opened is a problem."""
+    problems: list[Problem] = []
+    labels: dict[str, tuple[LabelLevel, ...]] = {}
+    volumes: dict[str, Volume] = {}
+    damaged = set()
+    raw = None
+    try:
+        raw = open_volume(row.raw_path)
+    except DataError as error:
+        problems.append(_damage(error, crop_id, "raw"))
+    for name in classes:
+        path = row.class_path(name)
+        if name not in row.classes or not is_stored(path):
+            continue
+        try:
+            volumes[name], labels[name] = open_labels(path, name)
+        except DataError as error:
+            damaged.add(name)
+            problems.append(_damage(error, crop_id, name))
+    usage = row.split if has_splits else None
+    return OpenedCrop(crop_id, usage, row, raw, labels, volumes, frozenset(damaged), tuple(problems))
+
+
+def _damage(error: CounterpoiseError, crop_id: str, what: str) -> Problem:
+    text = f"{what} cannot be read: {error.problem}; expected {error.expected}, found {error.found}"
+    return Problem(ProblemCode.DAMAGED, text, (crop_id,), "" if what == "raw" else what)
+
+
+def inspect_crop(opened: OpenedCrop, settings: Settings, draw: Draw = draw_nothing) -> CropFacts:
+    """Measure a crop.
+
+    Parameters
+    ----------
+    opened : OpenedCrop
+        The crop.
+    settings : Settings
+        Voxel size, patch and classes to measure it against.
+    draw : callable
+        Makes its picture.
+    """
+    problems = list(opened.problems)
+    classes = {name: ClassFacts(ClassState.UNANNOTATED) for name in settings.classes}
+    classes |= {name: ClassFacts(ClassState.DAMAGED) for name in opened.damaged}
+    for name, levels in opened.labels.items():
+        classes[name], found = count_label(opened.crop_id, name, levels[0], opened.volumes[name])
+        problems += found
+    box = opened.box
+    facts = CropFacts(opened.crop_id, opened.usage, classes=classes)
+    if box is not None:
+        size = zip(box.size_nm, settings.voxel_size_nm, strict=True)
+        z, y, x = (max(round(length / voxel), 1) for length, voxel in size)
+        finest = min((levels[0].level.grid.voxel_size_nm for levels in opened.labels.values()), key=voxel_volume_nm3)
+        fills, small = _fill_patch(opened, box, settings)
+        problems += small
+        facts = replace(facts, size_nm=box.size_nm, shape=(z, y, x), label_voxel_nm=finest, fills_patch=fills)
+    if opened.raw is not None:
+        facts, found = _look_at_raw(facts, opened, settings, draw)
+        problems += found
+    problems += _checksums(opened)
+    return replace(facts, problems=tuple(problems), crop=opened.as_crop(), volume=opened.row.raw_path)
+
+
+def _fill_patch(opened: OpenedCrop, box: Box, settings: Settings) -> tuple[float, list[Problem]]:
+    sides = [n * size for n, size in zip(settings.patch, settings.voxel_size_nm[1:], strict=True)]
+    fills = math.prod(min(length / side, 1.0) for length, side in zip(box.size_nm[1:], sides, strict=True))
+    if fills >= PATCH_SHARE:
+        return fills, []
+    rows, columns = settings.patch
+    text = f"fills {percent(round(fills, 3))} of a patch of {rows} x {columns}"
+    return fills, [Problem(ProblemCode.SMALLER_THAN_PATCH, text, (opened.crop_id,), details={"share": fills})]
+
+
+def _checksums(opened: OpenedCrop) -> list[Problem]:
+    named = {"raw": opened.raw, **opened.volumes}
+    arrays = [
+        name
+        for name, volume in named.items()
+        if volume is not None and any("checksum" in compressor_of(level) for level in volume.levels)
+    ]
+    if not arrays:
+        return []
+    text = (
+        f"{listed(arrays)}: the compressor in .zarray has an entry `checksum`, which tools that read with tensorstore "
+        "(csc visualize, cellmap-flow) refuse; deleting this entry mends it, the chunks stay as they are"
+    )
+    return [Problem(ProblemCode.CHECKSUM, text, (opened.crop_id,), details={"arrays": arrays})]
+
+
+# Raw ------------------------------------------------------------------------------------------------------------
+
+
+def _look_at_raw(
+    facts: CropFacts, opened: OpenedCrop, settings: Settings, draw: Draw
+) -> tuple[CropFacts, list[Problem]]:
+    assert opened.raw is not None  # noqa: S101 - asked of crops with raw only
+    levels = opened.raw.levels
+    raw = RawFacts(
+        str(levels[0].dtype),
+        tuple(RawLevel(level.name, level.grid.voxel_size_nm, level.grid.shape) for level in levels),
+    )
+    box = opened.box
+    if box is None:
+        return replace(facts, raw=raw), []
+    problems = [*_outside(opened, box), *_voxel_size(opened, settings)]
+    chosen = _choose_raw(levels, box, settings.voxel_size_nm)
+    if chosen is None:
+        if levels[0].grid.covering(box).voxels:
+            raw = replace(raw, missing_share=1.0)
+            problems += grey_problems(opened.crop_id, raw, None)
+        return replace(facts, raw=raw), problems
+    block = centred(chosen.grid, box)
+    _, y, x = settings.voxel_size_nm
+    around = centred(chosen.grid, box.grow((0.0, settings.patch[0] / 2 * y, settings.patch[1] / 2 * x)))
+    ring = around.voxels - block.voxels
+    missing_around = ring - stored_voxels(chosen, around) + stored_voxels(chosen, block)
+    raw = replace(
+        raw,
+        dtype=str(chosen.dtype),
+        level=chosen.name,
+        voxel_size_nm=chosen.grid.voxel_size_nm,
+        missing_share=1 - stored_voxels(chosen, block) / block.voxels,
+        surround_missing_share=missing_around / ring if ring else 0.0,
+    )
+    if chosen.dtype.kind not in "ui" or chosen.dtype.itemsize > 2:  # noqa: PLR2004 - 16 bits
+        text = f"raw of type {chosen.dtype} is not looked at: grey values of 8 or 16 bits are"
+        problems += [Problem(ProblemCode.DAMAGED, text, (opened.crop_id,)), *grey_problems(opened.crop_id, raw, None)]
+        return replace(facts, raw=raw), problems
+    comparison = _Comparison(opened, chosen, block, facts.classes)
+    comparison.run()
+    greys = comparison.greys
+    if greys.stored:
+        raw = replace(
+            raw,
+            zero_share=greys.share_of(0),
+            mean=greys.mean,
+            sd=greys.sd,
+            p1=greys.percentile(0.01),
+            p99=greys.percentile(0.99),
+        )
+    problems += [*grey_problems(opened.crop_id, raw, greys), *comparison.problems()]
+    contrasts = comparison.contrasts()
+    classes = {name: replace(entry, contrast=contrasts.get(name)) for name, entry in facts.classes.items()}
+    picture = draw(opened, chosen, comparison.labels, block, comparison.sections)
+    return replace(facts, raw=raw, classes=classes, windows=comparison.windows, picture=picture), problems
+
+
+def _outside(opened: OpenedCrop, box: Box) -> list[Problem]:
+    assert opened.raw is not None  # noqa: S101
+    grid = opened.raw.levels[0].grid
+    allowed = [_OUTSIDE * size * (1 + 1e-4) for size in grid.voxel_size_nm]
+    faces = zip(box.lower_nm, box.upper_nm, grid.box.lower_nm, grid.box.upper_nm, allowed, strict=True)
+    if all(low >= first - some and high <= last + some for low, high, first, last, some in faces):
+        return []
+    pairs = list(zip(box.lower_nm, box.upper_nm, grid.box.lower_nm, grid.box.upper_nm, strict=True))
+    inside = math.prod(max(min(high, last) - max(low, first), 0.0) for low, high, first, last in pairs)
+    share = 1 - inside / math.prod(box.size_nm)
+    text = (
+        f"{percent(round(share, 3))} of the labels lie outside the raw volume: they cover {_corners(box)} nm, the raw "
+        f"{_corners(grid.box)} nm (z, y, x); check translation and voxel size of both, and which raw the list names"
+    )
+    return [Problem(ProblemCode.LABEL_OUTSIDE_RAW, text, (opened.crop_id,), details={"share": share})]
+
+
+def _corners(box: Box) -> str:
+    return " to ".join("(" + ", ".join(f"{v:g}" for v in corner) + ")" for corner in (box.lower_nm, box.upper_nm))
+
+
+def _voxel_size(opened: OpenedCrop, settings: Settings) -> list[Problem]:
+    """Ask what training would ask; its other refusals are problems of their own."""
+    assert opened.raw is not None  # noqa: S101
+    crop = Crop(opened.crop_id, opened.row.split, opened.raw, opened.labels)
+    try:
+        fit_crop(crop, settings.voxel_size_nm, max_upsampling=settings.max_upsampling)
+    except VoxelSizeError as error:
+        text = f"{error.problem}: stored are {error.found}; {error.remedy}"
+        return [Problem(ProblemCode.VOXEL_SIZE, text, (opened.crop_id,))]
+    except LayoutError:
+        pass
+    return []
+
+
+def _choose_raw(levels: Sequence[Level], box: Box, voxel_size_nm: Vector3) -> Level | None:
+    """Choose the level that training reads: of those with a chunk under the crop, the one that serves."""
+    there = [level for level in levels if stored_voxels(level, level.grid.covering(box))]
+    if not there:
+        return None
+    return there[choose_level([level.grid.voxel_size_nm for level in there], voxel_size_nm).index]
+
+
+# Raw and labels -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Sums:
+    """Number and sum of raw voxels inside a class, and where it is known."""
+
+    inside: int = 0
+    inside_sum: float = 0.0
+    known: int = 0
+    known_sum: float = 0.0
+
+    def add(self, raw: Block, masks: Masks) -> None:
+        present, known = masks.present, masks.known
+        if raw.stored is not None:
+            present = present & raw.stored
+            known = raw.stored if known is None else known & raw.stored
+        inside = raw.voxels[present]
+        self.inside += inside.size
+        self.inside_sum += float(inside.sum(dtype=np.int64))
+        self.known += raw.voxels.size if known is None else int(np.count_nonzero(known))
+        self.known_sum += float((raw.voxels if known is None else raw.voxels[known]).sum(dtype=np.int64))
+
+    def contrast(self, sd: float) -> float | None:
+        outside = self.known - self.inside
+        if not self.inside or not outside or sd <= 0:
+            return None
+        return (self.inside_sum / self.inside - (self.known_sum - self.inside_sum) / outside) / sd
+
+
+@dataclass
+class _Comparison:
+    """The raw under a crop and its labels on the same voxels, slab by slab."""
+
+    opened: OpenedCrop
+    level: Level
+    block: IndexBox
+    counted: Mapping[str, ClassFacts]
+    greys: Greys = field(init=False)
+    windows: Windows = field(default_factory=Windows.none)
+    sections: dict[str, np.ndarray] = field(default_factory=dict)
+    _sums: dict[str, _Sums] = field(default_factory=dict)
+    _fits: dict[str, ShiftFit] = field(default_factory=dict)
+    _faults: list[DamagedChunkError] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.greys = Greys(self.level.dtype)
+        self.labels = {
+            name: levels[choose_level([e.level.grid.voxel_size_nm for e in levels], self.level.grid.voxel_size_nm).index]
+            for name, levels in self.opened.labels.items()
+        }
+        self.sections = {
+            name: np.zeros(self.block.shape[0], np.int64) for name in self.labels if self.counted[name].present
+        }
+
+    def run(self) -> None:
+        """Read everything once."""
+        for slab in slabs(self.block, self.level.chunks[0]):
+            raw = read_block(self.level, slab)
+            self._faults += raw.faults
+            self.greys.add(raw)
+            at = [first - origin for first, origin in zip(slab.start, self.block.start, strict=True)]
+            self.windows = self.windows.adding(raw.voxels, at)
+            for name in self.sections:  # classes that are present somewhere
+                masks = label_masks(self.labels[name], self.level.grid, slab)
+                self._sums.setdefault(name, _Sums()).add(raw, masks)
+                self.sections[name][at[0] : at[0] + slab.shape[0]] = np.count_nonzero(masks.present, axis=(1, 2))
+                if name not in self._fits and (fit := fit_shift(raw, masks, self._sd(raw), self._reach(slab))):
+                    self._fits[name] = fit
+
+    @staticmethod
+    def _sd(raw: Block) -> float:
+        voxels = raw.voxels if raw.stored is None else raw.voxels[raw.stored]
+        return float(voxels.std()) if voxels.size else 0.0
+
+    def _reach(self, slab: IndexBox) -> tuple[int, int, int]:
+        """Move as far along z as in the plane, in nm, but keep half of the sections."""
+        z, y, x = self.level.grid.voxel_size_nm
+        sections = REACH if z < _ANISOTROPIC * min(y, x) else 0
+        return (min(sections, slab.shape[0] // 4), REACH, REACH)
+
+    def contrasts(self) -> dict[str, float | None]:
+        """Return the contrast of every class that is present."""
+        sd = self.greys.sd if self.greys.stored else 0.0
+        return {name: sums.contrast(sd) for name, sums in self._sums.items()}
+
+    def problems(self) -> list[Problem]:
+        """Say what reading and comparing found."""
+        crop = (self.opened.crop_id,)
+        found = []
+        if self._faults:
+            text = describe_faults(f"raw level {self.level.name}", self._faults)
+            found.append(Problem(ProblemCode.DAMAGED, text, crop))
+        for name, fit in self._fits.items():
+            if fit.is_misplaced:
+                found.append(self._misplaced(name, fit))
+        return found
+
+    def _misplaced(self, name: str, fit: ShiftFit) -> Problem:
+        sizes = self.level.grid.voxel_size_nm
+        nm = [step * size for step, size in zip(fit.move, sizes, strict=True)]
+        voxel = ", ".join(f"{size:g}" for size in sizes)
+        text = (
+            f"moved by {list(fit.move)} voxels of ({voxel}) nm (z, y, x) the labels fit the raw better: contrast "
+            f"{fit.best:+.2f} instead of {fit.stored:+.2f}; adding [{', '.join(f'{v:g}' for v in nm)}] nm to their "
+            "translation mends it"
+        )
+        details = {"shift": list(fit.move), "shift_nm": nm, "contrast": fit.stored, "contrast_shifted": fit.best}
+        return Problem(ProblemCode.MISPLACED, text, (self.opened.crop_id,), name, details)
