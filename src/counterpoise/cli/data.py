@@ -1,4 +1,4 @@
-"""``data``: a synthetic volume to try things on."""
+"""``data``: look at crops, and a synthetic volume to try things on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from counterpoise.cli.data_inspect import inspect
 from counterpoise.cli.register import CONTEXT, Command, Group
 from counterpoise.cli.screen import console, working
 from counterpoise.errors import RunFolderError
@@ -15,13 +16,11 @@ from counterpoise.files.disk import refuse_unwritable
 __all__ = ["commands", "write_synthetic_volume"]
 
 commands = typer.Typer(
-    help="Make synthetic data.", cls=Group, no_args_is_help=True, add_completion=False, context_settings=CONTEXT
+    help="Look at crops, make synthetic data.", cls=Group, no_args_is_help=True, add_completion=False, context_settings=CONTEXT
 )
 
 
-@commands.callback()
-def _group() -> None:
-    """Keep ``phantom`` a name of its own: typer would merge a single command into the group."""
+commands.command("inspect", cls=Command)(inspect)
 
 
 @commands.command(cls=Command)

@@ -32,7 +32,8 @@ def compare_crops(crops: Sequence[CropFacts], *, has_splits: bool) -> tuple[list
             overlaps[two].append(Overlap(one, usage[one], pair.share))
             overlaps[one].append(Overlap(two, usage[two], _share_of_first(pair)))
     problems = [
-        *(_of_pair(pair, has_splits=has_splits) for pair in pairs),
+        *(_of_overlap(pair, has_splits=has_splits) for pair in pairs if pair.shared is not None),
+        *_near(pairs),
         *_copies(crops, has_splits=has_splits),
         *_inverted(crops),
     ]
@@ -46,23 +47,31 @@ def _share_of_first(pair: CropPair) -> float:
     return min(common / block, 1.0)
 
 
-def _of_pair(pair: CropPair, *, has_splits: bool) -> Problem:
+def _near(pairs: Sequence[CropPair]) -> Iterator[Problem]:
+    """Name every validation crop once, with the train crop that is nearest."""
+    by_crop: dict[str, list[CropPair]] = defaultdict(list)
+    for pair in sorted((pair for pair in pairs if pair.shared is None), key=lambda pair: pair.gap_nm):
+        by_crop[pair.second.crop_id].append(pair)
+    for crop_id, near in by_crop.items():
+        more = f" ({len(near) - 1} more within {shortest(NEAR_NM)} nm)" if near[1:] else ""
+        text = f"{shortest(near[0].gap_nm)} nm from train crop {near[0].first.crop_id}{more}"
+        details = {"gap_nm": near[0].gap_nm, "near": [pair.first.crop_id for pair in near]}
+        yield Problem(ProblemCode.NEAR_TRAIN_VALIDATE, text, (crop_id,), details=details)
+
+
+def _of_overlap(pair: CropPair, *, has_splits: bool) -> Problem:
     one, two = pair.first, pair.second
     crops = (two.crop_id, one.crop_id)
-    if pair.shared is None:
-        text = f"validation crop {two.crop_id} lies {shortest(pair.gap_nm)} nm from train crop {one.crop_id}"
-        return Problem(ProblemCode.NEAR_TRAIN_VALIDATE, text, crops, details={"gap_nm": pair.gap_nm})
     share, details = percent(round(pair.share, 3)), {"share": pair.share}
     if pair.is_leak:
         text = (
-            f"{share} of validation crop {two.crop_id} lies in train crop {one.crop_id}: put both on one side, or "
-            "leave one out"
+            f"{share} of this validation crop lies in train crop {one.crop_id}: put both on one side, or leave one out"
         )
         return Problem(ProblemCode.OVERLAP_TRAIN_VALIDATE, text, crops, details=details)
     side = f" ({one.split})" if has_splits else ""
-    text = f"{share} of {two.crop_id} lies in {one.crop_id} of the same side{side}: these voxels count twice"
+    text = f"{share} of it lies in {one.crop_id} of the same side{side}: these voxels count twice"
     if not has_splits:
-        text = f"{share} of {two.crop_id} lies in {one.crop_id}: keep both on one side"
+        text = f"{share} of it lies in {one.crop_id}: keep both on one side"
     return Problem(ProblemCode.OVERLAP_SAME_SIDE, text, crops, details=details)
 
 
@@ -70,8 +79,7 @@ def _copies(crops: Sequence[CropFacts], *, has_splits: bool) -> Iterator[Problem
     for copy in find_copies([entry.windows for entry in crops], [entry.volume for entry in crops]):
         one, two = crops[copy.first], crops[copy.second]
         text = (
-            f"about {percent(round(copy.share, 2))} of the raw under {two.crop_id} is also under {one.crop_id}, in "
-            "another volume"
+            f"about {percent(round(copy.share, 2))} of the raw under it is also under {one.crop_id}, in another volume"
         )
         if has_splits and one.usage != two.usage:
             text += ": what is trained on is scored; put both on one side, or leave one out"
@@ -92,11 +100,12 @@ def _inverted(crops: Sequence[CropFacts]) -> Iterator[Problem]:
         for volume, mean in means.items():
             if abs(mean) > CLEAR_CONTRAST and mean * usual < 0:
                 shades = ("brighter", "darker") if mean > 0 else ("darker", "brighter")
-                text = (
-                    f"{shades[0]} than its surroundings (contrast {mean:+.2f}), and {shades[1]} in the other data sets "
-                    f"({usual:+.2f}): grey values are inverted in one of them"
-                )
                 names = tuple(crop for crop, _ in volumes[volume])
+                crops = f"all {len(names)} crops of this raw volume" if names[1:] else "this crop"
+                text = (
+                    f"in {crops} {shades[0]} than its surroundings (contrast {mean:+.2f}), in the other data sets "
+                    f"{shades[1]} ({usual:+.2f}): the grey values of one are inverted"
+                )
                 yield Problem(
                     ProblemCode.INVERTED_CONTRAST, text, names, name, {"raw": str(volume), "contrast": mean}
                 )

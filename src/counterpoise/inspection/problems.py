@@ -99,7 +99,7 @@ class Problem:
     text : str
         What is wrong and, where that is known, what mends it: a sentence without its full stop.
     crops : tuple of str
-        The crops it is about; none where it is about a class or a line of the list.
+        The crops it is about, the one to look at first; none where it is about a class or a line of the list.
     class_name : str
         The class it is about, if it is about one.
     details : mapping
@@ -120,15 +120,14 @@ class Problem:
     @property
     def subject(self) -> str:
         """Name crop and class, as far as it is about one."""
-        crop = self.crops[0] if len(self.crops) == 1 else ""
-        return f"{crop}, {self.class_name}" if crop and self.class_name else crop or self.class_name
+        return ", ".join(part for part in (self.crops[0] if self.crops else "", self.class_name) if part)
 
     def plain(self) -> dict[str, Any]:
         """Return the values that JSON holds."""
         return {
             "code": self.code.value,
             "severity": self.severity.value,
-            "crop": self.crops[0] if len(self.crops) == 1 else None,
+            "crop": self.crops[0] if self.crops else None,
             "class": self.class_name or None,
             "text": self.text,
             **({"crops": list(self.crops)} if len(self.crops) > 1 else {}),
