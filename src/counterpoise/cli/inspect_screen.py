@@ -23,6 +23,8 @@ _UNANNOTATED, _EMPTY, _DAMAGED = "\N{MIDDLE DOT}", "0", "!"
 _STEPS = ((0.01, "-"), (0.1, "+"), (1.0, "#"))
 """Signs of a matrix: shares below the first number, below the second, and others."""
 
+_SIDES = {"train": "train", "validate": "val", "": DASH}
+
 _MOST_LINES = 6
 """Of one kind; --json and the page have them all."""
 
@@ -58,8 +60,10 @@ def _print_crops(done: Inspection) -> None:
     if width <= console.width:
         print_table([*about, *shares], title="Crops, and percent of the known voxels of each class")
         _print_legend()
+        _print_about(done)
         return
     print_table(about, title="Crops")
+    _print_about(done)
     console.print()
     if sum(map(width_of, (names, *shares))) <= console.width:
         print_table([names, *shares], title="Percent of the known voxels of each class")
@@ -70,14 +74,18 @@ def _print_crops(done: Inspection) -> None:
 
 def _columns(crops: Sequence[CropFacts], *, has_splits: bool) -> Iterator[Column]:
     if has_splits:
-        yield ["side", *(entry.usage or "" for entry in crops)]
+        yield ["side", *(_SIDES[entry.usage or ""] for entry in crops)]
     yield ["voxels", *("x".join(map(str, entry.shape)) if entry.shape else DASH for entry in crops)]
     yield ["label nm", *(_size(entry.label_voxel_nm) for entry in crops)]
     yield ["raw nm", *(_size(entry.raw.voxel_size_nm) if entry.raw else DASH for entry in crops)]
     if any(entry.raw is not None and entry.raw.missing_share for entry in crops):
-        yield ["not stored", *(_missing(entry) for entry in crops)]
-    yield ["problems", *(str(entry.count(Severity.PROBLEM) or "") for entry in crops)]
-    yield ["notes", *(str(entry.count(Severity.NOTE) or "") for entry in crops)]
+        yield ["missing", *(_missing(entry) for entry in crops)]
+    yield ["found", *(_found(entry) for entry in crops)]
+
+
+def _found(entry: CropFacts) -> str:
+    problems, notes = entry.count(Severity.PROBLEM), entry.count(Severity.NOTE)
+    return f"{problems} + {notes}" if problems or notes else ""
 
 
 def _missing(entry: CropFacts) -> str:
@@ -103,6 +111,14 @@ def _share(found: ClassFacts | None) -> str:
 def _percent(share: float) -> str:
     percent = 100 * share
     return f"{percent:.0f}" if percent >= 9.95 else f"{percent:.1f}" if percent >= 0.1 else "<0.1"  # noqa: PLR2004
+
+
+def _print_about(done: Inspection) -> None:
+    lines = ["found: problems + notes"] if any(entry.problems for entry in done.crops) else []
+    if any(entry.raw is not None and entry.raw.missing_share for entry in done.crops):
+        lines.append("missing: raw under the crop that is not stored")
+    if lines:
+        console.print("; ".join(lines), style="dim", soft_wrap=True)
 
 
 def _print_legend() -> None:
@@ -144,7 +160,7 @@ def _print_classes(done: Inspection) -> None:
     table = _frequencies(done)
     columns: list[list[str]] = [["class"]]
     for split in sides:
-        columns += [["crops" if len(sides) == 1 else split], ["present"], ["percent"]]
+        columns += [["crops" if len(sides) == 1 else _SIDES[split]], ["present"], ["percent"]]
     columns += [["objects"], ["contrast"]]
     for name in done.settings.classes:
         cells = [name]
@@ -160,7 +176,7 @@ def _print_classes(done: Inspection) -> None:
         cells.append(f"{sum(contrasts) / len(contrasts):+.2f}" if contrasts else DASH)
         for column, cell in zip(columns, cells, strict=True):
             column.append(cell)
-    print_table(columns, title="Classes: crops that annotate it, crops where it is present, percent of known volume")
+    print_table(columns, title="Classes: crops that annotate it, where it is present, percent of known volume")
     text = "contrast: (mean raw inside - outside) / standard deviation, mean of the crops; dark is below 0"
     console.print(text, style="dim")
 
