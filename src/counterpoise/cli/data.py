@@ -16,7 +16,11 @@ from counterpoise.files.disk import refuse_unwritable
 __all__ = ["commands", "write_synthetic_volume"]
 
 commands = typer.Typer(
-    help="Look at crops, make synthetic data.", cls=Group, no_args_is_help=True, add_completion=False, context_settings=CONTEXT
+    help="Look at crops, make synthetic data.",
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings=CONTEXT,
 )
 
 

@@ -14,7 +14,7 @@ from counterpoise.inspection.facts import ClassFacts, ClassState, CropFacts
 from counterpoise.inspection.inspect import Inspection
 from counterpoise.inspection.problems import EXPLANATIONS, Problem, Severity
 from counterpoise.notes import Note, NoteKind
-from counterpoise.text import DASH, counted, shortest
+from counterpoise.text import DASH, counted, short_percent, shortest
 from counterpoise.volumes.annotation import ClassCount, VoxelCount
 
 __all__ = ["print_inspection"]
@@ -90,7 +90,7 @@ def _found(entry: CropFacts) -> str:
 
 def _missing(entry: CropFacts) -> str:
     share = entry.raw.missing_share if entry.raw else None
-    return DASH if share is None else f"{_percent(share)} %" if share else ""
+    return DASH if share is None else f"{short_percent(share)} %" if share else ""
 
 
 def _size(size: Vector3 | None) -> str:
@@ -105,12 +105,7 @@ def _share(found: ClassFacts | None) -> str:
         return _UNANNOTATED
     if found.state is ClassState.DAMAGED:
         return _DAMAGED
-    return _percent(found.share) if found.share else _EMPTY
-
-
-def _percent(share: float) -> str:
-    percent = 100 * share
-    return f"{percent:.0f}" if percent >= 9.95 else f"{percent:.1f}" if percent >= 0.1 else "<0.1"  # noqa: PLR2004
+    return short_percent(found.share) if found.share else _EMPTY
 
 
 def _print_about(done: Inspection) -> None:
@@ -168,7 +163,7 @@ def _print_classes(done: Inspection) -> None:
             counts = table.counts(name, split)
             present = sum(count.voxels.present > 0 for count in counts)
             share = table.frequency(name, split) if counts else 0.0
-            cells += [str(len(counts)), str(present), _percent(share) if share > 0 else _EMPTY if counts else DASH]
+            cells += [str(len(counts)), str(present), short_percent(share) if share > 0 else _EMPTY if counts else DASH]
         found = [entry.classes[name] for entry in done.crops if name in entry.classes]
         contrasts = [facts.contrast for facts in found if facts.contrast is not None]
         objects = [facts.objects for facts in found if facts.known is not None]

@@ -17,7 +17,7 @@ from counterpoise.inspection.grey import Greys, grey_problems, stored_voxels
 from counterpoise.inspection.labels import count_label, describe_faults
 from counterpoise.inspection.problems import Problem, ProblemCode
 from counterpoise.inspection.reading import Block, Masks, centred, compressor_of, label_masks, read_block, slabs
-from counterpoise.inspection.shift import REACH, ShiftFit, fit_shift
+from counterpoise.inspection.shift import REACH, ShiftFit, agree, fit_shift
 from counterpoise.inspection.source import Settings
 from counterpoise.text import listed, percent
 from counterpoise.volumes.annotation import ClassCount
@@ -37,7 +37,7 @@ _OUTSIDE = 0.5
 """Raw voxels by which a label may reach beyond the raw: rounding, or a corner that was taken for a centre."""
 
 _ANISOTROPIC = 2.0
-"""Sections this many times thicker than a pixel are compared one by one: moving by one is moving far."""
+"""Of sections this many times thicker than a pixel, only the next ones are looked at."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ def _checksums(opened: OpenedCrop) -> list[Problem]:
     if not arrays:
         return []
     text = (
-        f"{listed(arrays)}: the compressor in .zarray has an entry `checksum`, which tools that read with tensorstore "
-        "(csc visualize, cellmap-flow) refuse; deleting this entry mends it, the chunks stay as they are"
+        f"{listed(arrays)}: the compressor in .zarray has an entry checksum, which tools that read with tensorstore "
+        "(csc visualize, cellmap-flow) refuse; delete this entry, and leave the chunks as they are"
     )
     return [Problem(ProblemCode.CHECKSUM, text, (opened.crop_id,), details={"arrays": arrays})]
 
@@ -316,7 +316,9 @@ class _Comparison:
     def __post_init__(self) -> None:
         self.greys = Greys(self.level.dtype)
         self.labels = {
-            name: levels[choose_level([e.level.grid.voxel_size_nm for e in levels], self.level.grid.voxel_size_nm).index]
+            name: levels[
+                choose_level([e.level.grid.voxel_size_nm for e in levels], self.level.grid.voxel_size_nm).index
+            ]
             for name, levels in self.opened.labels.items()
         }
         self.sections = {
@@ -331,11 +333,12 @@ class _Comparison:
             self.greys.add(raw)
             at = [first - origin for first, origin in zip(slab.start, self.block.start, strict=True)]
             self.windows = self.windows.adding(raw.voxels, at)
+            sd = self._sd(raw)
             for name in self.sections:  # classes that are present somewhere
                 masks = label_masks(self.labels[name], self.level.grid, slab)
                 self._sums.setdefault(name, _Sums()).add(raw, masks)
                 self.sections[name][at[0] : at[0] + slab.shape[0]] = np.count_nonzero(masks.present, axis=(1, 2))
-                if name not in self._fits and (fit := fit_shift(raw, masks, self._sd(raw), self._reach(slab))):
+                if name not in self._fits and (fit := fit_shift(raw, masks, sd, self._reach(slab))):
                     self._fits[name] = fit
 
     @staticmethod
@@ -344,9 +347,9 @@ class _Comparison:
         return float(voxels.std()) if voxels.size else 0.0
 
     def _reach(self, slab: IndexBox) -> tuple[int, int, int]:
-        """Move as far along z as in the plane, in nm, but keep half of the sections."""
+        """Move along z as in the plane, or to the next section where sections are thick; keep half of them in any case."""
         z, y, x = self.level.grid.voxel_size_nm
-        sections = REACH if z < _ANISOTROPIC * min(y, x) else 0
+        sections = REACH if z < _ANISOTROPIC * min(y, x) else 1
         return (min(sections, slab.shape[0] // 4), REACH, REACH)
 
     def contrasts(self) -> dict[str, float | None]:
@@ -361,10 +364,9 @@ class _Comparison:
         if self._faults:
             text = describe_faults(f"raw level {self.level.name}", self._faults)
             found.append(Problem(ProblemCode.DAMAGED, text, crop))
-        for name, fit in self._fits.items():
-            if fit.is_misplaced:
-                found.append(self._misplaced(name, fit))
-        return found
+        size = self.level.grid.voxel_size_nm
+        misplaced = {name: fit for name, fit in self._fits.items() if fit.is_misplaced(size)}
+        return found + [self._misplaced(name, fit) for name, fit in agree(misplaced).items()]
 
     def _misplaced(self, name: str, fit: ShiftFit) -> Problem:
         sizes = self.level.grid.voxel_size_nm

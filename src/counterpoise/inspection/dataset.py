@@ -106,9 +106,7 @@ def _inverted(crops: Sequence[CropFacts]) -> Iterator[Problem]:
                     f"in {crops} {shades[0]} than its surroundings (contrast {mean:+.2f}), in the other data sets "
                     f"{shades[1]} ({usual:+.2f}): the grey values of one are inverted"
                 )
-                yield Problem(
-                    ProblemCode.INVERTED_CONTRAST, text, names, name, {"raw": str(volume), "contrast": mean}
-                )
+                yield Problem(ProblemCode.INVERTED_CONTRAST, text, names, name, {"raw": str(volume), "contrast": mean})
 
 
 def _usual(means: Mapping[object, float], volumes: Mapping[object, Sequence[object]]) -> float:
@@ -139,7 +137,9 @@ def class_problems(
             yield Problem(ProblemCode.EMPTY_CLASS, f"annotated in {len(there)} crops and present in none", (), name)
         elif None in positive:
             if len(positive) == 1:
-                yield Problem(ProblemCode.ONE_CROP, "present in one crop only: it cannot be both trained and scored", (), name)
+                yield Problem(
+                    ProblemCode.ONE_CROP, "present in one crop only: it cannot be both trained and scored", (), name
+                )
         else:
             yield from _by_side(name, positive)
 

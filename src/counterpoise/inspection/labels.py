@@ -34,16 +34,16 @@ _MOST_NAMED = 3
 _PRESENT = 1
 
 
-def count_label(
-    crop_id: str, name: str, label: LabelLevel, volume: Volume
-) -> tuple[ClassFacts, list[Problem]]:
+def count_label(crop_id: str, name: str, label: LabelLevel, volume: Volume) -> tuple[ClassFacts, list[Problem]]:
     """Count one class at its finest listed level; what is damaged or odd is a problem."""
     size = label.level.grid.voxel_size_nm
     whole = label.level.whole()
     try:
         voxels = label.count().voxels
     except DamagedChunkError:
-        faults = [fault for slab in slabs(whole, label.level.chunks[0]) for fault in read_block(label.level, slab).faults]
+        faults = [
+            fault for slab in slabs(whole, label.level.chunks[0]) for fault in read_block(label.level, slab).faults
+        ]
         problem = Problem(ProblemCode.DAMAGED, describe_faults(name, faults), (crop_id,), name)
         return ClassFacts(ClassState.DAMAGED, voxel_size_nm=size), [problem]
     state = ClassState.PRESENT if voxels.present else ClassState.EMPTY
@@ -60,7 +60,9 @@ def count_label(
             odd += _odd_values(block.voxels, masks)
     sizes = objects.sizes()
     problems = [*_unexpected(crop_id, name, odd), *_specks(crop_id, name, sizes)]
-    return ClassFacts(state, voxels.known, voxels.present, voxels.unknown, size, None if sizes is None else len(sizes)), problems
+    return ClassFacts(
+        state, voxels.known, voxels.present, voxels.unknown, size, None if sizes is None else len(sizes)
+    ), problems
 
 
 def describe_faults(what: str, faults: Sequence[DamagedChunkError]) -> str:

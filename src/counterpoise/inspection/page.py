@@ -16,7 +16,7 @@ from counterpoise.inspection.problems import EXPLANATIONS, Problem, Severity
 from counterpoise.report import render
 from counterpoise.report.images import ClassColour, class_colours, class_overlay, grey_jpeg
 from counterpoise.report.patches import ScaleBar, scale_bar
-from counterpoise.text import counted
+from counterpoise.text import counted, short_percent
 
 __all__ = ["render_page", "write_page"]
 
@@ -92,6 +92,7 @@ def render_page(done: Inspection) -> str:
     return render.fill(
         "inspect.html.jinja",
         done=done,
+        name="/".join(done.listing.source.resolve().parts[-2:]),
         summary=_summary(done),
         numbers={entry.crop_id: number for number, entry in enumerate(done.crops, start=1)},
         matrix=[(name, [_cell(name, entry, done) for entry in done.crops]) for name in done.settings.classes],
@@ -124,14 +125,16 @@ def _kinds(problems: Sequence[Problem]) -> Iterator[_Kind]:
 
 def _cell(name: str, entry: CropFacts, done: Inspection) -> _Cell:
     found = entry.classes.get(name, ClassFacts(ClassState.UNANNOTATED))
-    about = [problem for problem in entry.problems if problem.class_name == name and problem.severity is Severity.PROBLEM]
+    about = [
+        problem for problem in entry.problems if problem.class_name == name and problem.severity is Severity.PROBLEM
+    ]
     css, said = f"c {found.state.value}", found.state.value
     text = ""
     if found.share:
         css = f"c s{sum(found.share >= limit for limit in _STEPS)}"
         said = f"{100 * found.share:.2g} %"
         is_numbered = len(done.crops) <= _MOST_NUMBERED
-        text = (f"{100 * found.share:.0f}" if found.share >= 0.0995 else f"{100 * found.share:.1g}") if is_numbered else ""  # noqa: PLR2004
+        text = short_percent(found.share) if is_numbered else ""
     if about:
         css += " wrong"
         said += ": " + ", ".join(problem.code.value for problem in about)
@@ -140,7 +143,9 @@ def _cell(name: str, entry: CropFacts, done: Inspection) -> _Cell:
 
 def _card(number: int, entry: CropFacts, looks: dict[str, ClassColour]) -> _Card:
     bars = tuple(
-        _bar(name, found.contrast, looks.get(name)) for name, found in entry.classes.items() if found.contrast is not None
+        _bar(name, found.contrast, looks.get(name))
+        for name, found in entry.classes.items()
+        if found.contrast is not None
     )
     picture = entry.picture
     if not isinstance(picture, Picture):

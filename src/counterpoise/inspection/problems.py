@@ -70,7 +70,7 @@ EXPLANATIONS: Mapping[ProblemCode, str] = {
     ProblemCode.ONE_CROP: "A class is present in one crop of a side only.",
     ProblemCode.SMALLER_THAN_PATCH: "A crop fills less than half of a patch.",
     ProblemCode.SPECKS: "Most objects of a class are specks of a few voxels.",
-    ProblemCode.CHECKSUM: "The compressor's entry `checksum` is refused by tools that read with tensorstore.",
+    ProblemCode.CHECKSUM: "The compressor's entry checksum is refused by tools that read with tensorstore.",
 }
 """One sentence for every kind."""
 

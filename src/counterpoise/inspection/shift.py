@@ -7,13 +7,15 @@ contrast when moved, and say nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from counterpoise.arrays import Vector3
 from counterpoise.inspection.reading import Block, Masks
 
-__all__ = ["REACH", "ShiftFit", "fit_shift"]
+__all__ = ["REACH", "ShiftFit", "agree", "fit_shift"]
 
 REACH = 6
 """Voxels in the plane by which labels are moved, to every side."""
@@ -29,13 +31,22 @@ moved on purpose, and none that was not.
 """
 
 LEAST_MOVE = 2
-"""Voxels: annotators are one off."""
+"""Voxels in the plane: annotators are one off. One thick section is many of them."""
 
 BETTER_BY = 0.1
 """Part by which the best place must fit better than the stored one."""
 
-_FEW, _MANY = 1500, 30_000
+AS_GOOD = 0.9
+"""Part of its best contrast that a class must have at the move of another class to be moved by the same."""
+
+_FEW, _MANY = 600, 20_000
 """Voxels inside and outside that are looked at: to find the best place, and to confirm it."""
+
+_CLIMBS = 3
+"""Steps by which the best place of many voxels may differ from that of a few."""
+
+_GATHERED = 2**20
+"""Voxels that are looked up at a time."""
 
 _LEAST = 300
 """With fewer voxels of a class nothing is said."""
@@ -43,22 +54,43 @@ _LEAST = 300
 
 @dataclass(frozen=True)
 class ShiftFit:
-    """The move in voxels (z, y, x) at which a class fits best, its contrast there and as stored."""
+    """The move in voxels (z, y, x) at which a class fits best, its contrast there and as stored.
+
+    ``rough`` has the contrast at every move, from few voxels.
+    """
 
     move: tuple[int, int, int]
     best: float
     stored: float
     is_thin: bool
+    rough: Mapping[tuple[int, int, int], float]
 
-    @property
-    def is_misplaced(self) -> bool:
-        """Tell whether the class clearly belongs elsewhere."""
+    def is_misplaced(self, voxel_size_nm: Vector3) -> bool:
+        """Tell whether the class clearly belongs elsewhere; voxels are of this size."""
+        moved_nm = max(abs(step) * size for step, size in zip(self.move, voxel_size_nm, strict=True))
         return (
             self.is_thin
             and abs(self.best) > CLEAR_CONTRAST
-            and max(map(abs, self.move)) >= LEAST_MOVE
+            and moved_nm >= LEAST_MOVE * min(voxel_size_nm)
             and abs(self.best) > (1 + BETTER_BY) * abs(self.stored)
         )
+
+
+def agree(fits: Mapping[str, ShiftFit]) -> dict[str, ShiftFit]:
+    """Find one move for classes that are all misplaced in a crop, where one fits each of them about as well as its own.
+
+    A membrane that is flat over a whole crop can be moved along itself: it does not say by how much. The others do.
+    """
+    moves = dict.fromkeys(fit.move for fit in fits.values())
+    if len(moves) < 2:  # noqa: PLR2004 - they agree
+        return dict(fits)
+    common = max(moves, key=lambda move: sum(abs(fit.rough.get(move, 0.0) / fit.best) for fit in fits.values()))
+    return {
+        name: replace(fit, move=common, best=fit.rough[common])
+        if abs(fit.rough.get(common, 0.0)) > AS_GOOD * abs(fit.best)
+        else fit
+        for name, fit in fits.items()
+    }
 
 
 def fit_shift(raw: Block, masks: Masks, sd: float, reach: tuple[int, int, int]) -> ShiftFit | None:
@@ -97,15 +129,20 @@ def fit_shift(raw: Block, masks: Masks, sd: float, reach: tuple[int, int, int]) 
     moves = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     rough = field.contrast(inside, outside, moves, _FEW)
     peak = moves[np.abs(rough).argmax()]
-    near = moves[(np.abs(moves - peak) <= 1).all(axis=1) | (moves == 0).all(axis=1)]
-    fine = field.contrast(inside, outside, near, _MANY)
-    at = int(np.abs(fine).argmax())
-    best = near[at]
+    for _ in range(_CLIMBS):
+        near = moves[(np.abs(moves - peak) <= 1).all(axis=1) | (moves == 0).all(axis=1)]
+        fine = field.contrast(inside, outside, near, _MANY)
+        at = int(np.abs(fine).argmax())
+        best = near[at]
+        if (best == peak).all():
+            break
+        peak = best
     beside = moves[(moves[:, 0] == best[0]) & (np.abs(moves[:, 1:] - best[1:]).max(axis=1) == min(reach[1:]))]
     away = field.contrast(inside, outside, beside, _FEW)
     stored = float(fine[(near == 0).all(axis=1)][0])
     is_thin = bool(np.abs(away).mean() < THIN_SHARE * abs(fine[at]))
-    return ShiftFit((int(best[0]), int(best[1]), int(best[2])), float(fine[at]), stored, is_thin)
+    by_move = {(z, y, x): value for (z, y, x), value in zip(moves.tolist(), rough.tolist(), strict=True)}
+    return ShiftFit((int(best[0]), int(best[1]), int(best[2])), float(fine[at]), stored, is_thin, by_move)
 
 
 def _stored_around(stored: np.ndarray, reach: tuple[int, int, int], inner: tuple[int, ...]) -> np.ndarray:
@@ -129,7 +166,9 @@ class _Field:
     def contrast(self, inside: np.ndarray, outside: np.ndarray, moves: np.ndarray, most: int) -> np.ndarray:
         """Compute the contrast after each move, from at most so many voxels of each side, evenly spread."""
         steps = moves @ np.array([self.shape[1] * self.shape[2], self.shape[2], 1])
-        means = [self._means(some[np.arange(n) * len(some) // n], steps) for some, n in self._few(inside, outside, most)]
+        means = [
+            self._means(some[np.arange(n) * len(some) // n], steps) for some, n in self._few(inside, outside, most)
+        ]
         difference: np.ndarray = (means[0] - means[1]) / self.sd
         return difference
 
@@ -139,5 +178,7 @@ class _Field:
     def _means(self, chosen: np.ndarray, steps: np.ndarray) -> np.ndarray:
         places = np.unravel_index(chosen, self.inner)
         at = np.ravel_multi_index(tuple(p + r for p, r in zip(places, self.reach, strict=True)), self.shape)
-        means: np.ndarray = np.array([self.raw[at + step].mean() for step in steps])
+        most = max(_GATHERED // max(len(at), 1), 1)
+        parts = [steps[first : first + most, None] for first in range(0, len(steps), most)]
+        means: np.ndarray = np.concatenate([self.raw[at + part].mean(axis=1) for part in parts])
         return means
