@@ -1,4 +1,4 @@
-"""``data inspect``: what every crop holds, and what is wrong with it; as a table, as JSON, or as a page with pictures."""
+"""``data inspect``: what every crop holds, and what is wrong with it; as a table, JSON, or a page with pictures."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def inspect(
 ) -> None:
     """Show what every crop holds, and what is wrong with it.
 
-    Nothing is written into the data, and no fault stops it: each becomes a line. Without an experiment, classes are those
-    found, the voxel size is 8,8,8 or the raw's own, and the patch is 256,256.
+    Nothing is written into the data, and no fault stops it: each becomes a line. Without an experiment, classes are
+    those found, the voxel size is 8,8,8 or the raw's own, and the patch is 256,256.
 
     Example: counterpoise data inspect datasplit.csv --out crops.html
     """

@@ -16,6 +16,7 @@ from counterpoise.inspection.problems import EXPLANATIONS, Problem, Severity
 from counterpoise.notes import Note, NoteKind
 from counterpoise.text import DASH, counted, short_percent, shortest
 from counterpoise.volumes.annotation import ClassCount, VoxelCount
+from counterpoise.volumes.datasplit import Split
 
 __all__ = ["print_inspection"]
 
@@ -151,7 +152,7 @@ def _sign(found: ClassFacts | None) -> str:
 
 
 def _print_classes(done: Inspection) -> None:
-    sides = ("train", "validate") if done.listing.has_splits else ("train",)
+    sides: tuple[Split, ...] = ("train", "validate") if done.listing.has_splits else ("train",)
     table = _frequencies(done)
     columns: list[list[str]] = [["class"]]
     for split in sides:

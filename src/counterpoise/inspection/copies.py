@@ -1,8 +1,8 @@
 """Copies of the same raw: crops of different volumes under which the same voxels lie, wholly or in part.
 
-Windows of eight bytes are hashed at every place, and those with the smallest hashes are kept: the content decides which, not
-the place, so that a copy has the same ones wherever it lies. Two crops that share such windows, all with the same distance
-between their places, show the same voxels.
+Windows of eight bytes are hashed at every place, and those with the smallest hashes are kept: the content decides
+which, not the place, so that a copy has the same ones wherever it lies. Two crops that share such windows, all with the
+same distance between their places, show the same voxels.
 """
 
 from __future__ import annotations

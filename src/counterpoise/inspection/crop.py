@@ -20,7 +20,6 @@ from counterpoise.inspection.reading import Block, Masks, centred, compressor_of
 from counterpoise.inspection.shift import REACH, ShiftFit, agree, fit_shift
 from counterpoise.inspection.source import Settings
 from counterpoise.text import listed, percent
-from counterpoise.volumes.annotation import ClassCount
 from counterpoise.volumes.crops import Crop, LabelLevel, open_labels
 from counterpoise.volumes.datasplit import CropRow
 from counterpoise.volumes.fit import fit_crop
@@ -70,7 +69,7 @@ class OpenedCrop:
         return Crop(self.crop_id, self.row.split, self.raw, dict(blocks.values()))
 
 
-Draw = Callable[[OpenedCrop, Level, Mapping[str, LabelLevel], IndexBox, Mapping[str, np.ndarray]], Any]
+Draw = Callable[[Level, Mapping[str, LabelLevel], IndexBox, Mapping[str, np.ndarray]], Any]
 """Makes the picture of a crop: raw level, labels, block, and per class the voxels in each section."""
 
 
@@ -221,7 +220,7 @@ def _look_at_raw(
     problems += [*grey_problems(opened.crop_id, raw, greys), *comparison.problems()]
     contrasts = comparison.contrasts()
     classes = {name: replace(entry, contrast=contrasts.get(name)) for name, entry in facts.classes.items()}
-    picture = draw(opened, chosen, comparison.labels, block, comparison.sections)
+    picture = draw(chosen, comparison.labels, block, comparison.sections)
     return replace(facts, raw=raw, classes=classes, windows=comparison.windows, picture=picture), problems
 
 
@@ -347,7 +346,7 @@ class _Comparison:
         return float(voxels.std()) if voxels.size else 0.0
 
     def _reach(self, slab: IndexBox) -> tuple[int, int, int]:
-        """Move along z as in the plane, or to the next section where sections are thick; keep half of them in any case."""
+        """Move along z as in the plane, or to the next section where sections are thick; half of them stay."""
         z, y, x = self.level.grid.voxel_size_nm
         sections = REACH if z < _ANISOTROPIC * min(y, x) else 1
         return (min(sections, slab.shape[0] // 4), REACH, REACH)

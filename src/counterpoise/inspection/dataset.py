@@ -101,9 +101,9 @@ def _inverted(crops: Sequence[CropFacts]) -> Iterator[Problem]:
             if abs(mean) > CLEAR_CONTRAST and mean * usual < 0:
                 shades = ("brighter", "darker") if mean > 0 else ("darker", "brighter")
                 names = tuple(crop for crop, _ in volumes[volume])
-                crops = f"all {len(names)} crops of this raw volume" if names[1:] else "this crop"
+                where = f"all {len(names)} crops of this raw volume" if names[1:] else "this crop"
                 text = (
-                    f"in {crops} {shades[0]} than its surroundings (contrast {mean:+.2f}), in the other data sets "
+                    f"in {where} {shades[0]} than its surroundings (contrast {mean:+.2f}), in the other data sets "
                     f"{shades[1]} ({usual:+.2f}): the grey values of one are inverted"
                 )
                 yield Problem(ProblemCode.INVERTED_CONTRAST, text, names, name, {"raw": str(volume), "contrast": mean})

@@ -1,4 +1,4 @@
-"""Objects of a class, counted from runs of voxels along x: as exact as labelling every voxel, and several times faster."""
+"""Objects of a class, counted from runs of voxels along x: exact, and several times faster than voxel by voxel."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ObjectCounter:
         return np.bincount(owner, weights=lengths).astype(np.int64) if len(lengths) else np.zeros(0, np.int64)
 
     def _components(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Number the components of runs that lie side by side in neighbouring rows or sections."""
+        """Return the component of every run: those that lie side by side in neighbouring rows or sections are one."""
         height, width = self.shape[1:]
         stops = starts + lengths
         has_row_before = starts // width % height > 0

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoise.inspection.crop import OpenedCrop
 from counterpoise.inspection.reading import Block, label_masks, read_block
 from counterpoise.report.images import LONGEST_SIDE
 from counterpoise.volumes.crops import LabelLevel
@@ -61,7 +60,6 @@ class Picture:
 
 
 def draw_crop(
-    opened: OpenedCrop,
     level: Level,
     labels: Mapping[str, LabelLevel],
     block: IndexBox,
@@ -71,10 +69,8 @@ def draw_crop(
 
     Parameters
     ----------
-    opened : OpenedCrop
-        The crop.
     level, block : Level, IndexBox
-        Its raw, and the voxels in it.
+        Raw, and the voxels under the crop.
     labels : mapping
         The level of each class that goes with the raw.
     sections : mapping

@@ -5,6 +5,7 @@ Large blocks are read in slabs, so that memory does not depend on a crop's size.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from counterpoise.volumes.crops import LabelLevel
 from counterpoise.volumes.geometry import Box, Grid, IndexBox
 from counterpoise.volumes.volume import Level
 
-__all__ = ["Block", "Masks", "centred", "label_masks", "masks_of", "read_block", "slabs"]
+__all__ = ["Block", "Masks", "centred", "compressor_of", "label_masks", "masks_of", "read_block", "slabs"]
 
 SLAB_VOXELS = 2**24
 """Voxels that are held at a time: 17 million, more than most crops have."""
@@ -29,10 +30,15 @@ _ROUNDING = 1e-4
 
 @dataclass(frozen=True)
 class Block:
-    """Voxels of a block; ``stored`` marks those whose chunk is there and can be read (None: all of them)."""
+    """Voxels of a block.
+
+    ``stored`` marks those whose chunk is there and can be read (None: all of them), ``damaged`` those whose chunk is
+    there and cannot be read (None: none), and ``faults`` say why.
+    """
 
     voxels: np.ndarray
     stored: np.ndarray | None
+    damaged: np.ndarray | None = None
     faults: tuple[DamagedChunkError, ...] = ()
 
 
@@ -47,34 +53,31 @@ class Masks:
 def read_block(level: Level, block: IndexBox) -> Block:
     """Read a block; a chunk that cannot be decoded is one fault, and the others are read all the same."""
     voxels = np.full(block.shape, level.fill_value if level.dtype.kind in "ui" else 0, level.dtype)
-    stored = np.ones(block.shape, bool)
+    stored, damaged = np.ones(block.shape, bool), np.zeros(block.shape, bool)
     faults: list[DamagedChunkError] = []
-    is_whole = True
-    for box, chunk in _chunks(level, block, faults):
+    for box, chunk in _chunks(level, block):
         common = box.common(block)
         place = common.within(block)
-        if chunk is None:
-            stored[place], is_whole = False, False
-        else:
+        if isinstance(chunk, np.ndarray):
             voxels[place] = chunk[common.within(box)]
-    return Block(voxels, None if is_whole else stored, tuple(faults))
+            continue
+        stored[place] = False
+        if chunk is not None:
+            damaged[place] = True
+            faults.append(chunk)
+    return Block(voxels, None if stored.all() else stored, damaged if faults else None, tuple(faults))
 
 
-def _chunks(
-    level: Level, block: IndexBox, faults: list[DamagedChunkError]
-) -> Iterator[tuple[IndexBox, np.ndarray | None]]:
+def _chunks(level: Level, block: IndexBox) -> Iterator[tuple[IndexBox, np.ndarray | DamagedChunkError | None]]:
     """Decode chunk after chunk; at the first fault, begin again and ask for each by itself."""
     try:
         yield from level.decoded_chunks(block)
-        return
     except DamagedChunkError:
-        boxes = [box for box, _ in level.chunk_paths(block)]
-    for box in boxes:
-        try:
-            yield from level.decoded_chunks(box)
-        except DamagedChunkError as fault:
-            faults.append(fault)
-            yield box, None
+        for box, _ in level.chunk_paths(block):
+            try:
+                yield from level.decoded_chunks(box)
+            except DamagedChunkError as fault:
+                yield box, fault
 
 
 def slabs(block: IndexBox, depth: int) -> Iterator[IndexBox]:
@@ -123,28 +126,14 @@ def label_masks(label: LabelLevel, grid: Grid, block: IndexBox) -> Masks:
     high = [int(index[mask].max()) + 1 for index, mask in zip(axes, inside, strict=True)]
     read = read_block(label.level, IndexBox((low[0], low[1], low[2]), (high[0], high[1], high[2])))
     masks = masks_of(label, read.voxels)
-    if read.faults:  # a chunk that is not stored has the fill value; one that is damaged has none
-        readable = masks.known if masks.known is not None else np.ones(read.voxels.shape, bool)
-        masks = Masks(masks.present, readable & _without(label.level, read, low))
+    if read.damaged is not None:  # a chunk that is not stored has the fill value; one that is damaged has none
+        masks = Masks(masks.present, ~read.damaged if masks.known is None else masks.known & ~read.damaged)
     pick = [np.clip(index - first, 0, last - first - 1) for index, first, last in zip(axes, low, high, strict=True)]
     present, known = _take(masks.present, pick), None if masks.known is None else _take(masks.known, pick)
     if not all(mask.all() for mask in inside):
         within = inside[0][:, None, None] & inside[1][:, None] & inside[2]
         known = within if known is None else known & within
     return Masks(present if known is None else present & known, known)
-
-
-def _without(level: Level, read: Block, low: Sequence[int]) -> np.ndarray:
-    """Mark the voxels that are not in a damaged chunk."""
-    fine = np.ones(read.voxels.shape, bool)
-    block = IndexBox((low[0], low[1], low[2]), tuple(a + n for a, n in zip(low, fine.shape, strict=True)))  # type: ignore[arg-type]
-    for box, _ in level.chunk_paths(block):
-        try:
-            for _chunk in level.decoded_chunks(box):
-                pass
-        except DamagedChunkError:
-            fine[box.common(block).within(block)] = False
-    return fine
 
 
 def _nearest(own: Grid, grid: Grid, block: IndexBox, axis: int) -> np.ndarray:
@@ -156,7 +145,7 @@ def _nearest(own: Grid, grid: Grid, block: IndexBox, axis: int) -> np.ndarray:
 
 
 def _take(mask: np.ndarray, pick: Sequence[np.ndarray]) -> np.ndarray:
-    """Index along every axis; where all steps are one voxel, by a view."""
+    """Index along every axis; where all steps are one voxel, make a view."""
     if all(len(index) == 1 or (np.diff(index) == 1).all() for index in pick):
         z, y, x = (slice(int(index[0]), int(index[-1]) + 1) for index in pick)
         view: np.ndarray = mask[z, y, x]
@@ -167,8 +156,6 @@ def _take(mask: np.ndarray, pick: Sequence[np.ndarray]) -> np.ndarray:
 
 def compressor_of(level: Level) -> dict[str, Any]:
     """Return the entry of the compressor in the metadata of a zarr v2 array; empty for other formats."""
-    import json
-
     try:
         entry = json.loads(level.description()).get("compressor")
     except (OSError, ValueError, AttributeError):
