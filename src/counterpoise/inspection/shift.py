@@ -17,8 +17,9 @@ from counterpoise.inspection.reading import Block, Masks
 
 __all__ = ["REACH", "ShiftFit", "agree", "fit_shift"]
 
-REACH = 6
-"""Voxels in the plane by which labels are moved, to every side."""
+REACH = 7
+"""Voxels in the plane by which labels are moved, to every side: one more than a move that is believed, because what fits
+best at the edge may fit better beyond it, as shapes do that are not thin."""
 
 THIN_SHARE = 0.6
 """A class is thin if its contrast, this many voxels beside its best place, is less than this part of the best."""
@@ -35,6 +36,15 @@ LEAST_MOVE = 2
 
 BETTER_BY = 0.1
 """Part by which the best place must fit better than the stored one."""
+
+QUARTERS = 0.75
+"""Of the quarters of the crop that hold enough of the class: what fits better by chance does so in one place."""
+
+OTHER_SIGN = 0.6
+"""Labels with more contrast than this part of the best, and of the other sign, lie on another structure rightly."""
+
+LEAST_SIDE = 48
+"""Voxels in the plane that must stay inside the crop after any move: in fewer, chance fits well."""
 
 AS_GOOD = 0.9
 """Part of its best contrast that a class must have at the move of another class to be moved by the same."""
@@ -56,13 +66,15 @@ _LEAST = 300
 class ShiftFit:
     """The move in voxels (z, y, x) at which a class fits best, its contrast there and as stored.
 
-    ``rough`` has the contrast at every move, from few voxels.
+    ``quarters`` is the share of the crop's quarters in the plane that fit better, too; ``rough`` has the contrast at
+    every move, from few voxels.
     """
 
     move: tuple[int, int, int]
     best: float
     stored: float
     is_thin: bool
+    quarters: float
     rough: Mapping[tuple[int, int, int], float]
 
     def is_misplaced(self, voxel_size_nm: Vector3) -> bool:
@@ -72,7 +84,10 @@ class ShiftFit:
             self.is_thin
             and abs(self.best) > CLEAR_CONTRAST
             and moved_nm >= LEAST_MOVE * min(voxel_size_nm)
+            and max(map(abs, self.move[1:])) < REACH
             and abs(self.best) > (1 + BETTER_BY) * abs(self.stored)
+            and self.quarters >= QUARTERS
+            and (self.best * self.stored > 0 or abs(self.stored) < OTHER_SIGN * abs(self.best))
         )
 
 
@@ -116,7 +131,8 @@ def fit_shift(raw: Block, masks: Masks, sd: float, reach: tuple[int, int, int]) 
     """
     shape = raw.voxels.shape
     inner = tuple(slice(r, n - r) for r, n in zip(reach, shape, strict=True))
-    if sd <= 0 or any(n <= 2 * r for r, n in zip(reach, shape, strict=True)):
+    sides = [n - 2 * r for r, n in zip(reach, shape, strict=True)]
+    if sd <= 0 or min(sides[1:]) < LEAST_SIDE:
         return None
     usable = np.ones(masks.present[inner].shape, bool) if masks.known is None else masks.known[inner].copy()
     if raw.stored is not None:
@@ -142,7 +158,9 @@ def fit_shift(raw: Block, masks: Masks, sd: float, reach: tuple[int, int, int]) 
     stored = float(fine[(near == 0).all(axis=1)][0])
     is_thin = bool(np.abs(away).mean() < THIN_SHARE * abs(fine[at]))
     by_move = {(z, y, x): value for (z, y, x), value in zip(moves.tolist(), rough.tolist(), strict=True)}
-    return ShiftFit((int(best[0]), int(best[1]), int(best[2])), float(fine[at]), stored, is_thin, by_move)
+    move = (int(best[0]), int(best[1]), int(best[2]))
+    quarters = field.quarters(inside, outside, best) if is_thin and any(move) else 0.0
+    return ShiftFit(move, float(fine[at]), stored, is_thin, quarters, by_move)
 
 
 def _stored_around(stored: np.ndarray, reach: tuple[int, int, int], inner: tuple[int, ...]) -> np.ndarray:
@@ -170,6 +188,22 @@ class _Field:
         means = [self._means(some[np.arange(n) * len(some) // n], steps) for some, n in few]
         difference: np.ndarray = (means[0] - means[1]) / self.sd
         return difference
+
+    def quarters(self, inside: np.ndarray, outside: np.ndarray, move: np.ndarray) -> float:
+        """Return the share of the quarters in the plane in which a move brings more contrast."""
+        quarter_of = [self._quarter(some) for some in (inside, outside)]
+        better = []
+        for number in range(4):
+            parts = [some[of == number] for some, of in zip((inside, outside), quarter_of, strict=True)]
+            if min(map(len, parts)) >= _LEAST:
+                stored, moved = np.abs(self.contrast(*parts, np.stack([0 * move, move]), _MANY))
+                better.append(moved > (1 + BETTER_BY) * stored)
+        return float(np.mean(better)) if better else 0.0
+
+    def _quarter(self, chosen: np.ndarray) -> np.ndarray:
+        _, y, x = np.unravel_index(chosen, self.inner)
+        quarter: np.ndarray = 2 * (2 * y >= self.inner[1]) + (2 * x >= self.inner[2])
+        return quarter
 
     def _means(self, chosen: np.ndarray, steps: np.ndarray) -> np.ndarray:
         places = np.unravel_index(chosen, self.inner)
