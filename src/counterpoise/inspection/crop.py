@@ -349,7 +349,7 @@ class _Comparison:
         """Move along z as in the plane, or to the next section where sections are thick; half of them stay."""
         z, y, x = self.level.grid.voxel_size_nm
         sections = slab.shape[0]
-        return (min(REACH, sections // 12) if z < _ANISOTROPIC * min(y, x) else min(1, sections // 4), REACH, REACH)
+        return (min(REACH, sections // 8) if z < _ANISOTROPIC * min(y, x) else min(1, sections // 4), REACH, REACH)
 
     def contrasts(self) -> dict[str, float | None]:
         """Return the contrast of every class that is present."""

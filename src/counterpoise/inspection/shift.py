@@ -7,6 +7,7 @@ their contrast when moved, and say nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -35,15 +36,15 @@ LEAST_MOVE = 2
 """Voxels in the plane: annotators are one off. One thick section is many of them."""
 
 BETTER_BY = 0.1
-"""Part by which the best place must fit better than the stored one."""
+"""Part by which the best place must fit better than a stored one that is near; one that is farther must fit less well."""
 
 QUARTERS = 0.75
 """Of the quarters of the crop that hold enough of the class: what fits better by chance does so in one place."""
 
-OTHER_SIGN = 0.6
+OTHER_SIGN = 0.5
 """Labels with more contrast than this part of the best, and of the other sign, lie on another structure rightly."""
 
-LEAST_SIDE = 48
+LEAST_SIDE = 32
 """Voxels in the plane that must stay inside the crop after any move: in fewer, chance fits well."""
 
 AS_GOOD = 0.9
@@ -79,13 +80,15 @@ class ShiftFit:
 
     def is_misplaced(self, voxel_size_nm: Vector3) -> bool:
         """Tell whether the class clearly belongs elsewhere; voxels are of this size."""
-        moved_nm = max(abs(step) * size for step, size in zip(self.move, voxel_size_nm, strict=True))
+        moved_nm = math.hypot(*(step * size for step, size in zip(self.move, voxel_size_nm, strict=True)))
+        far = min(moved_nm / min(voxel_size_nm) / (REACH - 1), 1.0)
+        left = min(1 - (1 - THIN_SHARE) * far, 1 / (1 + BETTER_BY))  # of the contrast, after such a move of thin labels
         return (
             self.is_thin
             and abs(self.best) > CLEAR_CONTRAST
             and moved_nm >= LEAST_MOVE * min(voxel_size_nm)
             and max(map(abs, self.move[1:])) < REACH
-            and abs(self.best) > (1 + BETTER_BY) * abs(self.stored)
+            and abs(self.stored) < left * abs(self.best)
             and self.quarters >= QUARTERS
             and (self.best * self.stored > 0 or abs(self.stored) < OTHER_SIGN * abs(self.best))
         )
