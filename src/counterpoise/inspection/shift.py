@@ -36,7 +36,10 @@ LEAST_MOVE = 2
 """Voxels in the plane: annotators are one off. One thick section is many of them."""
 
 BETTER_BY = 0.1
-"""Part by which the best place must fit better than a stored one that is near; one that is farther must fit less well."""
+"""Part by which the best place must fit better than the stored one."""
+
+FAR_MOVE, FAR_BETTER_BY = 4, 0.3
+"""From this many voxels on, the stored place of a thin class fits much worse, or it is not the class that lies wrong."""
 
 QUARTERS = 0.75
 """Of the quarters of the crop that hold enough of the class: what fits better by chance does so in one place."""
@@ -81,14 +84,13 @@ class ShiftFit:
     def is_misplaced(self, voxel_size_nm: Vector3) -> bool:
         """Tell whether the class clearly belongs elsewhere; voxels are of this size."""
         moved_nm = math.hypot(*(step * size for step, size in zip(self.move, voxel_size_nm, strict=True)))
-        far = min(moved_nm / min(voxel_size_nm) / (REACH - 1), 1.0)
-        left = min(1 - (1 - THIN_SHARE) * far, 1 / (1 + BETTER_BY))  # of the contrast, after such a move of thin labels
+        better_by = BETTER_BY if moved_nm < FAR_MOVE * min(voxel_size_nm) else FAR_BETTER_BY
         return (
             self.is_thin
             and abs(self.best) > CLEAR_CONTRAST
             and moved_nm >= LEAST_MOVE * min(voxel_size_nm)
             and max(map(abs, self.move[1:])) < REACH
-            and abs(self.stored) < left * abs(self.best)
+            and abs(self.best) > (1 + better_by) * abs(self.stored)
             and self.quarters >= QUARTERS
             and (self.best * self.stored > 0 or abs(self.stored) < OTHER_SIGN * abs(self.best))
         )
