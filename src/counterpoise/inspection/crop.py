@@ -364,8 +364,8 @@ class _Comparison:
             text = describe_faults(f"raw level {self.level.name}", self._faults)
             found.append(Problem(ProblemCode.DAMAGED, text, crop))
         size = self.level.grid.voxel_size_nm
-        misplaced = {name: fit for name, fit in self._fits.items() if fit.is_misplaced(size)}
-        return found + [self._misplaced(name, fit) for name, fit in agree(misplaced).items()]
+        agreed = agree({name: fit for name, fit in self._fits.items() if fit.is_clear})
+        return found + [self._misplaced(name, fit) for name, fit in agreed.items() if fit.is_misplaced(size)]
 
     def _misplaced(self, name: str, fit: ShiftFit) -> Problem:
         sizes = self.level.grid.voxel_size_nm

@@ -19,11 +19,11 @@ from counterpoise.inspection.reading import Block, Masks
 __all__ = ["REACH", "ShiftFit", "agree", "fit_shift"]
 
 REACH = 7
-"""Voxels in the plane by which labels are moved, to every side: one more than a move that is believed, because what fits
-best at the edge may fit better beyond it, as shapes do that are not thin."""
+"""Voxels in the plane by which labels are moved, to every side: one more than a move that is believed, because what
+fits best at the edge may fit better beyond it, as shapes that are not thin do."""
 
 THIN_SHARE = 0.6
-"""A class is thin if its contrast, this many voxels beside its best place, is less than this part of the best."""
+"""A class is thin if its contrast, so many voxels beside its best place, is less than this part of the best."""
 
 CLEAR_CONTRAST = 0.7
 """Contrast below which the raw is too vague to say where a class belongs.
@@ -81,13 +81,17 @@ class ShiftFit:
     quarters: float
     rough: Mapping[tuple[int, int, int], float]
 
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether the class says where it belongs."""
+        return self.is_thin and abs(self.best) > CLEAR_CONTRAST
+
     def is_misplaced(self, voxel_size_nm: Vector3) -> bool:
         """Tell whether the class clearly belongs elsewhere; voxels are of this size."""
         moved_nm = math.hypot(*(step * size for step, size in zip(self.move, voxel_size_nm, strict=True)))
         better_by = BETTER_BY if moved_nm < FAR_MOVE * min(voxel_size_nm) else FAR_BETTER_BY
         return (
-            self.is_thin
-            and abs(self.best) > CLEAR_CONTRAST
+            self.is_clear
             and moved_nm >= LEAST_MOVE * min(voxel_size_nm)
             and max(map(abs, self.move[1:])) < REACH
             and abs(self.best) > (1 + better_by) * abs(self.stored)
@@ -97,7 +101,7 @@ class ShiftFit:
 
 
 def agree(fits: Mapping[str, ShiftFit]) -> dict[str, ShiftFit]:
-    """Find one move for classes that are all misplaced in a crop, where one fits each of them about as well as its own.
+    """Find one move for the classes of a crop, where one fits them about as well as their own.
 
     A membrane that is flat over a whole crop can be moved along itself: it does not say by how much. The others do.
     """
@@ -201,7 +205,8 @@ class _Field:
         for number in range(4):
             parts = [some[of == number] for some, of in zip((inside, outside), quarter_of, strict=True)]
             if min(map(len, parts)) >= _LEAST:
-                stored, moved = np.abs(self.contrast(*parts, np.stack([0 * move, move]), _MANY))
+                both = self.contrast(parts[0], parts[1], np.stack([0 * move, move]), _MANY)
+                stored, moved = np.abs(both)
                 better.append(moved > (1 + BETTER_BY) * stored)
         return float(np.mean(better)) if better else 0.0
 
