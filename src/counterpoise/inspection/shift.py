@@ -39,7 +39,7 @@ BETTER_BY = 0.1
 """Part by which the best place must fit better than the stored one."""
 
 FAR_MOVE, FAR_BETTER_BY = 4, 0.3
-"""From this many voxels on, the stored place of a thin class fits much worse, or it is not the class that lies wrong."""
+"""From this many voxels on, the stored place of a thin class fits much worse; else the better one is chance."""
 
 QUARTERS = 0.75
 """Of the quarters of the crop that hold enough of the class: what fits better by chance does so in one place."""
