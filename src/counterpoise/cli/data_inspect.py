@@ -7,22 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from counterpoise.arrays import Vector3
-from counterpoise.cli.inspect_screen import print_inspection
 from counterpoise.cli.options import Format, Json, TextOrJson, is_json, split_names
-from counterpoise.cli.places import find_source
 from counterpoise.cli.screen import console, progress_bar, side
 from counterpoise.errors import ConfigError
-from counterpoise.experiment.load import load_experiment
-from counterpoise.inspection import Inspection, inspect_listing
-from counterpoise.inspection.as_json import as_json as plain
-from counterpoise.inspection.source import Listing, find_settings, list_experiment, list_file, list_folder
-from counterpoise.machine.hardware import usable_cores
 from counterpoise.text import counted
+
+if TYPE_CHECKING:  # imported where they are needed: `data phantom` needs none of it
+    from counterpoise.inspection import Inspection
+    from counterpoise.inspection.source import Listing
 
 __all__ = ["inspect"]
 
@@ -80,8 +77,12 @@ def inspect(
 
         write_page(done, out)
     if is_json(output, as_json):
+        from counterpoise.inspection.as_json import as_json as plain
+
         print(json.dumps(plain(done), indent=1))
         return
+    from counterpoise.cli.inspect_screen import print_inspection
+
     print_inspection(done)
     if out is not None:
         console.print(f"page: {out}", soft_wrap=True)
@@ -89,6 +90,10 @@ def inspect(
 
 def _list(source: Path | None) -> Listing:
     """Find out what is meant; a folder may hold an experiment, a list, or crops."""
+    from counterpoise.cli.places import find_source
+    from counterpoise.experiment.load import load_experiment
+    from counterpoise.inspection.source import list_experiment, list_file, list_folder
+
     place = source or Path()
     if place.is_dir():
         with suppress(ConfigError):
@@ -108,6 +113,10 @@ def _inspect(
     *,
     pictures: bool,
 ) -> Inspection:
+    from counterpoise.inspection import inspect_listing
+    from counterpoise.inspection.source import find_settings
+    from counterpoise.machine.hardware import usable_cores
+
     size: Vector3 | None = None if voxel_size is None else (voxel_size[0], voxel_size[1], voxel_size[2])
     settings = find_settings(listing, classes, size, None if patch is None else (patch[0], patch[1]))
     drawing = {}

@@ -59,15 +59,15 @@ def _print_crops(done: Inspection) -> None:
     shares = [[name, *(_share(entry.classes.get(name)) for entry in crops)] for name in classes]
     width = sum(map(width_of, (*about, *shares)))
     if width <= console.width:
-        print_table([*about, *shares], title="Crops, and percent of the known voxels of each class")
+        print_table([*about, *shares], title="Crops, and percent of the known voxels of each class", to=console)
         _print_legend()
         _print_about(done)
         return
-    print_table(about, title="Crops")
+    print_table(about, title="Crops", to=console)
     _print_about(done)
     console.print()
     if sum(map(width_of, (names, *shares))) <= console.width:
-        print_table([names, *shares], title="Percent of the known voxels of each class")
+        print_table([names, *shares], title="Percent of the known voxels of each class", to=console)
         _print_legend()
     else:
         _print_matrix(names, crops, classes)
@@ -172,7 +172,9 @@ def _print_classes(done: Inspection) -> None:
         cells.append(f"{sum(contrasts) / len(contrasts):+.2f}" if contrasts else DASH)
         for column, cell in zip(columns, cells, strict=True):
             column.append(cell)
-    print_table(columns, title="Classes: crops that annotate it, where it is present, percent of known volume")
+    print_table(
+        columns, title="Classes: crops that annotate it, where it is present, percent of known volume", to=console
+    )
     text = "contrast: (mean raw inside - outside) / standard deviation, mean of the crops; dark is below 0"
     console.print(text, style="dim")
 
@@ -207,9 +209,20 @@ def _print_kind(problems: Sequence[Problem]) -> None:
         if not position:
             text.stylize(style, 0, len(severity) + 1 + len(code))
         console.print(text, soft_wrap=True)
-    lines = grouped(Note(NoteKind.DATA, problem.text, problem.subject) for problem in problems)
+    lines = list(_lines(problems))
     for line in lines[:_MOST_LINES]:
         for part in wrapped(f"  {line}", console.width, hang=4):
             console.print(part, soft_wrap=True)
     if len(lines) > _MOST_LINES:
         console.print(f"  ... and {len(lines) - _MOST_LINES} more; --json has them all", style="dim")
+
+
+def _lines(problems: Sequence[Problem]) -> Iterator[str]:
+    """Write problems of one kind; what many crops, or many classes, share is said once."""
+    yield from grouped(Note(NoteKind.DATA, entry.text, entry.subject) for entry in problems if entry.crops)
+    classes: dict[str, list[str]] = {}
+    for entry in problems:
+        if not entry.crops:
+            classes.setdefault(entry.text, []).append(entry.class_name)
+    for text, names in classes.items():
+        yield f"{', '.join(names)}: {text}" if any(names) else text

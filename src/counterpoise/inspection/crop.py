@@ -21,13 +21,13 @@ from counterpoise.inspection.shift import REACH, ShiftFit, agree, fit_shift
 from counterpoise.inspection.source import Settings
 from counterpoise.text import listed, percent
 from counterpoise.volumes.crops import Crop, LabelLevel, open_labels
-from counterpoise.volumes.datasplit import CropRow
+from counterpoise.volumes.datasplit import CropRow, Split
 from counterpoise.volumes.fit import fit_crop
 from counterpoise.volumes.formats import is_stored, open_volume
 from counterpoise.volumes.geometry import Box, IndexBox, choose_level, round_nm, voxel_volume_nm3
 from counterpoise.volumes.volume import Level, Volume
 
-__all__ = ["OpenedCrop", "draw_nothing", "inspect_crop", "open_row"]
+__all__ = ["OpenedCrop", "draw_nothing", "inspect_crop", "open_row", "survey_crop"]
 
 PATCH_SHARE = 0.5
 """A crop that fills less of a patch leaves most of what is computed without a label."""
@@ -45,12 +45,12 @@ class OpenedCrop:
 
     crop_id: str
     usage: str | None
-    row: CropRow
+    split: Split
     raw: Volume | None
     labels: Mapping[str, tuple[LabelLevel, ...]]
-    volumes: Mapping[str, Volume]
-    damaged: frozenset[str]
-    problems: tuple[Problem, ...]
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    damaged: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def box(self) -> Box | None:
@@ -66,7 +66,7 @@ class OpenedCrop:
         if self.raw is None or not self.labels:
             return None
         blocks = {levels[0].level.grid: (name, levels[:1]) for name, levels in self.labels.items()}
-        return Crop(self.crop_id, self.row.split, self.raw, dict(blocks.values()))
+        return Crop(self.crop_id, self.split, self.raw, dict(blocks.values()))
 
 
 Draw = Callable[[Level, Mapping[str, LabelLevel], IndexBox, Mapping[str, np.ndarray]], Any]
@@ -98,7 +98,7 @@ def open_row(row: CropRow, crop_id: str, classes: Iterable[str], *, has_splits: 
             damaged.add(name)
             problems.append(_damage(error, crop_id, name))
     usage = row.split if has_splits else None
-    return OpenedCrop(crop_id, usage, row, raw, labels, volumes, frozenset(damaged), tuple(problems))
+    return OpenedCrop(crop_id, usage, row.split, raw, labels, volumes, frozenset(damaged), tuple(problems))
 
 
 def _damage(error: CounterpoiseError, crop_id: str, what: str) -> Problem:
@@ -134,10 +134,12 @@ def inspect_crop(opened: OpenedCrop, settings: Settings, draw: Draw = draw_nothi
         problems += small
         facts = replace(facts, size_nm=box.size_nm, shape=(z, y, x), label_voxel_nm=finest, fills_patch=fills)
     if opened.raw is not None:
-        facts, found = _look_at_raw(facts, opened, settings, draw)
+        facts, found = _look_at_raw(facts, opened, opened.raw, settings, draw)
         problems += found
     problems += _checksums(opened)
-    return replace(facts, problems=tuple(problems), crop=opened.as_crop(), volume=opened.row.raw_path)
+    return replace(
+        facts, problems=tuple(problems), crop=opened.as_crop(), volume=opened.raw.path if opened.raw else None
+    )
 
 
 def _fill_patch(opened: OpenedCrop, box: Box, settings: Settings) -> tuple[float, list[Problem]]:
@@ -151,12 +153,9 @@ def _fill_patch(opened: OpenedCrop, box: Box, settings: Settings) -> tuple[float
 
 
 def _checksums(opened: OpenedCrop) -> list[Problem]:
-    named = {"raw": opened.raw, **opened.volumes}
-    arrays = [
-        name
-        for name, volume in named.items()
-        if volume is not None and any("checksum" in compressor_of(level) for level in volume.levels)
-    ]
+    levels: dict[str, list[Level]] = {"raw": list(opened.raw.levels) if opened.raw else []}
+    levels |= {name: [entry.level for entry in entries] for name, entries in opened.labels.items()}
+    arrays = [name for name, found in levels.items() if any("checksum" in compressor_of(level) for level in found)]
     if not arrays:
         return []
     text = (
@@ -169,38 +168,60 @@ def _checksums(opened: OpenedCrop) -> list[Problem]:
 # Raw ------------------------------------------------------------------------------------------------------------
 
 
-def _look_at_raw(
-    facts: CropFacts, opened: OpenedCrop, settings: Settings, draw: Draw
-) -> tuple[CropFacts, list[Problem]]:
-    assert opened.raw is not None  # noqa: S101 - asked of crops with raw only
-    levels = opened.raw.levels
+@dataclass(frozen=True)
+class _Survey:
+    """What metadata and the names of files say of the raw under a crop; no level where nothing is stored."""
+
+    raw: RawFacts
+    problems: tuple[Problem, ...] = ()
+    level: Level | None = None
+    block: IndexBox | None = None
+
+
+def _survey_raw(opened: OpenedCrop, volume: Volume, settings: Settings) -> _Survey:
+    levels, box = volume.levels, opened.box
     raw = RawFacts(
         str(levels[0].dtype),
         tuple(RawLevel(level.name, level.grid.voxel_size_nm, level.grid.shape) for level in levels),
     )
-    box = opened.box
     if box is None:
-        return replace(facts, raw=raw), []
-    problems = [*_outside(opened, box), *_voxel_size(opened, settings)]
+        return _Survey(raw)
+    problems = (*_outside(opened, volume, box), *_voxel_size(opened, volume, settings))
     chosen = _choose_raw(levels, box, settings.voxel_size_nm)
     if chosen is None:
-        if levels[0].grid.covering(box).voxels:
-            raw = replace(raw, missing_share=1.0)
-            problems += grey_problems(opened.crop_id, raw, None)
-        return replace(facts, raw=raw), problems
+        raw = replace(raw, missing_share=1.0 if levels[0].grid.covering(box).voxels else None)
+        return _Survey(raw, problems)
     block = centred(chosen.grid, box)
     _, y, x = settings.voxel_size_nm
     around = centred(chosen.grid, box.grow((0.0, settings.patch[0] / 2 * y, settings.patch[1] / 2 * x)))
-    ring = around.voxels - block.voxels
-    missing_around = ring - stored_voxels(chosen, around) + stored_voxels(chosen, block)
+    ring, under = around.voxels - block.voxels, stored_voxels(chosen, block)
     raw = replace(
         raw,
         dtype=str(chosen.dtype),
         level=chosen.name,
         voxel_size_nm=chosen.grid.voxel_size_nm,
-        missing_share=1 - stored_voxels(chosen, block) / block.voxels,
-        surround_missing_share=missing_around / ring if ring else 0.0,
+        missing_share=1 - under / block.voxels,
+        surround_missing_share=1 - (stored_voxels(chosen, around) - under) / ring if ring else 0.0,
     )
+    return _Survey(raw, problems, chosen, block)
+
+
+def survey_crop(crop: Crop, settings: Settings) -> list[Problem]:
+    """Find what is wrong with a crop without decoding a voxel of it."""
+    opened = OpenedCrop(crop.crop_id, crop.split, crop.split, crop.raw, crop.labels)
+    box = opened.box
+    survey = _survey_raw(opened, crop.raw, settings)
+    small = _fill_patch(opened, box, settings)[1] if box else []
+    return [*survey.problems, *grey_problems(crop.crop_id, survey.raw, None), *small, *_checksums(opened)]
+
+
+def _look_at_raw(
+    facts: CropFacts, opened: OpenedCrop, volume: Volume, settings: Settings, draw: Draw
+) -> tuple[CropFacts, list[Problem]]:
+    survey = _survey_raw(opened, volume, settings)
+    raw, problems, chosen, block = survey.raw, list(survey.problems), survey.level, survey.block
+    if chosen is None or block is None:
+        return replace(facts, raw=raw), [*problems, *grey_problems(opened.crop_id, raw, None)]
     if chosen.dtype.kind not in "ui" or chosen.dtype.itemsize > 2:  # noqa: PLR2004 - 16 bits
         text = f"raw of type {chosen.dtype} is not looked at: grey values of 8 or 16 bits are"
         problems += [Problem(ProblemCode.DAMAGED, text, (opened.crop_id,)), *grey_problems(opened.crop_id, raw, None)]
@@ -224,9 +245,8 @@ def _look_at_raw(
     return replace(facts, raw=raw, classes=classes, windows=comparison.windows, picture=picture), problems
 
 
-def _outside(opened: OpenedCrop, box: Box) -> list[Problem]:
-    assert opened.raw is not None  # noqa: S101
-    grid = opened.raw.levels[0].grid
+def _outside(opened: OpenedCrop, volume: Volume, box: Box) -> list[Problem]:
+    grid = volume.levels[0].grid
     allowed = [_OUTSIDE * size * (1 + 1e-4) for size in grid.voxel_size_nm]
     faces = zip(box.lower_nm, box.upper_nm, grid.box.lower_nm, grid.box.upper_nm, allowed, strict=True)
     if all(low >= first - some and high <= last + some for low, high, first, last, some in faces):
@@ -245,10 +265,9 @@ def _corners(box: Box) -> str:
     return " to ".join("(" + ", ".join(f"{v:g}" for v in corner) + ")" for corner in (box.lower_nm, box.upper_nm))
 
 
-def _voxel_size(opened: OpenedCrop, settings: Settings) -> list[Problem]:
+def _voxel_size(opened: OpenedCrop, volume: Volume, settings: Settings) -> list[Problem]:
     """Ask what training would ask; its other refusals are problems of their own."""
-    assert opened.raw is not None  # noqa: S101
-    crop = Crop(opened.crop_id, opened.row.split, opened.raw, opened.labels)
+    crop = Crop(opened.crop_id, opened.split, volume, opened.labels)
     try:
         fit_crop(crop, settings.voxel_size_nm, max_upsampling=settings.max_upsampling)
     except VoxelSizeError as error:

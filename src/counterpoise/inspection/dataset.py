@@ -54,8 +54,9 @@ def _near(pairs: Sequence[CropPair]) -> Iterator[Problem]:
         by_crop[pair.second.crop_id].append(pair)
     for crop_id, near in by_crop.items():
         more = f" ({len(near) - 1} more within {shortest(NEAR_NM)} nm)" if near[1:] else ""
-        text = f"{shortest(near[0].gap_nm)} nm from train crop {near[0].first.crop_id}{more}"
-        details = {"gap_nm": near[0].gap_nm, "near": [pair.first.crop_id for pair in near]}
+        gap_nm = near[0].gap_nm + 0.0  # no -0
+        text = f"{shortest(gap_nm)} nm from train crop {near[0].first.crop_id}{more}"
+        details = {"gap_nm": gap_nm, "near": [pair.first.crop_id for pair in near]}
         yield Problem(ProblemCode.NEAR_TRAIN_VALIDATE, text, (crop_id,), details=details)
 
 
