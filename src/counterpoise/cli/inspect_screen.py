@@ -219,10 +219,15 @@ def _print_kind(problems: Sequence[Problem]) -> None:
 
 def _lines(problems: Sequence[Problem]) -> Iterator[str]:
     """Write problems of one kind; what many crops, or many classes, share is said once."""
-    yield from grouped(Note(NoteKind.DATA, entry.text, entry.subject) for entry in problems if entry.crops)
+    about_crops = (entry for entry in problems if entry.crops)
+    yield from grouped(Note(NoteKind.DATA, _with_class(entry), entry.crops[0]) for entry in about_crops)
     classes: dict[str, list[str]] = {}
     for entry in problems:
         if not entry.crops:
             classes.setdefault(entry.text, []).append(entry.class_name)
     for text, names in classes.items():
         yield f"{', '.join(names)}: {text}" if any(names) else text
+
+
+def _with_class(entry: Problem) -> str:
+    return f"{entry.class_name}: {entry.text}" if entry.class_name else entry.text

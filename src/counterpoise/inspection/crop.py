@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from counterpoise.arrays import Vector3
-from counterpoise.errors import CounterpoiseError, DamagedChunkError, DataError, LayoutError, VoxelSizeError
+from counterpoise.errors import DamagedChunkError, LayoutError, VoxelSizeError
 from counterpoise.inspection.copies import Windows
 from counterpoise.inspection.facts import ClassFacts, ClassState, CropFacts, RawFacts, RawLevel
-from counterpoise.inspection.grey import Greys, grey_problems, stored_voxels
+from counterpoise.inspection.grey import Greys, grey_problems, share_in_words, stored_voxels
 from counterpoise.inspection.labels import count_label, describe_faults
+from counterpoise.inspection.opening import OpenedCrop
 from counterpoise.inspection.problems import Problem, ProblemCode
 from counterpoise.inspection.reading import Block, Masks, centred, compressor_of, label_masks, read_block, slabs
 from counterpoise.inspection.shift import REACH, ShiftFit, agree, fit_shift
 from counterpoise.inspection.source import Settings
 from counterpoise.text import listed, percent
-from counterpoise.volumes.crops import Crop, LabelLevel, open_labels
-from counterpoise.volumes.datasplit import CropRow, Split
+from counterpoise.volumes.crops import Crop, LabelLevel
 from counterpoise.volumes.fit import fit_crop
-from counterpoise.volumes.formats import is_stored, open_volume
-from counterpoise.volumes.geometry import Box, IndexBox, choose_level, round_nm, voxel_volume_nm3
+from counterpoise.volumes.geometry import Box, IndexBox, choose_level, voxel_volume_nm3
 from counterpoise.volumes.volume import Level, Volume
 
-__all__ = ["OpenedCrop", "draw_nothing", "inspect_crop", "open_row", "survey_crop"]
+__all__ = ["Draw", "draw_nothing", "inspect_crop", "survey_crop"]
 
 PATCH_SHARE = 0.5
 """A crop that fills less of a patch leaves most of what is computed without a label."""
@@ -39,71 +38,12 @@ _ANISOTROPIC = 2.0
 """Of sections this many times thicker than a pixel, only the next ones are looked at."""
 
 
-@dataclass(frozen=True)
-class OpenedCrop:
-    """A crop as far as it can be opened; ``volumes`` are those of its classes."""
-
-    crop_id: str
-    usage: str | None
-    split: Split
-    raw: Volume | None
-    labels: Mapping[str, tuple[LabelLevel, ...]]
-    volumes: Mapping[str, Volume] = field(default_factory=dict)
-    damaged: frozenset[str] = frozenset()
-    problems: tuple[Problem, ...] = ()
-
-    @property
-    def box(self) -> Box | None:
-        """Return the block that holds all its labels."""
-        boxes = [levels[0].level.grid.box for levels in self.labels.values()]
-        if not boxes:
-            return None
-        lower, upper = (np.array([getattr(box, side) for box in boxes]) for side in ("lower_nm", "upper_nm"))
-        return Box(round_nm(lower.min(axis=0)), round_nm(upper.max(axis=0)))
-
-    def as_crop(self) -> Crop | None:
-        """Return what comparing places needs: one class per distinct block; None without raw or labels."""
-        if self.raw is None or not self.labels:
-            return None
-        blocks = {levels[0].level.grid: (name, levels[:1]) for name, levels in self.labels.items()}
-        return Crop(self.crop_id, self.split, self.raw, dict(blocks.values()))
-
-
 Draw = Callable[[Level, Mapping[str, LabelLevel], IndexBox, Mapping[str, np.ndarray]], Any]
 """Makes the picture of a crop: raw level, labels, block, and per class the voxels in each section."""
 
 
 def draw_nothing(*_: object) -> None:
     """Make no picture."""
-
-
-def open_row(row: CropRow, crop_id: str, classes: Iterable[str], *, has_splits: bool) -> OpenedCrop:
-    """Open raw and labels of a crop; what cannot be opened is a problem."""
-    problems: list[Problem] = []
-    labels: dict[str, tuple[LabelLevel, ...]] = {}
-    volumes: dict[str, Volume] = {}
-    damaged = set()
-    raw = None
-    try:
-        raw = open_volume(row.raw_path)
-    except DataError as error:
-        problems.append(_damage(error, crop_id, "raw"))
-    for name in classes:
-        path = row.class_path(name)
-        if name not in row.classes or not is_stored(path):
-            continue
-        try:
-            volumes[name], labels[name] = open_labels(path, name)
-        except DataError as error:
-            damaged.add(name)
-            problems.append(_damage(error, crop_id, name))
-    usage = row.split if has_splits else None
-    return OpenedCrop(crop_id, usage, row.split, raw, labels, volumes, frozenset(damaged), tuple(problems))
-
-
-def _damage(error: CounterpoiseError, crop_id: str, what: str) -> Problem:
-    text = f"{what} cannot be read: {error.problem}; expected {error.expected}, found {error.found}"
-    return Problem(ProblemCode.DAMAGED, text, (crop_id,), "" if what == "raw" else what)
 
 
 def inspect_crop(opened: OpenedCrop, settings: Settings, draw: Draw = draw_nothing) -> CropFacts:
@@ -148,7 +88,7 @@ def _fill_patch(opened: OpenedCrop, box: Box, settings: Settings) -> tuple[float
     if fills >= PATCH_SHARE:
         return fills, []
     rows, columns = settings.patch
-    text = f"fills {percent(round(fills, 3))} of a patch of {rows} x {columns}"
+    text = f"fills {share_in_words(fills)} of a patch of {rows} x {columns}"
     return fills, [Problem(ProblemCode.SMALLER_THAN_PATCH, text, (opened.crop_id,), details={"share": fills})]
 
 

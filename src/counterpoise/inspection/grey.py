@@ -15,7 +15,7 @@ from counterpoise.text import percent
 from counterpoise.volumes.geometry import IndexBox
 from counterpoise.volumes.volume import Level
 
-__all__ = ["Greys", "grey_problems", "stored_voxels"]
+__all__ = ["Greys", "grey_problems", "share_in_words", "stored_voxels"]
 
 ZERO_SHARE = 0.5
 """Stored raw of which more is 0 was made of nothing: real images have few zeros."""
@@ -93,10 +93,12 @@ def grey_problems(crop_id: str, raw: RawFacts, greys: Greys | None) -> Iterator[
     """Say what is wrong with the raw under a crop."""
     crop = (crop_id,)
     if raw.missing_share:
-        text = f"{_share(raw.missing_share)} of the raw under the crop is not stored: fetch its chunks"
+        text = f"{share_in_words(raw.missing_share)} of the raw under the crop is not stored: fetch its chunks"
         yield Problem(ProblemCode.MISSING_RAW, text, crop, details={"share": raw.missing_share})
     if raw.surround_missing_share is not None and raw.surround_missing_share > MISSING_SURROUNDINGS_SHARE:
-        text = f"{_share(raw.surround_missing_share)} of the raw within half a patch around the crop is not stored"
+        text = (
+            f"{share_in_words(raw.surround_missing_share)} of the raw within half a patch around the crop is not stored"
+        )
         details = {"share": raw.surround_missing_share}
         yield Problem(ProblemCode.MISSING_SURROUNDINGS, text, crop, details=details)
     if greys is None or not greys.stored or raw.sd is None:
@@ -105,15 +107,17 @@ def grey_problems(crop_id: str, raw: RawFacts, greys: Greys | None) -> Iterator[
     ends = {value: greys.share_of(value) for value in (int(limits.min), int(limits.max))}
     end = max(ends, key=ends.__getitem__)
     if greys.share_of(0) > ZERO_SHARE:
-        text = f"{_share(greys.share_of(0))} of the stored raw under the crop is 0"
+        text = f"{share_in_words(greys.share_of(0))} of the stored raw under the crop is 0"
         yield Problem(ProblemCode.ZERO_RAW, text, crop, details={"share": greys.share_of(0)})
     elif ends[end] > SATURATED_SHARE:
-        text = f"{_share(ends[end])} of the raw under the crop is {end}, the {'highest' if end else 'lowest'} value"
+        kind = "highest" if end == limits.max else "lowest"
+        text = f"{share_in_words(ends[end])} of the raw under the crop is {end}, the {kind} value"
         yield Problem(ProblemCode.SATURATED_RAW, text, crop, details={"share": ends[end], "value": end})
     elif raw.sd < LEAST_SD:
         text = f"the raw under the crop hardly varies: {raw.mean:.1f} with a standard deviation of {raw.sd:.2f}"
         yield Problem(ProblemCode.CONSTANT_RAW, text, crop, details={"sd": raw.sd})
 
 
-def _share(share: float) -> str:
+def share_in_words(share: float) -> str:
+    """Write a share in percent; what is little is not nothing."""
     return percent(round(share, 3)) if share >= 0.001 else "less than 0.1 %"  # noqa: PLR2004

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from counterpoise.inspection.crop import Draw, draw_nothing, inspect_crop, open_row
+from counterpoise.inspection.crop import Draw, draw_nothing, inspect_crop
 from counterpoise.inspection.dataset import class_problems, compare_crops
 from counterpoise.inspection.facts import CropFacts
+from counterpoise.inspection.opening import UNFORESEEN, open_row
 from counterpoise.inspection.problems import Problem, ProblemCode, Severity
 from counterpoise.inspection.source import Listing, Settings
 from counterpoise.volumes.datasplit import CropRow
@@ -86,7 +87,7 @@ def _inspect_row(named: tuple[CropRow, str], *, listing: Listing, settings: Sett
     usage = row.split if listing.has_splits else None
     try:
         return inspect_crop(open_row(row, crop_id, settings.classes, has_splits=listing.has_splits), settings, draw)
-    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:  # a file that nobody foresaw
+    except UNFORESEEN as error:  # a file that nobody foresaw
         text = f"cannot be inspected: {type(error).__name__}: {error}"
         return CropFacts(crop_id, usage, problems=(Problem(ProblemCode.DAMAGED, text, (crop_id,)),))
 

@@ -117,11 +117,6 @@ class Problem:
         """Say how much it matters."""
         return Severity.NOTE if self.code in NOTES else Severity.PROBLEM
 
-    @property
-    def subject(self) -> str:
-        """Name crop and class, as far as it is about one."""
-        return ", ".join(part for part in (self.crops[0] if self.crops else "", self.class_name) if part)
-
     def plain(self) -> dict[str, Any]:
         """Return the values that JSON holds."""
         return {
