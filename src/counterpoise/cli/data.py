@@ -1,4 +1,4 @@
-"""``data``: volumes of your own, and a synthetic one to try things on."""
+"""``data``: look at crops, bring your own, split them, and a synthetic volume to try things on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from counterpoise.cli.data_import import import_data
+from counterpoise.cli.data_inspect import inspect
 from counterpoise.cli.data_split import split
 from counterpoise.cli.register import CONTEXT, Command, Group
 from counterpoise.cli.screen import console, working
@@ -25,6 +26,7 @@ commands = typer.Typer(
 )
 
 
+commands.command("inspect", cls=Command)(inspect)
 commands.command("import", cls=Command)(import_data)
 commands.command(cls=Command)(split)
 
