@@ -92,8 +92,8 @@ def find_naming(place: Place, folder: str, stated: Naming, counts: Sequence[int]
     if not others and not stray:
         return stated, None
     if len(others) == 1 and not named and not stray:
-        naming, name = next(iter(others.items()))
-        return naming, _told(naming, name, stated, len(counts))
+        (naming,) = others
+        return naming, _told(naming, stated, len(counts))
     wrong = stray or next(iter(others.values()))
     raise LayoutError(
         f"{folder} holds chunks that its metadata do not name",
@@ -114,14 +114,14 @@ def _asked_for(place: Place, folder: str, stated: Naming, counts: Sequence[int])
     for naming in (stated, *others):
         for name in map(naming.of, keys):
             if place.has_file(f"{folder}/{name}"):
-                return naming, None if naming == stated else _told(naming, name, stated, len(counts))
+                return naming, None if naming == stated else _told(naming, stated, len(counts))
     return stated, None
 
 
-def _told(naming: Naming, name: str, stated: Naming, axes: int) -> str:
+def _told(naming: Naming, stated: Naming, axes: int) -> str:
     return (
-        f"its chunks are named like {naming.example(axes)} ({name} is there), its metadata say "
-        f"{stated.example(axes)}; they are read by the names they have"
+        f"its chunks are named like {naming.example(axes)}, its metadata say {stated.example(axes)}; "
+        "they are read by the names they have"
     )
 
 
