@@ -29,7 +29,11 @@ class Naming(NamedTuple):
 
     def example(self, axes: int) -> str:
         """Return the name of the first chunk."""
-        return self.start + self.separator.join("0" * axes)
+        return self.of([0] * axes)
+
+    def of(self, key: Sequence[int]) -> str:
+        """Return the name of a chunk."""
+        return self.start + self.separator.join(map(str, key))
 
 
 _FLAT = re.compile(r"(c\.)?(\d+(?:\.\d+)+)")
@@ -61,6 +65,8 @@ def find_naming(place: Place, folder: str, stated: Naming, counts: Sequence[int]
     LayoutError
         If there are chunks that have no place in the array, or some in this naming and some in another.
     """
+    if not place.can_list:
+        return _asked_for(place, folder, stated, counts)
     named = False
     others: dict[Naming, str] = {}
     stray = ""
@@ -86,23 +92,36 @@ def find_naming(place: Place, folder: str, stated: Naming, counts: Sequence[int]
     if not others and not stray:
         return stated, None
     if len(others) == 1 and not named and not stray:
-        naming, name = next(iter(others.items()))
-        axes = len(counts)
-        return naming, (
-            f"its chunks are named like {naming.example(axes)} ({name} is there), its metadata say "
-            f"{stated.example(axes)}; they are read by the names they have"
-        )
+        (naming,) = others
+        return naming, _told(naming, stated, len(counts))
     wrong = stray or next(iter(others.values()))
     raise LayoutError(
         f"{folder} holds chunks that its metadata do not name",
-        expected=f"chunks {stated.example(len(counts))} to "
-        f"{stated.start + stated.separator.join(str(n - 1) for n in counts)}",
+        expected=f"chunks {stated.example(len(counts))} to {stated.of([n - 1 for n in counts])}",
         found=f"{wrong}" + (", and chunks named as expected" if named else ""),
         remedy=(
             "correct shape and chunks in the array's metadata, or delete chunks that are left from another array"
             if stray
             else "keep the chunks of one naming and delete the others, or fetch the array again"
         ),
+    )
+
+
+def _asked_for(place: Place, folder: str, stated: Naming, counts: Sequence[int]) -> tuple[Naming, str | None]:
+    """Look for the first chunk and one in the middle by name, where a folder cannot be listed."""
+    keys = dict.fromkeys([(0,) * len(counts), tuple(n // 2 for n in counts)])
+    others = [naming for naming in (Naming("", "/"), Naming("", "."), Naming("c", "/")) if naming != stated]
+    for naming in (stated, *others):
+        for name in map(naming.of, keys):
+            if place.has_file(f"{folder}/{name}"):
+                return naming, None if naming == stated else _told(naming, stated, len(counts))
+    return stated, None
+
+
+def _told(naming: Naming, stated: Naming, axes: int) -> str:
+    return (
+        f"its chunks are named like {naming.example(axes)}, its metadata say {stated.example(axes)}; "
+        "they are read by the names they have"
     )
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numcodecs
+import numpy as np
 
 __all__ = ["Step", "n5_steps", "v2_steps", "v3_steps"]
 
@@ -30,7 +32,19 @@ def _decode_of(description: Mapping[str, Any]) -> Step:
     codec = numcodecs.get_codec(dict(description))
     if codec.codec_id not in _PLAIN:
         return cast("Step", codec.decode)
-    return cast("Step", importlib.import_module(type(codec).__module__).decompress)
+    decode = cast("Step", importlib.import_module(type(codec).__module__).decompress)
+    return partial(_blosc, decode) if codec.codec_id == "blosc" else decode
+
+
+_BLOSC_HEADER = 16
+_BLOSC_LENGTH = slice(12, 16)
+
+
+def _blosc(decode: Step, content: bytes, *memory: np.ndarray) -> Any:
+    """Decode with Blosc, which reads on behind bytes that end early."""
+    if len(content) < _BLOSC_HEADER or len(content) < int.from_bytes(content[_BLOSC_LENGTH], "little"):
+        raise ValueError("the compressed bytes end early")
+    return decode(content, *memory)
 
 
 def v2_steps(metadata: Mapping[str, Any]) -> tuple[Step, ...]:

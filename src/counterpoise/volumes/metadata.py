@@ -7,7 +7,6 @@ copy of a store may have the consolidated metadata of its root alone.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import LayoutError
-from counterpoise.volumes.places import LOCAL, Place
+from counterpoise.volumes.places import Place
 
 __all__ = ["Kind", "Node", "array_at", "group_at", "is_consolidated", "looked_for_at"]
 
@@ -87,15 +86,15 @@ def array_at(place: Place, path: Path, group: Node) -> Node | None:
     return next((node for node in _consolidated(place, path) if _is_array(node.kind, node.content)), None)
 
 
-def is_consolidated(path: Path) -> bool:
+def is_consolidated(place: Place, path: Path) -> bool:
     """Tell whether the store around a path describes it, although nothing of it is there: none of its chunks is stored.
 
     Asked of very many paths, so it looks in the folder alone that is called a store.
     """
     root = next((parent for parent in path.parents if parent.suffix == ".zarr"), None)
-    if root is None or not any(os.path.exists(f"{root}/{name}") for name in (".zmetadata", "zarr.json")):  # noqa: PTH110
+    if root is None or not any(place.has_file(f"{root}/{name}") for name in (".zmetadata", "zarr.json")):
         return False
-    return any(True for _ in _consolidated(LOCAL, path))
+    return any(True for _ in _consolidated(place, path))
 
 
 def looked_for_at(path: Path, arrays: list[Path], group: Node) -> list[str]:
@@ -166,8 +165,10 @@ def _may_be_store(root: Path, path: Path) -> bool:
 def _parsed(place: Place, file: str) -> Mapping[str, Any]:
     try:
         return _parse(place.fetch(file))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
+    except OSError as error:
+        raise _broken("consolidated metadata", file, error) from error
 
 
 @lru_cache(maxsize=16)
@@ -189,12 +190,7 @@ def _read(place: Place, folder: Path, name: str, what: str) -> dict[str, Any] | 
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise LayoutError(
-            f"{what} at {folder}/{name} cannot be read",
-            expected="a JSON object",
-            found=str(error) or type(error).__name__,
-            remedy="fetch the file again",
-        ) from error
+        raise _broken(what, f"{folder}/{name}", error) from error
     if not isinstance(content, dict):
         raise LayoutError(
             f"{what} at {folder}/{name} is not an object",
@@ -203,6 +199,15 @@ def _read(place: Place, folder: Path, name: str, what: str) -> dict[str, Any] | 
             remedy="fetch the file again",
         )
     return content
+
+
+def _broken(what: str, file: str, error: Exception) -> LayoutError:
+    return LayoutError(
+        f"{what} at {file} cannot be read",
+        expected="a JSON object",
+        found=str(error) or type(error).__name__,
+        remedy="fetch the file again",
+    )
 
 
 _OTHER_FORMATS = {

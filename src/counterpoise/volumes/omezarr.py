@@ -125,7 +125,7 @@ def _holds(path: Path) -> bool:
     if path.is_dir():
         return True
     place = place_of(path)
-    return is_consolidated(path) if place is LOCAL else place.holds(str(path))
+    return (place is not LOCAL and place.holds(str(path))) or is_consolidated(place, path)
 
 
 OME_ZARR = Format(

@@ -31,6 +31,10 @@ class Place(Protocol):
     def at_once(self) -> int:
         """How many files are best fetched at the same time."""
 
+    @property
+    def can_list(self) -> bool:
+        """Whether :meth:`names` tells what lies in a folder."""
+
     def fetch(self, file: str) -> bytes:
         """Read a file.
 
@@ -78,6 +82,7 @@ class _Folders:
     """Files of this machine."""
 
     at_once = 1
+    can_list = True
     fetch = staticmethod(read_file)
 
     @staticmethod
@@ -121,6 +126,7 @@ class _Archive:
     """A zip file, whose table of contents is read once."""
 
     at_once = 1
+    can_list = True
 
     def __init__(self, path: str, state: str) -> None:
         self._path, self._state = path, state

@@ -22,6 +22,12 @@ _Result = TypeVar("_Result")
 _TRIES = 4
 _FIRST_PAUSE_S = 0.5
 """Doubled before every further try."""
+_FORBIDDEN, _FINAL = (401, 403), range(400, 429)
+"""Answers after which asking again is of no use."""
+
+_OF_WHOLE_STORES = ("/.zmetadata", "/zarr.json")
+"""Files that many groups are described by: fetched once, also where there are none."""
+
 _METADATA = (".zattrs", "zarr.json", "attributes.json", ".zgroup", ".zarray")
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
@@ -36,22 +42,38 @@ class _Remote:
     """Files that fsspec fetches."""
 
     at_once = 16
+    can_list = False  # servers list no folders, and object stores only at length
 
     def __init__(self, system: Any) -> None:
         self._system = system
+        self._kept: dict[str, bytes | OSError] = {}
 
     def fetch(self, file: str) -> bytes:
+        if not file.endswith(_OF_WHOLE_STORES):
+            return self._fetch(file)
+        if file not in self._kept:
+            try:
+                self._kept[file] = self._fetch(file)
+            except (FileNotFoundError, PermissionError) as error:
+                self._kept[file] = error
+        found = self._kept[file]
+        if isinstance(found, OSError):
+            raise type(found)(file)
+        return found
+
+    def _fetch(self, file: str) -> bytes:
         return _tried(lambda: bytes(self._system.cat_file(_url(file))), file)
 
     def fetch_part(self, file: str, start: int, length: int) -> bytes:
         if start < 0:
             size = _tried(lambda: int(self._system.size(_url(file))), file)
             start = max(size + start, 0)
-        return _tried(lambda: bytes(self._system.cat_file(_url(file), start=start, end=start + length)), file)
+        content = _tried(lambda: bytes(self._system.cat_file(_url(file), start=start, end=start + length)), file)
+        return content if len(content) <= length else content[start : start + length]  # a server that knows no parts
 
     @staticmethod
     def names(_: str) -> Iterable[str]:
-        """Return nothing: servers list no folders, and object stores only at length."""
+        """Return nothing."""
         return ()
 
     def holds(self, path: str) -> bool:
@@ -59,8 +81,11 @@ class _Remote:
         return any(self.has_file(file) for file in (path, *(f"{path}/{name}" for name in _METADATA)))
 
     def has_file(self, file: str) -> bool:
-        """Ask for a file."""
-        return _tried(lambda: bool(self._system.exists(_url(file))), file)
+        """Ask for the first byte: fsspec's ``exists`` takes a network that fails for a file that is not there."""
+        try:
+            return bool(self.fetch_part(file, 0, 1))
+        except FileNotFoundError:
+            return False
 
     @staticmethod
     def state() -> str:
@@ -80,7 +105,10 @@ def _tried(call: Callable[[], _Result], file: str) -> _Result:
         except (FileNotFoundError, PermissionError):
             raise
         except Exception as error:  # every client has errors of its own
-            if number == _TRIES or getattr(error, "status", 500) in range(400, 429):
+            status = getattr(error, "status", 0)
+            if status in _FORBIDDEN:
+                raise PermissionError(f"{_url(file)} cannot be fetched: {error}") from error
+            if number == _TRIES or status in _FINAL:
                 raise OSError(f"{_url(file)} cannot be fetched: {error or type(error).__name__}") from error
         time.sleep(pause)
         pause *= 2

@@ -55,7 +55,7 @@ def test_chunks_named_with_the_other_separator_are_read_and_told(
     volume = open_multiscale(mismatched(tmp_path / "g", write_group, stored, said))
     np.testing.assert_array_equal(read(volume.levels[0]), VALUES)
     (note,) = volume.notes
-    assert note.startswith(f"s0: its chunks are named like {first} (")
+    assert note.startswith(f"s0: its chunks are named like {first}, ")
 
 
 @pytest.mark.parametrize("separator", ["/", ".", None])
