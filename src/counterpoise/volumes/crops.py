@@ -157,7 +157,7 @@ def load_crops(
             *(file for crop, _ in opened for file in crop.looked_for),
         ]
     )
-    told = tuple(note for _, notes in opened for note in notes)
+    told = tuple(dict.fromkeys(note for _, notes in opened for note in notes))
     return CropSet(datasplit, usable, crops, told, tuple(looked_for), opened_ns)
 
 
@@ -222,6 +222,7 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
             continue
         volume = open_volume(path)
         looked_for += volume.metadata_files()
+        notes += [Note(NoteKind.DATA, f"{name}: {text}", crop_id) for text in volume.notes]
         for level in volume.levels:
             if level.dtype.kind not in "ui":
                 raise LayoutError(
@@ -236,4 +237,5 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
     if not labels:
         notes.append(Note(NoteKind.DATA, "annotates none of the requested classes and is excluded", crop_id))
     raw = open_volume(row.raw_path)
+    notes += [Note(NoteKind.DATA, f"{text} ({raw.path})", "raw") for text in raw.notes]  # the same for many crops
     return Crop(crop_id, row.split, raw, labels, (*looked_for, *raw.metadata_files())), notes

@@ -15,7 +15,7 @@ from typing import Literal
 
 from counterpoise.errors import DatasplitError
 from counterpoise.text import counted
-from counterpoise.volumes.formats import is_stored
+from counterpoise.volumes.formats import is_stored, paths_of, resolved
 
 __all__ = ["CropRow", "Split", "read_datasplit", "write_datasplit"]
 
@@ -166,8 +166,8 @@ def _parse(file: Path, line: int, cells: list[str]) -> CropRow:
     return CropRow(
         line=line,
         split=split,
-        raw_path=raw_tried[-1].resolve(),
-        label_path=label_tried[-1].resolve(),
+        raw_path=resolved(raw_tried[-1]),
+        label_path=resolved(label_tried[-1]),
         classes=classes,
         suffix=suffix,
         looked_for=(*raw_tried, *label_tried),
@@ -208,7 +208,7 @@ def _split_classes(file: Path, line: int, label: str) -> tuple[str, tuple[str, .
 
 def _find(file: Path, line: int, text: str, what: str) -> tuple[Path, ...]:
     """Return the folders that were tried, the last of which is there."""
-    candidates = (file.resolve().parent / text, Path.cwd() / text)
+    candidates = paths_of(text, (file.resolve().parent, Path.cwd()))
     for tried, candidate in enumerate(candidates, start=1):
         if is_stored(candidate):
             return candidates[:tried]
