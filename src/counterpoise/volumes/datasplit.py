@@ -16,6 +16,7 @@ from typing import Literal
 from counterpoise.errors import DatasplitError
 from counterpoise.text import counted
 from counterpoise.volumes.formats import is_stored, paths_of, resolved
+from counterpoise.volumes.places import is_url
 
 __all__ = ["CropRow", "Split", "read_datasplit", "write_datasplit"]
 
@@ -210,7 +211,7 @@ def _find(file: Path, line: int, text: str, what: str) -> tuple[Path, ...]:
     """Return the folders that were tried, the last of which is there."""
     candidates = paths_of(text, (file.resolve().parent, Path.cwd()))
     for tried, candidate in enumerate(candidates, start=1):
-        if is_stored(candidate):
+        if is_url(candidate) or is_stored(candidate):
             return candidates[:tried]
     raise DatasplitError(
         f"line {line} of {file}: no {what} group at {text}",
