@@ -143,10 +143,10 @@ def v3_decoder(codecs: Sequence[Mapping[str, Any]], shape: tuple[int, ...], dtyp
             order = tuple(int(k) for k in configuration["order"])
             axes = tuple(order.index(k) for k in (axes or range(len(shape))))
         elif name == "bytes":
-            order_of_bytes = ">" if configuration.get("endian") == "big" else "<"
+            swapped = dtype.newbyteorder(">" if configuration.get("endian") == "big" else "<")
             steps = v3_steps(codecs[position + 1 :])
             is_compressed = bool(steps) and codecs[position + 1].get("name") != "crc32c"
-            return ChunkDecoder(shape, dtype.newbyteorder(order_of_bytes), steps, axes, is_compressed)
+            return ChunkDecoder(shape, swapped, steps, axes, is_compressed)
         elif name == "sharding_indexed" and axes is None and position + 1 == len(codecs):
             return ShardDecoder.of(configuration, shape, dtype)
         else:

@@ -54,10 +54,10 @@ def v3_steps(codecs: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
     ValueError
         If one of them is not known.
     """
-    return tuple(_v3_step(str(entry.get("name")), entry.get("configuration") or {}) for entry in reversed(codecs))
+    return tuple(_v3_step(str(entry.get("name"))) for entry in reversed(codecs))
 
 
-def _v3_step(name: str, configuration: Mapping[str, Any]) -> Step:
+def _v3_step(name: str) -> Step:
     if name == "crc32c":
         return _without_crc
     codec_id = name.removeprefix("numcodecs.")

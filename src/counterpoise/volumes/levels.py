@@ -1,4 +1,4 @@
-"""One resolution of a volume whose chunks are files: zarr v2, zarr v3 or N5, in a folder, an archive or behind a URL."""
+"""One resolution of a volume in chunks: zarr v2, zarr v3 or N5, in a folder, an archive or behind a URL."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ _DECODER_ERRORS = (OSError, EOFError, RuntimeError, ValueError, TypeError, KeyEr
 
 _IN_ORDER = (0, 1, 2)
 _SPACE = len(_IN_ORDER)
+_DOTS = Naming("", ".")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ZarrLevel:
     grid: Grid
     array: StoredArray
     order: tuple[int, int, int] = _IN_ORDER
-    naming: Naming = Naming("", ".")
+    naming: Naming = _DOTS
     place: Place = LOCAL
 
     @property
@@ -240,7 +241,7 @@ def open_level(place: Place, path: Path, listed: LevelPlace, axes: Axes, node: N
     """
     array = parse_array(node, path)
     count = len(array.shape)
-    if count != axes.count or count > _SPACE and any(n > 1 for k, n in enumerate(array.shape) if k not in axes.order):
+    if count != axes.count or (count > _SPACE and any(n > 1 for k, n in enumerate(array.shape) if k not in axes.order)):
         raise LayoutError(
             f"{path} is not a volume",
             expected=f"an array with {axes.count} axes, of which all but z, y, x have length 1",

@@ -47,7 +47,7 @@ class Node:
 
 
 _FILES = {Kind.V2: ".zarray", Kind.V3: "zarr.json", Kind.N5: "attributes.json"}
-_TRIED = {first: sorted(_FILES.items(), key=lambda item: item[0] is not first) for first in Kind}  # noqa: B023
+_TRIED = {first: sorted(_FILES.items(), key=lambda item: item[0] is not first) for first in Kind}
 """Whose metadata of an array are looked for, given those of its group."""
 _MULTISCALE_KEYS = ("multiscales", "ome")
 _N5_KEYS = ("multiscales", "pixelResolution", "resolution", "downsamplingFactors", "scales", "transform", "dimensions")

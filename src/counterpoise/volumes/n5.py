@@ -46,8 +46,8 @@ def n5_places(
         If there is no level, or nothing says how large its voxels are.
     """
     described = group.attributes.get("multiscales")
-    image = described[0] if isinstance(described, list) and described and isinstance(described[0], dict) else {}
-    datasets = image.get("datasets")
+    image = described[0] if isinstance(described, list) and described else None
+    datasets = image.get("datasets") if isinstance(image, dict) else None
     datasets = [d for d in datasets if isinstance(d, dict)] if isinstance(datasets, list) else []
     if any("coordinateTransformations" in dataset for dataset in datasets):
         return parse_image(group.attributes, path)
@@ -62,7 +62,8 @@ def n5_places(
     axes = Axes((0, 1, 2), (1.0, 1.0, 1.0), _AXES, has_unit=True)
     places = []
     for number, name in enumerate(names):
-        own = (array_of(name) or Node(group.kind, {}, {})).attributes
+        node = array_of(name)
+        own = node.attributes if node else {}
         transform = next((t for t in (own.get("transform"), _of(datasets, name)) if isinstance(t, dict)), None)
         if transform is not None:
             places.append(_by_transform(name, transform, path))
@@ -125,8 +126,8 @@ def _by_resolution(name: str, own: Mapping[str, Any], group: Mapping[str, Any], 
 def _resolution(attributes: Mapping[str, Any]) -> tuple[Vector3, float] | None:
     """Read ``pixelResolution`` or ``resolution``: three numbers with x first, and nm per unit."""
     value = attributes.get("pixelResolution", attributes.get("resolution"))
-    unit: object = None
-    if isinstance(value, dict):
+    unit: Any = None
+    if isinstance(value, Mapping):
         value, unit = value.get("dimensions"), value.get("unit")
     elif isinstance(units := attributes.get("units"), list) and units:
         unit = units[0]

@@ -201,4 +201,4 @@ def place_of(path: Path | str) -> Place:
 
 def is_there(file: str) -> bool:
     """Tell whether a file that a volume names is stored, wherever that is."""
-    return os.path.exists(file) or (place := place_of(file)) is not LOCAL and place.holds(file)  # noqa: PTH110
+    return place_of(file).holds(file)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,10 +56,8 @@ class _Remote:
 
     def holds(self, path: str) -> bool:
         """Tell whether there is a file, or a folder with metadata."""
-        return any(
-            _tried(lambda file=file: bool(self._system.exists(_url(file))), file)
-            for file in (path, *(f"{path}/{name}" for name in _METADATA))
-        )
+        files = (path, *(f"{path}/{name}" for name in _METADATA))
+        return any(_tried(partial(self._system.exists, _url(file)), file) for file in files)
 
     @staticmethod
     def state() -> str:

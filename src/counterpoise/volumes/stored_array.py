@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -103,7 +102,7 @@ def _parse_v3(node: Node, path: Path) -> StoredArray:
     if dtype is None or not known or not isinstance(codecs, list) or not all(isinstance(c, dict) for c in codecs):
         raise LayoutError(
             f"{path} has array metadata that cannot be used",
-            expected="a data_type such as 'uint8', a regular chunk grid, chunk keys 'default' or 'v2', a list of codecs",
+            expected="a data_type such as 'uint8', a regular chunk grid, chunk keys 'default' or 'v2', codecs",
             found=", ".join(f"{key} {json.dumps(meta.get(key))}" for key in ("data_type", "chunk_key_encoding")),
             remedy="write the array again with ordinary settings",
         )

@@ -328,3 +328,75 @@ def test_the_chunks_under_a_block_are_those_that_share_a_voxel_with_it(
     named = [Path(file).name for _, file in level.chunk_paths(block)]
     assert len(named) == len(set(named))
     assert set(named) == touched
+
+
+def test_the_finest_level_is_first_wherever_it_is_listed(tmp_path: Path, write_group: WriteGroup) -> None:
+    sizes = {"s2": 32.0, "s0": 8.0, "s1": 16.0}
+    levels = [{"values": VALUES, "size": (size,) * 3, "name": name} for name, size in sizes.items()]
+    assert [level.name for level in open_multiscale(write_group(tmp_path / "g", levels)).levels] == ["s0", "s1", "s2"]
+
+
+def test_a_level_that_is_listed_and_not_there_is_passed_over(tmp_path: Path, write_group: WriteGroup) -> None:
+    group = write_group(tmp_path / "g", [{"values": VALUES}, {"values": VALUES, "size": (16.0,) * 3}])
+    (group / "s1" / ".zarray").unlink()
+    found = open_multiscale(group)
+    assert [level.name for level in found.levels] == ["s0"]
+    assert found.notes == ("level s1 is listed but not there; it is passed over",)
+    assert str(group / "s1" / ".zarray") in found.metadata_files()  # fetching it changes the answer
+
+
+def test_a_level_that_is_listed_twice_counts_once(tmp_path: Path, write_group: WriteGroup) -> None:
+    group = write_group(tmp_path / "g", VALUES)
+    edit(group / ".zattrs", lambda c: c["multiscales"][0]["datasets"].append(c["multiscales"][0]["datasets"][0]))
+    found = open_multiscale(group)
+    assert [level.name for level in found.levels] == ["s0"]
+    assert found.notes == ("level s0 is listed twice; the first entry counts",)
+
+
+def set_transforms(group: Path, entries: list[dict[str, Any]]) -> Path:
+    edit(group / ".zattrs", lambda c: c["multiscales"][0]["datasets"][0].update(coordinateTransformations=entries))
+    return group
+
+
+@pytest.mark.parametrize(
+    ("entries", "size", "centre"),
+    [
+        ([("scale", 4), ("translation", 8)], 4.0, 8.0),
+        ([("translation", 8), ("scale", 4)], 4.0, 32.0),
+        ([("identity", 0), ("scale", 4), ("translation", 1), ("scale", 2), ("translation", 3)], 8.0, 5.0),
+    ],
+)
+def test_transformations_are_applied_one_after_the_other(
+    group: Path, entries: list[tuple[str, int]], size: float, centre: float
+) -> None:
+    set_transforms(group, [{"type": kind, kind: [value] * 3} for kind, value in entries])
+    grid = open_multiscale(group).levels[0].grid
+    assert (grid.voxel_size_nm, grid.translation_nm) == ((size,) * 3, (centre,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("unit", "nm"),
+    [("micrometer", 1e3), ("Micrometers", 1e3), ("um", 1e3), ("µm", 1e3), ("nm", 1.0), ("Nanometres", 1.0),
+     ("angstrom", 0.1), ("Å", 0.1), ("millimeter", 1e6), ("m", 1e9), ("", 1.0), (None, 1.0)],
+)  # fmt: skip
+def test_sizes_and_positions_are_converted_from_the_unit_of_their_axis(
+    group: Path, unit: str | None, nm: float
+) -> None:
+    set_transforms(
+        group,
+        [{"type": "scale", "scale": [40 / nm, 8, 8]}, {"type": "translation", "translation": [80 / nm, 16, 24]}],
+    )
+    axes = [{"name": "z", "unit": unit}, {"name": "y", "unit": "nanometer"}, {"name": "x", "unit": "nanometer"}]
+    edit(group / ".zattrs", lambda content: content["multiscales"][0].update(axes=axes))
+    grid = open_multiscale(group).levels[0].grid
+    assert (grid.voxel_size_nm, grid.translation_nm) == ((40.0, 8.0, 8.0), (80.0, 16.0, 24.0))
+
+
+@pytest.mark.parametrize(
+    ("scale", "meant"), [(0.008, "micrometer"), (8e-6, "millimeter"), (8e-9, "meter"), (4e6, "correct the scale")]
+)
+def test_a_size_that_cannot_be_names_the_unit_that_was_meant(group: Path, scale: float, meant: str) -> None:
+    set_scale(group, [scale] * 3)
+    with pytest.raises(LayoutError, match="impossible voxel size") as caught:
+        open_multiscale(group)
+    assert meant in caught.value.remedy

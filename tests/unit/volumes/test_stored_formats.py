@@ -59,9 +59,9 @@ def put(file: Path, content: object) -> None:
 
 
 def write_v3(folder: Path, values: np.ndarray, **options: Any) -> Path:
-    put(folder / "zarr.json", {"zarr_format": 3, "node_type": "group",
-        "attributes": {"ome": {"version": "0.5", "multiscales": image("s0")}, "cellmap": {"annotation": {"x": 1}}}})  # fmt: skip
-    chosen = {"chunks": (4, 5, 8), "fill_value": 0, "zarr_format": 3} | options
+    attributes = {"ome": {"version": "0.5", "multiscales": image("s0")}, "cellmap": {"annotation": {"x": 1}}}
+    put(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
+    chosen: dict[str, Any] = {"chunks": (4, 5, 8), "fill_value": 0, "zarr_format": 3} | options
     array: Any = zarr.create_array(str(folder / "s0"), shape=values.shape, dtype=values.dtype, **chosen)
     array[...] = values
     return folder
@@ -285,7 +285,7 @@ def test_axes_may_stand_in_any_order_and_others_must_have_length_1(tmp_path: Pat
     stored = VALUES.transpose([letters[a] for a in axes if a in letters])
     stored = stored.reshape((1,) * (len(axes) - 3) + stored.shape)
     put(tmp_path / ".zattrs", {"multiscales": image("s0", axes=axes, scale=[10.0 + ord(a) - 119 for a in axes])})
-    options = {"zarr_format": 2} if int(zarr.__version__.split(".")[0]) >= 3 else {}
+    options: dict[str, Any] = {"zarr_format": 2} if int(zarr.__version__.split(".")[0]) >= 3 else {}
     array: Any = zarr.open_array(str(tmp_path / "s0"), mode="w", shape=stored.shape, chunks=(4,) * len(axes),
                                  dtype="u1", **options)  # fmt: skip
     array[...] = stored
