@@ -125,12 +125,12 @@ def _by_resolution(name: str, own: Mapping[str, Any], group: Mapping[str, Any], 
 
 def _resolution(attributes: Mapping[str, Any]) -> tuple[Vector3, float] | None:
     """Read ``pixelResolution`` or ``resolution``: three numbers with x first, and nm per unit."""
-    value = attributes.get("pixelResolution", attributes.get("resolution"))
-    unit: Any = None
-    if isinstance(value, Mapping):
-        value, unit = value.get("dimensions"), value.get("unit")
-    elif isinstance(units := attributes.get("units"), list) and units:
-        unit = units[0]
+    value: Any = attributes.get("pixelResolution", attributes.get("resolution"))
+    units: Any = attributes.get("units")
+    unit: Any = units[0] if isinstance(units, list) and units else None
+    if isinstance(value, dict):
+        described: dict[str, Any] = value
+        value, unit = described.get("dimensions"), described.get("unit")
     numbers, nm = _numbers(value), nm_of_unit(unit)
     return None if numbers is None or nm is None else (numbers, nm)
 

@@ -65,7 +65,7 @@ def test_other_files_beside_the_chunks_are_left_alone(tmp_path: Path, write_grou
         (".", "0.0.3", "0.0.3"),  # beyond the shape
         (".", "2.0.0", "2.0.0"),
         (".", "0.0", "0.0"),  # another number of axes
-        (".", "0.0.0.0", "0.0.0.0"),
+        (".", "0.0.0.0", "0.0.0.0"),  # noqa: S104 - no address
         ("/", "2", "2"),
         ("/", "00", "00"),
         ("/", "99999999999999", "99999999999999"),
