@@ -75,8 +75,10 @@ def _without_crc(content: bytes) -> bytes:
 
 
 def _crc32c(content: bytes) -> int:
-    import google_crc32c  # comes with zarr-python 3
-
+    try:
+        import google_crc32c
+    except ImportError as error:
+        raise ValueError("comparing checksums needs google-crc32c, which comes with zarr-python 3") from error
     return int(google_crc32c.value(bytes(content)))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.errors import LayoutError
-from counterpoise.volumes.places import Place
+from counterpoise.volumes.places import Place, is_url
 
 __all__ = ["Kind", "Node", "array_at", "group_at", "looked_for_at"]
 
@@ -183,7 +183,7 @@ def _read(place: Place, folder: Path, name: str, what: str) -> dict[str, Any] | 
             f"{what} at {folder}/{name} cannot be read",
             expected="a JSON object",
             found=str(error) or type(error).__name__,
-            remedy="fetch the file again",
+            remedy="check the network and the URL" if is_url(folder) else "fetch the file again",
         ) from error
     if not isinstance(content, dict):
         raise LayoutError(

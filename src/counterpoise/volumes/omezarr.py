@@ -120,11 +120,19 @@ def _listed(
 
 
 def _holds(path: Path) -> bool:
-    """Tell whether a group may be stored at a path: a folder, or what consolidated metadata of a store describe."""
+    """Tell whether a group may be stored at a path: as a folder, in an archive, or behind a URL."""
     if path.is_dir():
         return True
     place = place_of(path)
-    return place is not LOCAL and place.holds(str(path))
+    try:
+        return place is not LOCAL and place.holds(str(path))
+    except OSError as error:  # a class must not be missing because a server did not answer
+        raise LayoutError(
+            f"nobody knows whether there is a group at {path}",
+            expected="a server that answers",
+            found=str(error),
+            remedy="check the network and the URL, and try again",
+        ) from error
 
 
 OME_ZARR = Format(

@@ -45,9 +45,16 @@ class _Remote:
 
     def fetch_part(self, file: str, start: int, length: int) -> bytes:
         if start < 0:
-            size = _tried(lambda: int(self._system.size(_url(file))), file)
-            start = max(size + start, 0)
+            start = max(_tried(partial(self._size, file), file) + start, 0)
         return _tried(lambda: bytes(self._system.cat_file(_url(file), start=start, end=start + length)), file)
+
+    def _size(self, file: str) -> int:
+        """Ask for a file's size; fsspec says "not found" also where the server could not be asked."""
+        try:
+            return int(self._system.size(_url(file)))
+        except FileNotFoundError as error:
+            self._system.cat_file(_url(file), start=0, end=1)
+            raise OSError(f"its size is not told: {error}") from error
 
     @staticmethod
     def names(_: str) -> Iterable[str]:
@@ -55,9 +62,18 @@ class _Remote:
         return ()
 
     def holds(self, path: str) -> bool:
-        """Tell whether there is a file, or a folder with metadata."""
-        files = (path, *(f"{path}/{name}" for name in _METADATA))
-        return any(_tried(partial(self._system.exists, _url(file)), file) for file in files)
+        """Tell whether there is a file, or a folder with metadata.
+
+        A byte is fetched: for fsspec, what cannot be asked for does not exist, and a class would be missing.
+        """
+        return any(self._answers(file) for file in (path, *(f"{path}/{name}" for name in _METADATA)))
+
+    def _answers(self, file: str) -> bool:
+        try:
+            self.fetch_part(file, 0, 1)
+        except FileNotFoundError:
+            return False
+        return True
 
     @staticmethod
     def state() -> str:

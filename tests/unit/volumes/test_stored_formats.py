@@ -8,6 +8,7 @@ import http.server
 import json
 import shutil
 import struct
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import zarr
 from counterpoise.errors import DamagedChunkError, LayoutError
 from counterpoise.frequencies.count import count_crops
 from counterpoise.store import StoreRequest, open_or_build
+from counterpoise.volumes import remote
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.formats import is_stored
 from counterpoise.volumes.geometry import Grid, IndexBox
@@ -338,3 +340,24 @@ def test_rows_of_a_list_may_lie_behind_a_url(
     again = StoreRequest(load_crops(datasplit, ["a"]), (8.0, 8.0, 8.0), reach, max_upsampling=1.0)
     assert open_or_build(again, tmp_path / "stores", workers=2).fingerprint == store.fingerprint
     assert not [path for path in asked if path.endswith("/1/0/1")]  # no chunk is fetched twice
+
+
+def test_a_server_that_does_not_answer_makes_no_class_missing(
+    tmp_path: Path, add_crop: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(remote, "_FIRST_PAUSE_S", 0.0)
+    datasplit = add_crop(tmp_path, "crop1", {"a": VALUES}, raw=VALUES)
+    text = datasplit.read_text(encoding="utf-8").replace('"d.zarr', '"http://127.0.0.1:9/d.zarr')
+    datasplit.write_text(text, encoding="utf-8")
+    with pytest.raises(LayoutError, match="whether there is a group") as caught:
+        load_crops(datasplit, ["a"])
+    assert "cannot be fetched" in caught.value.found
+
+
+def test_without_the_extra_a_url_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    remote.remote_place.cache_clear()
+    with pytest.raises(LayoutError, match="cannot be read by this installation") as caught:
+        open_multiscale(Path("https://example.org/d.zarr/g"))
+    assert "counterpoise[remote]" in caught.value.remedy
