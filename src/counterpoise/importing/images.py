@@ -181,7 +181,7 @@ def _read(file: Path) -> np.ndarray:
         tiles: Any = getattr(image, "tile", ())
         stretched = _STRETCHED.get(str(tiles[0][3]), 1) if tiles else 1
         voxels: np.ndarray = np.asarray(image)
-        return voxels // np.uint8(stretched) if stretched > 1 else native(voxels)
+        return np.asarray(voxels // np.uint8(stretched)) if stretched > 1 else native(voxels)
 
 
 def _one_page(file: Path, stack: ExitStack) -> Source:
