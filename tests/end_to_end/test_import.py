@@ -61,4 +61,5 @@ def test_imported_crops_are_counted_checked_and_trained_on(
     assert checked.returncode == 0, checked.stdout + checked.stderr
     ran = command_line("run", experiment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "finished" in (tmp_path / "run here" / "my run" / "weight_uniform" / "seed-0" / "status.json").read_text()
+    [status] = (tmp_path / "run here" / "my run").rglob("status.json")
+    assert json.loads(status.read_text(encoding="utf-8"))["state"] == "finished"

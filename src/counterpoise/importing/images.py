@@ -176,12 +176,12 @@ def _look_once(file: Path, _mtime_ns: int, _size_bytes: int) -> _Section:
 def _read(file: Path) -> np.ndarray:
     if file.suffix.lower() in TIFF_SUFFIXES:
         with ExitStack() as stack:
-            return _one_page(file, stack).read(0, 1)[0]
+            return np.asarray(_one_page(file, stack).read(0, 1)[0])
     with _opened(file) as image:
         tiles: Any = getattr(image, "tile", ())
         stretched = _STRETCHED.get(str(tiles[0][3]), 1) if tiles else 1
         voxels: np.ndarray = np.asarray(image)
-        return voxels // np.uint8(stretched) if stretched > 1 else native(voxels)
+        return np.asarray(voxels // np.uint8(stretched)) if stretched > 1 else native(voxels)
 
 
 def _one_page(file: Path, stack: ExitStack) -> Source:

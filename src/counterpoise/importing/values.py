@@ -95,9 +95,7 @@ class Coding:
             return np.asarray(self.codes[np.minimum(place, len(self.codes) - 1)])
         table = np.zeros(high - low + 1, self.codes.dtype)
         table[(self.stored - self.stored.dtype.type(low)).astype(np.int64)] = self.codes
-        if low == 0 and block.dtype.kind in "bu":
-            return np.asarray(table[block.view(np.uint8) if block.dtype == bool else block])
-        return np.asarray(table[block.astype(np.int64) - low])
+        return np.asarray(table[_above(block.view(np.uint8) if block.dtype == bool else block, low)])
 
 
 def count_values(sections: Iterable[np.ndarray], name: str) -> dict[int, int]:
@@ -120,8 +118,7 @@ def count_values(sections: Iterable[np.ndarray], name: str) -> dict[int, int]:
         voxels = _whole(section, name).ravel()
         low, high = int(voxels.min()), int(voxels.max())
         if high - low < _RANGE:
-            shifted = voxels - voxels.dtype.type(low) if voxels.dtype.kind == "u" else voxels.astype(np.int64) - low
-            table = np.bincount(shifted.astype(np.intp))
+            table = np.bincount(_above(voxels, low).astype(np.intp, copy=False))
             places = np.flatnonzero(table)
             values, numbers = [int(place) + low for place in places], table[places].tolist()
         else:
@@ -130,6 +127,13 @@ def count_values(sections: Iterable[np.ndarray], name: str) -> dict[int, int]:
         for value, number in zip(values, numbers, strict=True):
             total[value] = total.get(value, 0) + number
     return total
+
+
+def _above(voxels: np.ndarray, low: int) -> np.ndarray:
+    """Return how far values lie above the lowest; none of them is below."""
+    if voxels.dtype.kind == "u":
+        return voxels - voxels.dtype.type(low) if low else voxels
+    return voxels.astype(np.int64) - low
 
 
 def _whole(voxels: np.ndarray, name: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from counterpoise.errors import DiskFullError
-from counterpoise.importing import convert
 from counterpoise.volumes.crops import load_crops
 
 from .conftest import SIZE_NM, WRITERS, CommandLine, read_json, read_level, size_options, write_tiff
@@ -28,19 +27,8 @@ from .conftest import SIZE_NM, WRITERS, CommandLine, read_json, read_level, size
 RAW = "recon-1/em/fibsem-uint8"
 LABELS = "recon-1/labels/groundtruth"
 
-Counts = Mapping[str, tuple[int, int, int]]
 
-
-def frequencies_of(import_line: CommandLine, datasplit: Path, classes: list[str]) -> dict[str, Any]:
-    """Count with the command that a user has."""
-    options = ("--datasplit", datasplit, "--classes", ",".join(classes), "--json")
-    done = import_line(*options, command=("frequencies",))
-    assert done.returncode == 0, done.stderr
-    content: dict[str, Any] = json.loads(done.stdout)
-    return content
-
-
-def counted_in(datasplit: Path, classes: list[str]) -> list[dict[str, tuple[int, int, int]]]:
+def counted_in(datasplit: Path, classes: list[str]) -> list[dict[str, tuple[int, ...]]]:
     """Count the finest level of every crop."""
     crops = load_crops(datasplit, classes).crops
     return [{name: tuple(levels[0].count().voxels) for name, levels in crop.labels.items()} for crop in crops]
@@ -165,7 +153,8 @@ def test_a_crop_of_the_synthetic_volume_comes_out_equal_with_its_unknown_voxels(
 @settings(max_examples=6)
 @given(data=st.data())
 def test_random_volumes_come_out_as_they_went_in(data: st.DataObject, form: str, import_line: CommandLine) -> None:
-    shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9))
+    # Of at least two columns: tifffile takes a single one for samples when it writes.
+    shape = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(2, 5)))
     voxels = {
         "raw": data.draw(hnp.arrays(np.uint8, shape)),
         "labels": data.draw(hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 3, 7, 9]))),
@@ -184,8 +173,6 @@ def test_random_volumes_come_out_as_they_went_in(data: st.DataObject, form: str,
             "--raw", paths["raw"], *named, *unknown, "--mask", f"ids={paths['ids']}", "--instance", "ids",
             *size_options(form, SIZE_NM), "--dataset", "d", "--crop", 3, "--out", place / "root",
         )  # fmt: skip
-        if unknown and (voxels["ids"] == 9).any():
-            raise AssertionError
         assert done.returncode == 0, done.stderr
         store = place / "root" / "d" / "d.zarr"
         np.testing.assert_array_equal(read_level(store / RAW / "s0"), voxels["raw"])
@@ -267,7 +254,7 @@ def test_nothing_stays_of_an_import_that_ends_early(
     raw = write_tiff(tmp_path / "raw", np.arange(60, dtype=np.uint8).reshape(3, 4, 5), SIZE_NM)
     mask = write_tiff(tmp_path / "mask", np.ones((3, 4, 5), np.uint8), SIZE_NM)
     before = sorted(tmp_path.rglob("*"))
-    with mock.patch.object(convert.LabelWriter, "write", side_effect=failure):
+    with mock.patch("counterpoise.importing.convert.LabelWriter.write", side_effect=failure):
         done = import_line("--raw", raw, "--mask", f"a={mask}", "--out", tmp_path / "new" / "root")
     assert done.returncode == (130 if isinstance(failure, KeyboardInterrupt) else 2)
     assert sorted(tmp_path.rglob("*")) == before

@@ -93,7 +93,7 @@ def test_nifti_sizes_are_in_the_unit_that_is_said(tmp_path: Path) -> None:
 
 def test_ome_sizes_are_micrometres_unless_said(tmp_path: Path) -> None:
     sizes = {"PhysicalSizeX": 4.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.008, "PhysicalSizeZ": 0.03}
-    tifffile.imwrite(tmp_path / "a.ome.tif", VOXELS, metadata={"axes": "ZYX", **sizes})
+    tifffile.imwrite(tmp_path / "a.ome.tif", VOXELS, metadata={"axes": "ZYX", **sizes}, photometric="minisblack")
     with ExitStack() as stack:
         assert open_source(str(tmp_path / "a.ome.tif"), Reading(), stack).claim.sizes_nm == (30.0, 8.0, 4.0)
 
