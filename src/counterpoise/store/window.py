@@ -10,6 +10,7 @@ import numpy as np
 
 from counterpoise.notes import Note, NoteKind
 from counterpoise.volumes.fit import FittedCrop
+from counterpoise.volumes.identity import data_set_of
 
 __all__ = ["RawWindow", "find_windows", "notes_on_windows"]
 
@@ -72,7 +73,7 @@ def notes_on_windows(fitted: Sequence[FittedCrop], windows: Mapping[Path, RawWin
             f"raw is stored as {first.raw.dtype}; {window.lower} to {window.upper} became 0 to 255, for every crop of "
             "this volume (data.raw_window sets other values)"
         )
-        notes.append(Note(NoteKind.DATA, text, first.crop.crop_id.rpartition("/")[0] or first.crop.crop_id))
+        notes.append(Note(NoteKind.DATA, text, data_set_of(first.crop.crop_id)))
     return tuple(notes)
 
 

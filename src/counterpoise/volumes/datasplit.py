@@ -80,7 +80,8 @@ def read_datasplit(
     allow_overlap : bool
         Whether a crop may be in both splits.
     on_fault : callable, optional
-        Told of the lines that cannot be used, which are then left out; without it the error is raised.
+        Told of the lines that cannot be used, which are then left out: of each, or of very many in one error. Without
+        it one error is raised that names them.
     on_note : callable
         Told of lines that say the same.
 
@@ -113,11 +114,11 @@ def read_datasplit(
             faults.append(error)
     rows = _fold(path, parsed, faults.append, on_note)
     _find_twice(path, rows, faults.append, allow_overlap=allow_overlap)
-    if faults:
-        together = _as_one(path, faults)
-        if on_fault is None:
-            raise together
-        on_fault(together)
+    if faults and on_fault is None:
+        raise _as_one(path, faults)
+    if on_fault is not None:
+        for fault in faults if len(faults) <= _MOST_NAMED else [_as_one(path, faults)]:
+            on_fault(fault)
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from counterpoise.notes import Note, NoteKind
 from counterpoise.volumes.crops import Crop, LabelLevel
 from counterpoise.volumes.geometry import Box, Grid, IndexBox, LevelChoice, choose_level, voxel_volume_nm3
 from counterpoise.volumes.placement import PatchReach
+from counterpoise.volumes.places import is_there
 from counterpoise.volumes.volume import Level
 
 __all__ = ["FittedCrop", "fit_crop"]
@@ -131,7 +131,7 @@ def _fetched_levels(crop: Crop, box: Box) -> tuple[list[Level], list[str], list[
             continue
         for _, file in level.chunk_paths(block):
             looked_for.append(file)
-            if os.path.exists(file):  # noqa: PTH110 - a level that was not fetched may have very many
+            if is_there(file):
                 fetched.append(level)
                 break
         else:

@@ -97,6 +97,10 @@ class Volume(Protocol):
     def levels(self) -> Sequence[Level]:
         """Its levels, the first is the finest; at least one."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is odd about it and was dealt with, each a sentence without its full stop that names no path."""
+
     def unknown_codes(self, class_name: str) -> Sequence[int | None]:
         """Say for every level which stored value means "not annotated here"; None where no voxel is unknown.
 

@@ -25,7 +25,7 @@ from counterpoise.store.decode import _bars
 from counterpoise.store.verification import find_damage
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.geometry import Grid, IndexBox
-from counterpoise.volumes.omezarr import ZarrLevel
+from counterpoise.volumes.levels import ChunkedLevel
 from counterpoise.volumes.placement import PatchReach
 
 AddCrop = Callable[..., Path]
@@ -274,7 +274,7 @@ def test_a_finished_store_is_opened_and_nothing_decoded(
     phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build(phantom, tmp_path, PHANTOM)
-    monkeypatch.setattr(ZarrLevel, "decoded_chunks", None)
+    monkeypatch.setattr(ChunkedLevel, "decoded_chunks", None)
     again = build(phantom, tmp_path, PHANTOM)
     assert contents(again) == contents(first)
     assert [path.name for path in tmp_path.glob("[!.]*")] == [first.fingerprint[:16]]
@@ -577,16 +577,16 @@ class Decoded:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.crops: set[str] = set()
         self.stop_after: int | None = None
-        decode = ZarrLevel.decoded_chunks
+        decode = ChunkedLevel.decoded_chunks
 
-        def spy(level: ZarrLevel, block: Any, **options: Any) -> Any:
+        def spy(level: ChunkedLevel, block: Any, **options: Any) -> Any:
             if "/em/" in str(level.path):
                 if self.stop_after is not None and len(self.crops) >= self.stop_after:
                     raise KeyboardInterrupt
                 self.crops.add(level.path.parent.name)
             return decode(level, block, **options)
 
-        monkeypatch.setattr(ZarrLevel, "decoded_chunks", spy)
+        monkeypatch.setattr(ChunkedLevel, "decoded_chunks", spy)
 
 
 @pytest.fixture
@@ -761,14 +761,14 @@ def test_experiments_that_ask_at_the_same_time_build_once(
     for number in (1, 2):
         table = add_crop(tmp_path, f"crop{number}", {"a": FINE, "b": FINE})
     decoded, starts = Decoded(monkeypatch), list[str]()
-    spy = ZarrLevel.decoded_chunks
+    spy = ChunkedLevel.decoded_chunks
 
-    def count(level: ZarrLevel, block: Any, **options: Any) -> Any:
+    def count(level: ChunkedLevel, block: Any, **options: Any) -> Any:
         if "/em/" in str(level.path):
             starts.append(level.path.parent.name)
         return spy(level, block, **options)
 
-    monkeypatch.setattr(ZarrLevel, "decoded_chunks", count)
+    monkeypatch.setattr(ChunkedLevel, "decoded_chunks", count)
     with ThreadPoolExecutor(4) as pool:
         stores = list(pool.map(lambda _: build(table, tmp_path / "s", ("a", "b"), workers=1), range(4)))
     assert sorted(starts) == ["crop1", "crop2"]

@@ -86,7 +86,7 @@ def test_a_store_whose_sources_are_as_they_were_is_known_without_its_crops(
     key = key_of(root / "datasplit.csv")
     assert recognise(key, root / "s") is None
     store = answer(key, root / "s")
-    monkeypatch.setattr("counterpoise.volumes.omezarr._read_json", None)  # no metadata is read
+    monkeypatch.setattr("counterpoise.volumes.metadata._read", None)  # no metadata is read
     monkeypatch.setattr("counterpoise.volumes.datasplit._parse", None)
     found = recognise(key, root / "s")
     assert found is not None

@@ -68,6 +68,7 @@ class NumpyLevel:
 class NumpyVolume:
     path: Path
     levels: tuple[NumpyLevel, ...]
+    notes: tuple[str, ...] = ()
 
     def unknown_codes(self, class_name: str) -> list[int | None]:
         return [UNKNOWN if class_name == "a" else None for _ in self.levels]
