@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from counterpoise.cli.options import DataRoot
+from counterpoise.cli.options import DataRoot, split_names
 from counterpoise.cli.screen import console, print_lines, side, working
-from counterpoise.errors import DatasplitError, RunFolderError
+from counterpoise.errors import ClassNameError, DatasplitError, RunFolderError, suggest
 from counterpoise.files.disk import refuse_unwritable
 from counterpoise.notes import Note
 from counterpoise.statistics.verdict_types import Settings
-from counterpoise.text import counted
+from counterpoise.text import counted, percent
 from counterpoise.volumes.datasplit import read_datasplit, write_datasplit
 from counterpoise.volumes.discover import CropSplit, datasplit_rows, find_crops, fold_crops, split_crops
 from counterpoise.volumes.formats import dataset_suffixes, is_stored, open_volume
@@ -38,6 +38,9 @@ def split(
         int | None,
         typer.Option(min=2, help="Write so many lists instead: each crop validates in one of them.", metavar="K"),
     ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, with commas between. Default: all.", metavar="A,B,...")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write to. Default: this one.", metavar="FOLDER"),
@@ -51,12 +54,14 @@ def split(
 
     Example: counterpoise data split ./data --validate 0.2 --seed 0
     """
-    write_splits(crops, validate=validate, seed=seed, folds=folds, out=out, root=data_root, force=force)
+    names = split_names(classes)
+    write_splits(crops, asked=names, validate=validate, seed=seed, folds=folds, out=out, root=data_root, force=force)
 
 
 def write_splits(
     source: Path,
     *,
+    asked: Sequence[str] = (),
     validate: float = 0.2,
     seed: int = 0,
     folds: int | None = None,
@@ -72,6 +77,8 @@ def write_splits(
         If there are no crops, or too few to split, or the share is none.
     RunFolderError
         If a list exists, or none can be written.
+    ClassNameError
+        If a class is asked for that no crop annotates.
     """
     if not 0 < validate < 1:  # also refuses NaN
         raise DatasplitError(
@@ -85,8 +92,23 @@ def write_splits(
     _require_free([folder / name for name in names], force=force)
     notes: list[str] = []
     with working(f"Opening the crops of {source}"):
-        crops = find_crops(source, on_note=notes.append) if source.is_dir() else _listed(source, root, notes)
-        classes = sorted({name for crop in crops for name in crop.classes})
+        wanted = frozenset(asked)
+        found = (
+            find_crops(source, wanted=wanted, on_note=notes.append) if source.is_dir() else _listed(source, root, notes)
+        )
+        known = {name for crop in found for name in crop.classes}
+        for name in asked:
+            if name not in known:
+                raise ClassNameError(
+                    f"class {name!r} is annotated nowhere",
+                    expected="classes that a crop annotates",
+                    found=", ".join(asked),
+                    remedy=suggest(name, sorted(known)),
+                )
+        classes = list(dict.fromkeys(asked)) or sorted(known)
+        crops = [crop for crop in found if not wanted or wanted & set(crop.classes)]
+        if left_out := len(found) - len(crops):
+            notes.append(f"left out, as they annotate none of these classes: {counted(left_out, 'crop')}")
         generator = np.random.default_rng(seed)
         made = (
             fold_crops(crops, classes, folds=folds, generator=generator)
@@ -98,8 +120,13 @@ def write_splits(
         for name, one in zip(names, made, strict=True):
             write_datasplit(folder / name, datasplit_rows(crops, one.splits, classes, folder.resolve()))
     print_lines(notes, to=side)
+    lacking: dict[str, list[str]] = {}
     for name, one in zip(names, made, strict=True):
-        _tell(folder / name, one, crops, classes, None if folds else validate)
+        console.print(f"{folder / name}: {_describe(one, None if folds else validate)}", soft_wrap=True)
+        for line in _shortfalls(one, crops, classes):
+            lacking.setdefault(line, []).append(name)
+    for line, where in lacking.items():
+        side.print(f"warning: {line}" + (f" ({', '.join(where)})" if where != names else ""), soft_wrap=True)
 
 
 def _require_free(files: Sequence[Path], *, force: bool) -> None:
@@ -155,14 +182,19 @@ def _within_store(path: Path) -> tuple[Path, str]:
     return store, str(path.relative_to(store))
 
 
-def _tell(file: Path, made: CropSplit, crops: Sequence[FoundCrop], classes: Sequence[str], share: float | None) -> None:
-    """Say what a list holds, and what of it is less than was asked for."""
+def _describe(made: CropSplit, share: float | None) -> str:
     train, validate = made.splits.count("train"), made.splits.count("validate")
     apart = f"{made.gap_nm:g} nm or more apart" if made.gap_nm else "no overlap, some adjacent"
-    console.print(f"{file}: {train} train and {counted(validate, 'validate crop')}, {apart}", soft_wrap=True)
-    if share is not None and validate != max(round(share * len(crops)), 1):
-        why = "whole neighbourhoods, and enough crops of each class"
-        console.print(f"  {validate / len(crops):.0%} validate and not {share:.0%}: {why}", soft_wrap=True)
+    text = f"{train} train and {counted(validate, 'validate crop')}, {apart}"
+    crops = train + validate
+    if share is None or validate == max(round(share * crops), 1):
+        return text
+    why = "whole neighbourhoods, and enough crops of each class"
+    return f"{text}; {percent(round(validate / crops, 2))} validate and not {percent(share)}: {why}"
+
+
+def _shortfalls(made: CropSplit, crops: Sequence[FoundCrop], classes: Sequence[str]) -> Iterator[str]:
+    """Say what of a list is less than one needs."""
     of = {
         which: Counter(n for crop, s in zip(crops, made.splits, strict=True) if s == which for n in crop.classes)
         for which in ("train", "validate")
@@ -171,9 +203,9 @@ def _tell(file: Path, made: CropSplit, crops: Sequence[FoundCrop], classes: Sequ
     missing = [name for name in classes if not of["validate"][name]]
     few = [name for name in classes if 0 < of["validate"][name] < Settings.min_crops]
     if untrained:
-        side.print(f"warning: {file.name}: no train crop annotates {', '.join(untrained)}", soft_wrap=True)
+        yield f"no train crop annotates {', '.join(untrained)}"
     if missing:
-        side.print(f"warning: {file.name}: no validation crop annotates {', '.join(missing)}", soft_wrap=True)
+        yield f"no validation crop annotates {', '.join(missing)}"
     if few:
         told = f"fewer than {Settings.min_crops} validation crops annotate {', '.join(few)}"
-        side.print(f"warning: {file.name}: {told}: too few for a verdict on them", soft_wrap=True)
+        yield f"{told}: too few for a verdict on them"

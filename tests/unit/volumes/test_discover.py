@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from counterpoise.errors import DatasplitError
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.datasplit import read_datasplit, write_datasplit
-from counterpoise.volumes.discover import datasplit_rows, find_crops, split_crops
+from counterpoise.volumes.discover import datasplit_rows, find_crops, fold_crops, split_crops
 from counterpoise.volumes.geometry import Box
 from counterpoise.volumes.volume import FoundCrop
 
@@ -254,3 +254,15 @@ def test_classes_get_three_validation_crops_where_twice_as_many_are_there() -> N
         found = split(crops, 0.1, seed=seed, enough=3)
         assert sum(s == "validate" for s in found[:6]) == 3
         assert found.count("validate") <= 6
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("seed", range(5))
+def test_three_folds_of_the_real_data_have_three_crops_of_every_class(real_data: Path, seed: int) -> None:
+    # Of its twelve crops 9 annotate ecs and nuc each, so that three for every fold must be dealt out exactly.
+    found = find_crops(real_data / "vnc" / "vnc_stack1")
+    names = sorted({name for item in found for name in item.classes})
+    folds = fold_crops(found, names, folds=3, generator=np.random.default_rng(seed))
+    for made in folds:
+        validated = [item.classes for item, s in zip(found, made.splits, strict=True) if s == "validate"]
+        assert all(sum(name in classes for classes in validated) >= 3 for name in names)
