@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+import tomli_w
 import typer
 
-from counterpoise.cli.options import split_names
+from counterpoise.cli.options import read_overrides, split_names
 from counterpoise.cli.places import find_source
 from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import print_table, progress_bar, working
 from counterpoise.experiment.arms import Arm
 from counterpoise.experiment.config import Experiment
-from counterpoise.experiment.load import load_experiment
+from counterpoise.experiment.load import load_experiment, parse_experiment
+from counterpoise.experiment.overrides import Override
 from counterpoise.frequencies.count import count_crops
 from counterpoise.frequencies.table import FrequencyTable
 from counterpoise.machine.hardware import usable_cores
@@ -24,6 +28,7 @@ from counterpoise.runs.read import read_run
 from counterpoise.statistics.exposure import counted_frequencies
 from counterpoise.text import DASH, fixed
 from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.encoding import StatedValues
 
 __all__ = ["CountedClasses", "count", "counted_classes", "percent", "print_arms", "print_frequencies"]
 
@@ -37,7 +42,9 @@ class CountedClasses:
     experiment: Experiment | None
 
 
-def counted_classes(place: Path | None, datasplit: Path | None, classes: str | None) -> CountedClasses:
+def counted_classes(
+    place: Path | None, datasplit: Path | None, classes: str | None, settings: list[str] | None = None
+) -> CountedClasses:
     """Count the classes of an experiment, or of a list of crops; a run has the counts in its folder.
 
     Parameters
@@ -46,32 +53,47 @@ def counted_classes(place: Path | None, datasplit: Path | None, classes: str | N
         The experiment or its run, as for :func:`~counterpoise.cli.places.find_source`.
     datasplit, classes : Path, str or None
         A list of crops and class names with commas instead.
+    settings : list of str, optional
+        Keys of the experiment that are set on the command line, as ``data.labels``, which holds for a list, too.
 
     Raises
     ------
     typer.BadParameter
         If both are named, or half of the second.
     """
-    names = split_names(classes)
+    names, overrides = split_names(classes), read_overrides(settings, None)
     if datasplit is not None or names:
         if datasplit is None or not names or place is not None:
             raise typer.BadParameter("Name an experiment or its run, or --datasplit and --classes.")
-        return CountedClasses(*count(datasplit, names), None)
-    source = find_source(place)
+        return CountedClasses(*count(datasplit, names, _values_set(datasplit, names, overrides)), None)
+    source = find_source(place, overrides)
     find_own_modules(source.folder, Path.cwd())
     experiment = load_experiment(source)
     if source.run is not None:
         return CountedClasses(counted_frequencies(read_run(RunFolder(source.run))), (), experiment)
-    return CountedClasses(*count(experiment.data.datasplit, experiment.data.classes), experiment)
+    data = experiment.data
+    return CountedClasses(*count(data.datasplit, data.classes, data.stated_values()), experiment)
 
 
-def count(datasplit: Path, classes: tuple[str, ...]) -> tuple[FrequencyTable, tuple[Note, ...]]:
+def _values_set(datasplit: Path, classes: tuple[str, ...], overrides: Sequence[Override]) -> Mapping[str, StatedValues]:
+    """Return what ``--set data.labels...`` says about the values of a list's classes."""
+    if not overrides:
+        return {}
+    text = tomli_w.dumps({"data": {"datasplit": str(datasplit), "classes": list(classes)}})
+    return parse_experiment(text, name="--datasplit", overrides=overrides).data.stated_values()
+
+
+def count(
+    datasplit: Path, classes: tuple[str, ...], values: Mapping[str, StatedValues] = MappingProxyType({})
+) -> tuple[FrequencyTable, tuple[Note, ...]]:
     """Count every voxel of some classes, with a progress bar; return the counts and notes on the crops."""
     with working(f"Opening the crops of {datasplit}"):
-        crop_set = load_crops(datasplit, classes)
+        crop_set = load_crops(datasplit, classes, values=values)
     voxels = sum(levels[0].level.whole().voxels for crop in crop_set.crops for levels in crop.labels.values())
+    notes = [*crop_set.notes]
     with progress_bar("Counting", voxels) as advance:
-        return count_crops(crop_set, workers=usable_cores(), on_array=advance), crop_set.notes
+        table = count_crops(crop_set, workers=usable_cores(), on_array=advance, on_note=notes.append)
+    return table, tuple(notes)
 
 
 def print_frequencies(table: FrequencyTable) -> None:

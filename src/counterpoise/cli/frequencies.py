@@ -15,6 +15,7 @@ from counterpoise.cli.options import (
     ExperimentPlace,
     Format,
     Json,
+    SetKeys,
     TextOrJson,
     is_json,
     split_names,
@@ -44,6 +45,7 @@ def frequencies(
     experiment: ExperimentPlace = None,
     datasplit: Datasplit = None,
     classes: Classes = None,
+    settings: SetKeys = None,
     exposure: Annotated[
         bool, typer.Option("--exposure", help="Of a run: also the frequencies that its sampler showed.")
     ] = False,
@@ -54,19 +56,23 @@ def frequencies(
 
     Of a run, the counts that its weights were made from are shown. JSON has the format of class_frequencies.json.
 
+    --set data.labels.er.present=255 says what stored values mean, of a list (--datasplit), too.
+
     Example: counterpoise frequencies experiment.toml
     """
     form = is_json(output, as_json)
     if not exposure:
-        _show_frequencies(experiment, datasplit, classes, as_json=form)
+        _show_frequencies(experiment, datasplit, classes, settings, as_json=form)
     elif classes and datasplit is None:
         raise typer.BadParameter("--classes goes with --datasplit; without, the run's classes are compared.")
     else:
         show_exposure(find_run(experiment), datasplit, split_names(classes), as_json=form)
 
 
-def _show_frequencies(place: Path | None, datasplit: Path | None, classes: str | None, *, as_json: bool) -> None:
-    found = counted_classes(place, datasplit, classes)
+def _show_frequencies(
+    place: Path | None, datasplit: Path | None, classes: str | None, settings: list[str] | None, *, as_json: bool
+) -> None:
+    found = counted_classes(place, datasplit, classes, settings)
     if as_json:
         print(json.dumps(_with_weights(found.table), indent=1))
     else:

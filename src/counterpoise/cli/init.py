@@ -243,7 +243,7 @@ def _make(
         return parse_experiment(tomli_w.dumps(own), name="the options of init", overrides=(*chosen, *overrides))
 
     experiment = with_size(voxel_size)
-    crops = load_crops(listed, experiment.data.classes).crops
+    crops = load_crops(listed, experiment.data.classes, values=experiment.data.stated_values()).crops
     is_given = voxel_size is not None or any(override.path == _VOXEL_SIZE for override in overrides)
     unreadable = [] if is_given else [crop for crop in crops if not _can_be_read(crop, experiment)]
     notes = []

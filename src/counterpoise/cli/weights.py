@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from counterpoise.cli.class_tables import counted_classes, print_arms
-from counterpoise.cli.options import Classes, Datasplit, ExperimentPlace, Format, Json, TextOrJson, is_json, split_names
+from counterpoise.cli.options import (
+    Classes,
+    Datasplit,
+    ExperimentPlace,
+    Format,
+    Json,
+    SetKeys,
+    TextOrJson,
+    is_json,
+    split_names,
+)
 from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import print_lines, side
 from counterpoise.experiment.arms import find_arms
@@ -23,6 +33,7 @@ def weights(
     experiment: ExperimentPlace = None,
     datasplit: Datasplit = None,
     classes: Classes = None,
+    settings: SetKeys = None,
     strategies: Annotated[
         str | None,
         typer.Option(
@@ -42,7 +53,7 @@ def weights(
     find_own_modules(Path.cwd())
     for name in split_names(strategies):
         find_strategy(name)  # a misspelt name is refused before anything is counted
-    found = counted_classes(experiment, datasplit, classes)
+    found = counted_classes(experiment, datasplit, classes, settings)
     arms_config = found.experiment.arms if found.experiment is not None else ArmsConfig()
     baseline = find_strategy(arms_config.baseline).name
     names = split_names(strategies) or arms_config.strategies

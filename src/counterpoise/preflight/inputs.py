@@ -113,7 +113,9 @@ def read_inputs(experiment: Experiment, observer: PreflightObserver = SILENT, *,
     crop_set = None
     data = experiment.data
     try:
-        crop_set = load_crops(data.datasplit, data.classes, allow_overlap=True, on_fault=faults.append)
+        crop_set = load_crops(
+            data.datasplit, data.classes, values=data.stated_values(), allow_overlap=True, on_fault=faults.append
+        )
     except CounterpoiseError as error:
         faults.append(error)
     if crop_set is None or not crop_set.crops:
@@ -150,7 +152,15 @@ def store_key(experiment: Experiment) -> StoreKey:
         rotation_degrees=sampling.rotation_degrees,
         transpose=sampling.transpose,
     )
-    return StoreKey(data.datasplit, data.classes, data.voxel_size_nm, reach, data.max_upsampling, data.allow_overlap)
+    return StoreKey(
+        data.datasplit,
+        data.classes,
+        data.voxel_size_nm,
+        reach,
+        data.max_upsampling,
+        data.allow_overlap,
+        data.stated_values(),
+    )
 
 
 def require_own_folder(run: RunFolder) -> None:

@@ -20,7 +20,7 @@ from counterpoise.arrays import Vector3
 from counterpoise.errors import StoreError
 from counterpoise.files.lock import Purpose, only_one_process
 from counterpoise.notes import Note
-from counterpoise.store.decode import CropBlocks, OnVoxels, Workspace, decode_crop, voxels_of
+from counterpoise.store.decode import CropBlocks, OnVoxels, decode_crop, voxels_of
 from counterpoise.store.files import ArrayFile, BlockFile, open_array, sync, writing
 from counterpoise.store.fingerprint import fingerprint_of
 from counterpoise.store.store import (
@@ -35,6 +35,7 @@ from counterpoise.store.store import (
     write_index,
 )
 from counterpoise.store.verification import find_damage, was_verified
+from counterpoise.store.workspace import Workspace
 from counterpoise.volumes.crops import CropSet
 from counterpoise.volumes.fit import FittedCrop, fit_crop
 from counterpoise.volumes.geometry import Grid

@@ -15,8 +15,8 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from counterpoise.store.files import writing
 from counterpoise.store.fingerprint import sources_of
 from counterpoise.store.store import VoxelStore
 from counterpoise.store.verification import SETTLED_NS, was_verified
+from counterpoise.volumes.encoding import StatedValues
 from counterpoise.volumes.placement import PatchReach
 
 __all__ = ["RecognisedStore", "Sources", "StoreKey", "forget", "recognise", "remember"]
@@ -62,6 +63,8 @@ class StoreKey:
         How many times coarser than requested a level may be.
     allow_overlap : bool
         Whether train and validation crops may share voxels: crops that do are refused before a store is made of them.
+    values : mapping
+        What the user says about the stored values of classes.
     """
 
     datasplit: Path
@@ -70,6 +73,7 @@ class StoreKey:
     reach: PatchReach
     max_upsampling: float
     allow_overlap: bool
+    values: Mapping[str, StatedValues] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Hash the key.

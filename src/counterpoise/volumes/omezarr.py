@@ -21,9 +21,9 @@ import numpy as np
 
 from counterpoise.arrays import Vector3
 from counterpoise.errors import DamagedChunkError, LayoutError
-from counterpoise.volumes.annotation import find_unknown_code
 from counterpoise.volumes.cellmap import cellmap_layout
 from counterpoise.volumes.chunks import ChunkDecoder
+from counterpoise.volumes.encoding import Annotation, read_annotation
 from counterpoise.volumes.geometry import Grid, IndexBox, round_nm
 from counterpoise.volumes.volume import Format
 
@@ -54,12 +54,10 @@ class ZarrLevel:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def fill_value(self) -> int:
-        """Return the value of voxels whose chunk is not on disk (0 where the metadata leave it open).
-
-        Only asked of arrays of whole numbers.
-        """
-        return int(self.metadata.get("fill_value") or 0)
+    def fill_value(self) -> float:
+        """Return the value of voxels whose chunk is not on disk (0 where the metadata leave it open)."""
+        value = self.metadata.get("fill_value") or 0
+        return float(value) if self.dtype.kind == "f" else int(value)
 
     def decoded_chunks(
         self, block: IndexBox, *, as_stored: bool = False
@@ -154,9 +152,9 @@ class Multiscale:
         """Return the voxel size of every level."""
         return [level.grid.voxel_size_nm for level in self.levels]
 
-    def unknown_codes(self, class_name: str) -> list[int | None]:
-        """Say for every level which stored value means "not annotated here"."""
-        return [find_unknown_code(class_name, self.attributes, level.attributes) for level in self.levels]
+    def annotations(self) -> list[Annotation]:
+        """Return what the attributes of every level, and of the group, say about its values."""
+        return [read_annotation(self.attributes, level.attributes, level.path) for level in self.levels]
 
     def metadata_files(self) -> list[str]:
         """Name the files that :func:`open_multiscale` looked for, there or not."""
@@ -262,10 +260,10 @@ def _open_level(path: Path, name: str, voxel_size_nm: Vector3, translation_nm: V
             found=f"dtype {meta.get('dtype')!r}, dimension_separator {separator!r}",
             remedy="fetch the array again",
         )
-    if dtype.kind in "ui" and not _is_whole(meta.get("fill_value"), dtype):
+    if dtype.kind in "uibf" and not _fits(meta.get("fill_value"), dtype):
         raise LayoutError(
             f"{path} has a fill value that cannot be used",
-            expected=f"a whole number that fits {dtype}, or null",
+            expected=f"a {'number' if dtype.kind == 'f' else 'whole number'} that fits {dtype}, or null",
             found=json.dumps(meta.get("fill_value")),
             remedy="fetch the array again",
         )
@@ -286,10 +284,12 @@ def _integers(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list) and all(isinstance(v, int) for v in value) else ()
 
 
-def _is_whole(value: Any, dtype: np.dtype[Any]) -> bool:
-    """Tell whether a fill value is one of an integer array; None leaves it open."""
-    limits = np.iinfo(dtype)
-    return value is None or (isinstance(value, int | float) and value % 1 == 0 and limits.min <= value <= limits.max)
+def _fits(value: Any, dtype: np.dtype[Any]) -> bool:
+    """Tell whether an array of a type can hold a fill value; None leaves it open."""
+    if dtype.kind == "f":
+        return value is None or isinstance(value, int | float) or value in ("NaN", "Infinity", "-Infinity")
+    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return value is None or (isinstance(value, int | float) and value % 1 == 0 and limits[0] <= value <= limits[1])
 
 
 def _dtype(value: Any) -> np.dtype[Any] | None:

@@ -524,7 +524,7 @@ class Decoded:
 def interrupted(tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Decoded, Path]:
     """Build three crops and stop after two; return the datasplit, the spy and the unfinished folder."""
     for number, unknown in ((1, 255), (2, 1), (3, 255)):
-        table = add_crop(tmp_path, f"crop{number}", {"a": np.where(FINE == 1, unknown, number == 3).astype(np.uint8)})
+        table = add_crop(tmp_path, f"crop{number}", {"a": np.where(FINE == 1, unknown, number != 2).astype(np.uint8)})
     decoded = Decoded(monkeypatch)
     decoded.stop_after = 2
     with pytest.raises(KeyboardInterrupt):

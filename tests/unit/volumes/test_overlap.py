@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from counterpoise.errors import DatasplitError
 from counterpoise.notes import NoteKind
-from counterpoise.volumes.crops import Crop, LabelLevel, load_crops
+from counterpoise.volumes.annotation import LabelMeaning
+from counterpoise.volumes.crops import Crop, load_crops
 from counterpoise.volumes.datasplit import Split
 from counterpoise.volumes.discover import find_crops, split_crops
 from counterpoise.volumes.geometry import Grid
+from counterpoise.volumes.labels import LabelLevel
 from counterpoise.volumes.omezarr import Multiscale, ZarrLevel
 from counterpoise.volumes.overlap import CropPair, describe_leaks, describe_repeats, find_pairs, leak_errors
 
@@ -39,7 +41,9 @@ def crop_at(
     z, y, x = (SIZE * place + (size - SIZE) / 2 for place in start)
     grid = Grid((shape[0], shape[1], shape[2]), (size, size, size), (z, y, x))
     level = ZarrLevel("s0", Path(f"/d/{name}/s0"), grid, (8, 8, 8), np.dtype("uint8"), "/", {})
-    return Crop(name, split, Multiscale(Path(raw), (level,), {}), {"a": (LabelLevel(level, None),)}, looked_for=())
+    return Crop(
+        name, split, Multiscale(Path(raw), (level,), {}), {"a": (LabelLevel(level, LabelMeaning()),)}, looked_for=()
+    )
 
 
 blocks = st.tuples(
