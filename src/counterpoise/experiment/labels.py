@@ -15,7 +15,9 @@ __all__ = ["LabelValues"]
 
 def _as_list(value: Any) -> Any:
     """Read one value as a list of one."""
-    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 _Values = Annotated[tuple[int, ...], BeforeValidator(_as_list)] | None

@@ -135,7 +135,6 @@ def settle(
     marks = sorted(v for v in whole if v not in meaning.named and (v < 0 or v in meaning.doubtful))
     unknown = [value for value in marks if value < 0 or not _is_id(value, whole)]
     objects = [value for value in marks if value not in unknown]
-    _require_a_positive(level, class_name, meaning, whole, [value for value in unknown if value > 0])
     is_soft = found.fractions > 0
     if is_soft and not 0 <= found.lowest <= found.highest <= 1:
         raise LayoutError(
@@ -144,6 +143,8 @@ def settle(
             found=f"fractions from {found.lowest:g} to {found.highest:g} ({found.fractions:,} voxels)",
             remedy=f"store {class_name} as whole numbers",
         )
+    if not is_soft:
+        _require_a_positive(level, class_name, meaning, whole, [value for value in unknown if value > 0])
     otherwise = f"; set data.labels.{class_name} if they mean something else"
     if is_soft:
         text = f"fractions in {class_name} are read as probabilities, present from 1/2 on"
