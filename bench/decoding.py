@@ -14,7 +14,7 @@ from measuring import CLASSES
 from counterpoise.store import StoreRequest
 from counterpoise.volumes.crops import CropSet
 from counterpoise.volumes.geometry import IndexBox
-from counterpoise.volumes.omezarr import ZarrLevel
+from counterpoise.volumes.levels import ChunkedLevel
 from counterpoise.volumes.placement import PatchReach
 
 PATCH_NM = 256 * 8.0
@@ -65,7 +65,7 @@ def warm_up(arrays: Iterable[StoredArray]) -> int:
     return sum(len(file.read_bytes()) for array in arrays for file in array.files)
 
 
-def _stored(level: ZarrLevel, block: IndexBox | None) -> StoredArray:
+def _stored(level: ChunkedLevel, block: IndexBox | None) -> StoredArray:
     description = json.loads((level.path / ".zarray").read_text(encoding="utf-8"))
     chunks = (Path(file) for _, file in level.chunk_paths(block or level.whole()))
     return StoredArray(description["compressor"], tuple(file for file in chunks if file.exists()))

@@ -8,7 +8,8 @@
     │   ├── DatasplitError   datasplit.csv: missing, wrong columns, nothing in it
     │   ├── LayoutError      a group or array breaks the CellMap layout
     │   ├── VoxelSizeError   no level fits the requested voxel size
-    │   └── DamagedChunkError  a stored chunk cannot be decoded
+    │   ├── DamagedChunkError  a stored chunk cannot be decoded
+    │   └── SourceError      what is to be imported cannot be, as it is or as it was asked for
     ├── ClassNameError       a class nobody annotates, or one without a positive voxel
     ├── StoreError           the voxel store is damaged or cannot be written
     ├── RunFolderError       the run folder cannot be used, or holds another experiment
@@ -37,6 +38,7 @@ __all__ = [
     "LayoutError",
     "ProblemsError",
     "RunFolderError",
+    "SourceError",
     "StoreError",
     "TrialError",
     "VoxelSizeError",
@@ -65,11 +67,13 @@ class CounterpoiseError(Exception):
         self.remedy = remedy
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return its lines, each as label and text."""
+        """Return its lines, each as label and text; further lines of what was found have a blank label."""
+        found, *more = self.found.split("\n")
         return [
             ("", f"{type(self).__name__}: {self.problem}"),
             ("  expected: ", self.expected),
-            ("  found:    ", self.found),
+            ("  found:    ", found),
+            *(("            ", line) for line in more),
             ("  to fix:   ", self.remedy),
         ]
 
@@ -107,6 +111,10 @@ class VoxelSizeError(DataError):
 
 class DamagedChunkError(DataError):
     """A stored chunk cannot be decoded."""
+
+
+class SourceError(DataError):
+    """What is to be imported cannot be, as it is or as it was asked for."""
 
 
 class ClassNameError(CounterpoiseError):

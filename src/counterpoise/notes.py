@@ -26,6 +26,8 @@ class NoteKind(StrEnum):
     """Strategies that were left out, clamped weights, arms that are the same experiment."""
     TRAINING = "training"
     """Settings with which scores say little about the trained network."""
+    SCORES = "scores"
+    """What the scores of a run rest on, where that is not what today's would."""
     CHANGED = "changed"
     """What is asked of the runs was changed, or its record lost, after trainings had finished."""
 

@@ -11,7 +11,7 @@ from counterpoise.engines.engine import EngineRequest, TrialOutcome
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import Source, load_experiment
 from counterpoise.files.atomic import remove_leftovers
-from counterpoise.files.lock import Purpose, only_one_process
+from counterpoise.files.lock import LockKind, Purpose, only_one_process
 from counterpoise.machine.hardware import find_hardware
 from counterpoise.preflight.design import design_run
 from counterpoise.preflight.first_steps import require_first_steps
@@ -85,7 +85,9 @@ def run_experiment(source: Source | Path, observer: Observer) -> FinishedRun:
     design = design_run(experiment, hardware, observer)
     run, first_steps = design.run, require_first_steps(design, hardware, observer)
     run.path.mkdir(parents=True, exist_ok=True)
-    with only_one_process(run.path, Purpose.RUN_EXPERIMENT):
+    with only_one_process(run.path, Purpose.RUN_EXPERIMENT) as lock:
+        if lock is LockKind.FILE:
+            observer.told(f"note: the file system of {run.path} has no locks; a file in it takes their place")
         prepared = prepare_run(design, source, hardware)
         if first_steps is not None:
             first_steps.write(run)

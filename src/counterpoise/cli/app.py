@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -15,6 +16,11 @@ from counterpoise.cli.register import COMMANDS, CONTEXT, Group, Listed
 from counterpoise.errors import CounterpoiseError
 
 __all__ = ["app", "main"]
+
+
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
+"""A thousand crops of 48 classes are opened as a million small objects, none of which is garbage: with Python's own 700
+the search for garbage among them took a third of the time of opening and counting them."""
 
 
 class _StoppedError(Exception):
@@ -60,6 +66,7 @@ def _root(
 
 def main() -> None:
     """Run a command; a user's error is four lines and exit code 2, never a traceback."""
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "±" shows another sign for it

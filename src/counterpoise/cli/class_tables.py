@@ -30,7 +30,7 @@ from counterpoise.text import DASH, fixed
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.encoding import StatedValues
 
-__all__ = ["CountedClasses", "count", "counted_classes", "percent", "print_arms", "print_frequencies"]
+__all__ = ["CountedClasses", "count", "counted_classes", "percent", "print_arms", "print_frequencies", "values_set"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,11 @@ class CountedClasses:
 
 
 def counted_classes(
-    place: Path | None, datasplit: Path | None, classes: str | None, settings: list[str] | None = None
+    place: Path | None,
+    datasplit: Path | None,
+    classes: str | None,
+    root: Path | None = None,
+    settings: list[str] | None = None,
 ) -> CountedClasses:
     """Count the classes of an experiment, or of a list of crops; a run has the counts in its folder.
 
@@ -53,6 +57,8 @@ def counted_classes(
         The experiment or its run, as for :func:`~counterpoise.cli.places.find_source`.
     datasplit, classes : Path, str or None
         A list of crops and class names with commas instead.
+    root : Path or None
+        Where the data of that list are, or those of the experiment.
     settings : list of str, optional
         Keys of the experiment that are set on the command line, as ``data.labels``, which holds for a list, too.
 
@@ -65,18 +71,21 @@ def counted_classes(
     if datasplit is not None or names:
         if datasplit is None or not names or place is not None:
             raise typer.BadParameter("Name an experiment or its run, or --datasplit and --classes.")
-        return CountedClasses(*count(datasplit, names, _values_set(datasplit, names, overrides)), None)
+        return CountedClasses(*count(datasplit, names, root, values_set(datasplit, names, overrides)), None)
     source = find_source(place, overrides)
     find_own_modules(source.folder, Path.cwd())
     experiment = load_experiment(source)
     if source.run is not None:
         return CountedClasses(counted_frequencies(read_run(RunFolder(source.run))), (), experiment)
     data = experiment.data
-    return CountedClasses(*count(data.datasplit, data.classes, data.stated_values()), experiment)
+    return CountedClasses(
+        *count(data.datasplit, data.classes, root or data.root_folder, data.stated_values()), experiment
+    )
 
 
-def _values_set(datasplit: Path, classes: tuple[str, ...], overrides: Sequence[Override]) -> Mapping[str, StatedValues]:
+def values_set(datasplit: Path, classes: tuple[str, ...], overrides: Sequence[Override]) -> Mapping[str, StatedValues]:
     """Return what ``--set data.labels...`` says about the values of a list's classes."""
+    overrides = [override for override in overrides if override.path[:2] == ("data", "labels")]
     if not overrides:
         return {}
     text = tomli_w.dumps({"data": {"datasplit": str(datasplit), "classes": list(classes)}})
@@ -84,11 +93,14 @@ def _values_set(datasplit: Path, classes: tuple[str, ...], overrides: Sequence[O
 
 
 def count(
-    datasplit: Path, classes: tuple[str, ...], values: Mapping[str, StatedValues] = MappingProxyType({})
+    datasplit: Path,
+    classes: tuple[str, ...],
+    root: Path | None = None,
+    values: Mapping[str, StatedValues] = MappingProxyType({}),
 ) -> tuple[FrequencyTable, tuple[Note, ...]]:
     """Count every voxel of some classes, with a progress bar; return the counts and notes on the crops."""
     with working(f"Opening the crops of {datasplit}"):
-        crop_set = load_crops(datasplit, classes, values=values)
+        crop_set = load_crops(datasplit, classes, root=root, values=values)
     voxels = sum(levels[0].level.whole().voxels for crop in crop_set.crops for levels in crop.labels.values())
     notes = [*crop_set.notes]
     with progress_bar("Counting", voxels) as advance:

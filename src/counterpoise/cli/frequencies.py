@@ -11,6 +11,7 @@ import typer
 from counterpoise.cli.class_tables import count, counted_classes, percent, print_frequencies
 from counterpoise.cli.options import (
     Classes,
+    DataRoot,
     Datasplit,
     ExperimentPlace,
     Format,
@@ -45,6 +46,7 @@ def frequencies(
     experiment: ExperimentPlace = None,
     datasplit: Datasplit = None,
     classes: Classes = None,
+    data_root: DataRoot = None,
     settings: SetKeys = None,
     exposure: Annotated[
         bool, typer.Option("--exposure", help="Of a run: also the frequencies that its sampler showed.")
@@ -62,17 +64,23 @@ def frequencies(
     """
     form = is_json(output, as_json)
     if not exposure:
-        _show_frequencies(experiment, datasplit, classes, settings, as_json=form)
+        _show_frequencies(experiment, datasplit, classes, data_root, settings, as_json=form)
     elif classes and datasplit is None:
         raise typer.BadParameter("--classes goes with --datasplit; without, the run's classes are compared.")
     else:
-        show_exposure(find_run(experiment), datasplit, split_names(classes), as_json=form)
+        show_exposure(find_run(experiment), datasplit, split_names(classes), root=data_root, as_json=form)
 
 
 def _show_frequencies(
-    place: Path | None, datasplit: Path | None, classes: str | None, settings: list[str] | None, *, as_json: bool
+    place: Path | None,
+    datasplit: Path | None,
+    classes: str | None,
+    root: Path | None,
+    settings: list[str] | None,
+    *,
+    as_json: bool,
 ) -> None:
-    found = counted_classes(place, datasplit, classes, settings)
+    found = counted_classes(place, datasplit, classes, root, settings)
     if as_json:
         print(json.dumps(_with_weights(found.table), indent=1))
     else:
@@ -85,7 +93,14 @@ def _show_frequencies(
         )
 
 
-def show_exposure(run: RunFolder, datasplit: Path | None, classes: tuple[str, ...], *, as_json: bool) -> None:
+def show_exposure(
+    run: RunFolder,
+    datasplit: Path | None,
+    classes: tuple[str, ...],
+    *,
+    root: Path | None = None,
+    as_json: bool,
+) -> None:
     """Print exact frequencies next to what a run's networks were shown.
 
     Parameters
@@ -96,6 +111,8 @@ def show_exposure(run: RunFolder, datasplit: Path | None, classes: tuple[str, ..
         Crops to count; None for the exact counts that the run's weights were made from.
     classes : tuple of str
         Classes to count; none for those of the run.
+    root : Path or None
+        Where the data of that list are.
     as_json : bool
         Whether to print JSON.
     """
@@ -104,7 +121,7 @@ def show_exposure(run: RunFolder, datasplit: Path | None, classes: tuple[str, ..
     if datasplit is None:
         table = counted_frequencies(opened)
     else:
-        table, _ = count(datasplit, classes or tuple(found.exposure.classes))
+        table, _ = count(datasplit, classes or tuple(found.exposure.classes), root)
     comparison = compare_with_shown(table, found.exposure, found.arms)
     if as_json:
         print(json.dumps({**_with_weights(table), "exposure": _exposure_as_json(found, comparison)}, indent=1))

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from counterpoise.experiment.overrides import Override
 
 __all__ = [
-    "EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_READER_GONE", "EXIT_STOPPED", "Classes", "Datasplit", "ExperimentPlace",
-    "Format", "Json", "RunPlace", "Seeds", "SetKeys", "TextOrJson", "is_json", "read_overrides", "split_names",
+    "EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_READER_GONE", "EXIT_STOPPED", "Classes", "DataRoot", "Datasplit",
+    "ExperimentPlace", "Format", "Json", "RunPlace", "Seeds", "SetKeys", "TextOrJson", "is_json", "read_overrides",
+    "split_names",
 ]  # fmt: skip
 
 EXIT_FAILED = 1
@@ -40,6 +41,12 @@ RunPlace = Annotated[
 ]
 Datasplit = Annotated[
     Path | None, typer.Option("--datasplit", help="List of crops (csv), instead of an experiment.", metavar="FILE")
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root", help="Folder of the data, for a list of crops made on another machine.", metavar="FOLDER"
+    ),
 ]
 Classes = Annotated[
     str | None, typer.Option("--classes", help="Classes of --datasplit, with commas between.", metavar="A,B,...")

@@ -20,6 +20,7 @@ from counterpoise.cli.verdict import print_verdict
 from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import write_text
 from counterpoise.files.disk import refuse_unwritable
+from counterpoise.notes import NoteKind, of_kind
 from counterpoise.report import statements
 from counterpoise.report.formats import results_as_csv, results_as_json, write_reference
 from counterpoise.report.latex import as_latex
@@ -99,7 +100,7 @@ def print_results(results: Results, *, to: Console = console) -> None:
         to.print(
             "±: over seeds as they are; the sd of the verdict leaves out what all arms of a seed share.", style="dim"
         )
-    for note in statements.parts(results.parts):
+    for note in (*of_kind(results.run.notes, NoteKind.SCORES), *statements.parts(results.parts)):
         to.print(f"note: {note}", soft_wrap=True)
     for trial in results.failed:
         line = f"failed: {trial.arm} seed {trial.seed}: {trial.status.reason or 'no reason recorded'}"

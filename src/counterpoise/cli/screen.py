@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Timer
@@ -51,6 +52,7 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 _PATIENCE_S = 1.0
 """Where there is no terminal, what takes longer is announced by a line."""
+_TELL_EVERY_S = 10.0
 _MOST_ALIKE = 3
 """As many notes with the same words are shown one by one; more are grouped."""
 
@@ -190,16 +192,30 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int], object]]:
 
 
 @contextmanager
-def working(doing: str) -> Iterator[None]:
-    """Show that something of unknown length is being done: a spinner; without a terminal, a line after a second."""
+def working(doing: str) -> Iterator[Callable[[str], object]]:
+    """Show that something of unknown length is being done: a spinner; without a terminal, a line after a second.
+
+    Yields
+    ------
+    callable
+        Shows how far it is: next to the spinner; without a terminal, on a line of its own every ten seconds.
+    """
     if side.is_terminal:
-        with side.status(doing):
-            yield
+        with side.status(doing) as status:
+            yield lambda told: status.update(f"{doing}: {told}")
         return
+    told_at = time.monotonic()
+
+    def tell(told: str) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at > _TELL_EVERY_S:
+            told_at = time.monotonic()
+            side.print(f"{doing}: {told} ...", soft_wrap=True)
+
     line = Timer(_PATIENCE_S, lambda: side.print(f"{doing} ...", soft_wrap=True))
     line.start()
     try:
-        yield
+        yield tell
     finally:
         line.cancel()
         line.join()

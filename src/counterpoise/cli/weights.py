@@ -11,6 +11,7 @@ import typer
 from counterpoise.cli.class_tables import counted_classes, print_arms
 from counterpoise.cli.options import (
     Classes,
+    DataRoot,
     Datasplit,
     ExperimentPlace,
     Format,
@@ -33,6 +34,7 @@ def weights(
     experiment: ExperimentPlace = None,
     datasplit: Datasplit = None,
     classes: Classes = None,
+    data_root: DataRoot = None,
     settings: SetKeys = None,
     strategies: Annotated[
         str | None,
@@ -53,7 +55,7 @@ def weights(
     find_own_modules(Path.cwd())
     for name in split_names(strategies):
         find_strategy(name)  # a misspelt name is refused before anything is counted
-    found = counted_classes(experiment, datasplit, classes, settings)
+    found = counted_classes(experiment, datasplit, classes, data_root, settings)
     arms_config = found.experiment.arms if found.experiment is not None else ArmsConfig()
     baseline = find_strategy(arms_config.baseline).name
     names = split_names(strategies) or arms_config.strategies

@@ -35,6 +35,9 @@ __all__ = [
 MOST_SEEDS = 1000
 """More is a typing error; a number like 10^12 would fill the memory before anything could complain."""
 
+MOST_CLASSES = 64
+"""A label word has a bit for each class, and the longest word has 64."""
+
 MOST_LOOKS = 100
 """More is a typing error. Each look widens the intervals: those of 100 looks at six arms of five seeds
 are 1.9 times as wide as those of one (t quantiles with 12 degrees of freedom)."""
@@ -53,12 +56,16 @@ class DataConfig(_Table):
 
     datasplit: UsablePath
     """List of crops, relative to this file."""
-    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    root: str = ""
+    """Folder of the data, for a list of crops made on another machine; empty: the list's paths are right."""
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_CLASSES)]
     """Classes to segment, in the order of the network's outputs."""
     voxel_size_nm: tuple[Positive, Positive, Positive] = (8.0, 8.0, 8.0)
     """Voxel size to train at: z, y, x in nm. Each crop is read at the level that serves it."""
     max_upsampling: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     """How many times coarser than voxel_size_nm a crop may be stored on any axis."""
+    raw_window: tuple[int, int] | Literal["auto"] = "auto"
+    """Stored values that become 0 and 255 where raw has 16 bits; auto: 0.1 % of a volume's lie below, 0.1 % above."""
     allow_overlap: bool = False
     """Whether train and validation crops may share voxels. Scores are too good then, and the report says so."""
     store: UsablePath = Path("counterpoise.store")
@@ -79,6 +86,18 @@ class DataConfig(_Table):
     def stated_values(self) -> dict[str, StatedValues]:
         """Return what is said about the values of each class, as readers of crops take it."""
         return {name: values.stated() for name, values in self.labels.items()}
+
+    @field_validator("raw_window")
+    @classmethod
+    def _ascends(cls, value: tuple[int, int] | Literal["auto"]) -> tuple[int, int] | Literal["auto"]:
+        if value != "auto" and value[0] >= value[1]:
+            raise broken("two stored values, the darker one first", list(value))
+        return value
+
+    @property
+    def root_folder(self) -> Path | None:
+        """Return the folder of the data, if one is named."""
+        return Path(self.root) if self.root else None
 
 
 class SamplingConfig(_Table):

@@ -101,7 +101,11 @@ def load_experiment(source: Source | Path, *, on_fault: Callable[[ConfigError], 
     experiment = parse_experiment(text, name=name, overrides=source.overrides, on_fault=on_fault)
     base = source.folder
     data = experiment.data.model_copy(
-        update={"datasplit": base / experiment.data.datasplit, "store": base / experiment.data.store}
+        update={
+            "datasplit": base / experiment.data.datasplit,
+            "root": str(base / experiment.data.root) if experiment.data.root else "",
+            "store": base / experiment.data.store,
+        }
     )
     run = experiment.run.model_copy(update={"folder": source.run or base / experiment.run.folder})
     return experiment.model_copy(update={"data": data, "run": run})

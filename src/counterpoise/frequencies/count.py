@@ -19,7 +19,7 @@ def count_crops(
     on_array: Callable[[int], object] = lambda _: None,
     on_note: Callable[[Note], object] = lambda _: None,
 ) -> FrequencyTable:
-    """Count every class of every crop exactly, at the first listed level.
+    """Count every class of every crop exactly, at the finest listed level.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from counterpoise.errors import RunFolderError
 from counterpoise.experiment.arms import Arm, find_arms
 from counterpoise.experiment.config import Experiment, TrainingConfig
 from counterpoise.experiment.trial import TrialConfig, TrialTraining
+from counterpoise.files.atomic import read_json
 from counterpoise.files.lock import Purpose, refuse_if_held
 from counterpoise.frequencies.table import FrequencyTable
 from counterpoise.machine.hardware import Hardware
@@ -20,8 +21,10 @@ from counterpoise.preflight.inputs import Inputs, read_inputs
 from counterpoise.preflight.observer import SILENT, PreflightObserver, Stage
 from counterpoise.preflight.own_source import source_hash
 from counterpoise.runs.layout import RunFolder, TrialFolder
+from counterpoise.runs.legacy import are_older_tiles
 from counterpoise.runs.records import TrialStatus
-from counterpoise.sampling.patches import PatchPlan, crops_never_drawn
+from counterpoise.sampling.missing_raw import share_without_raw
+from counterpoise.sampling.patches import PatchPlan, crops_never_drawn, draw_patches
 from counterpoise.sampling.tile_counts import count_tile_positives
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.statistics.support import PlannedSupport, plan_support
@@ -40,6 +43,8 @@ __all__ = [
 
 
 _MOST_OF_FIRST_STEP = 0.05
+_WORTH_A_WORD = 0.005
+_PATCHES_LOOKED_AT = 512
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ def design_experiment(inputs: Inputs, hardware: Hardware, observer: PreflightObs
     notes = (
         *store.notes,
         *inputs.notes,
+        *_shown_without_raw(store, tiles, experiment),
         *crops_never_drawn(store, experiment.sampling),
         *(Note(NoteKind.DATA, text) for text in _unscored_classes(table)),
         *(Note(NoteKind.WEIGHTS, text) for text in (*left_out, *about_arms)),
@@ -148,6 +154,7 @@ def require_same_experiment(design: Design) -> None:
     RunFolderError
         If one was started with another configuration or other data.
     """
+    _refuse_older_tiles(design.run)
     for folder, config in design.folders.items():
         if not folder.config.exists():
             continue
@@ -160,6 +167,21 @@ def require_same_experiment(design: Design) -> None:
             expected="the configuration and data its trials were started with",
             found="changed since then: " + ", ".join(changed),
             remedy="give this experiment a new [run] folder, or delete the old one",
+        )
+
+
+def _refuse_older_tiles(run: RunFolder) -> None:
+    """Refuse to go on with a run whose finished trials were scored by other rules than those to come."""
+    try:
+        is_older = run.trials() and are_older_tiles(read_json(run.tiles))
+    except (OSError, ValueError):
+        return  # no list, or one that cannot be read: the fingerprints decide
+    if is_older:
+        raise RunFolderError(
+            f"{run.path} was started by an older version",
+            expected="validation tiles that lie inside their crops",
+            found="tiles that hang over them, into raw that may not be there: new scores would not be comparable",
+            remedy="give this experiment a new [run] folder; what is finished in the old one can still be read",
         )
 
 
@@ -195,6 +217,24 @@ def _unscored_classes(table: FrequencyTable) -> list[str]:
         for name in table.empty_classes("validate")
         if table.total(name, "validate").known > 0
     ]
+
+
+def _shown_without_raw(store: VoxelStore, tiles: TileList, experiment: Experiment) -> Iterator[Note]:
+    """Say how much of what is shown has no raw, if it is worth a word: half a percent, in either split."""
+    plan = PatchPlan.of(store, "train", experiment.sampling)
+    drawn = draw_patches(plan, seed=experiment.arms.seeds[0], step=0, batch_size=_PATCHES_LOOKED_AT)
+    validation = share_without_raw(store, "validate", tiles.patches, experiment.sampling)
+    training = share_without_raw(store, "train", drawn, experiment.sampling)
+    if max(validation, training) >= _WORTH_A_WORD:
+        shares = (
+            f"{percent(round(validation, 2))} of the pixels shown in validation and "
+            f"{percent(round(training, 2))} in training"
+        )
+        text = (
+            f"about {shares} have no raw (not fetched, or outside of its volume): they show the mean grey, "
+            f"{store.raw_mean} of 255, and are neither learnt nor scored"
+        )
+        yield Note(NoteKind.DATA, text)
 
 
 def _slow_averages(training: TrainingConfig) -> Iterator[Note]:

@@ -46,7 +46,7 @@ def results_as_json(results: Results) -> dict[str, Any]:
         "classes": list(results.classes),
         "baseline": results.baseline,
         "seeds": list(results.plan.seeds),
-        "notes": [*map(str, results.plan.notes), *statements.parts(results.parts)],
+        "notes": [*map(str, results.run.notes), *statements.parts(results.parts)],
         "arms": [_arm_as_json(arm) for arm in results.arms],
     }
 

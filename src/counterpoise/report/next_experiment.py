@@ -68,6 +68,7 @@ def plan_next(choice: Choice, folder: Path) -> NextExperiment:
     data = before.data.model_copy(
         update={
             "datasplit": _rebase(before.data.datasplit, origin, here),
+            "root": str(_rebase(Path(before.data.root), origin, here)) if before.data.root else "",
             "store": _rebase(before.data.store, origin, here),
         }
     )

@@ -152,7 +152,7 @@ def _provenance(run: Run, trained: Sequence[ArmResult]) -> Provenance:
         environment=tuple((key, as_text(value)) for key, value in environment.items()),
         experiment=None if isinstance(run.experiment_text, Unreadable) else run.experiment_text,
         command=f"counterpoise run {run.folder.config.name}",
-        notes=(*map(str, run.plan.notes), *map(str, damaged), *lost),
+        notes=(*map(str, run.notes), *map(str, damaged), *lost),
     )
 
 

@@ -1,12 +1,20 @@
-"""What older versions wrote without saying of which kind it was. New records say it, and never come here."""
+"""What older versions wrote, and did not say as records of today do. New records never come here."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from counterpoise.notes import Note, NoteKind
 
-__all__ = ["kind_of_note", "was_divergence"]
+__all__ = ["OLDER_TILES", "are_older_tiles", "kind_of_note", "was_divergence"]
+
+OLDER_TILES = Note(
+    NoteKind.SCORES,
+    "these scores partly rest on raw that was not there: the run's validation tiles hung over their crops, as those of "
+    "older versions did. They cannot be compared with the scores of newer runs",
+)
 
 _DIVERGED = re.compile(r"training of .+ diverged")
 _KINDS = (
@@ -25,3 +33,8 @@ def kind_of_note(text: str) -> Note:
 def was_divergence(reason: str) -> bool:
     """Tell from the recorded reason of a failed trial whether its training had diverged."""
     return _DIVERGED.match(reason) is not None
+
+
+def are_older_tiles(document: Mapping[str, Any]) -> bool:
+    """Tell whether a list of validation tiles is one of those that hung over their crops; they had no version."""
+    return "version" not in document

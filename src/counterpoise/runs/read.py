@@ -13,8 +13,10 @@ from counterpoise.errors import ConfigError, RunFolderError
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import parse_experiment
 from counterpoise.files.atomic import read_json
+from counterpoise.notes import Note
 from counterpoise.runs.arms import ArmsRecord, read_arms
 from counterpoise.runs.layout import RunFolder, TrialFolder
+from counterpoise.runs.legacy import OLDER_TILES, are_older_tiles
 from counterpoise.runs.npz import Examples, ThresholdCounts, ValidationCounts
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
 
@@ -173,6 +175,12 @@ class Run:
     def tiles_hash(self) -> str | None:
         """Return the name of the list of validation tiles; None where the run does not say."""
         return None if isinstance(self.tiles, Unreadable) or "hash" not in self.tiles else str(self.tiles["hash"])
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Return what was noted when the run was planned, and what is known today about the scores of older ones."""
+        is_older = not isinstance(self.tiles, Unreadable) and are_older_tiles(self.tiles)
+        return (*self.plan.notes, *([OLDER_TILES] if is_older else []))
 
     @property
     def tile_count(self) -> int | None:

@@ -1,8 +1,8 @@
 """Cut patches out of the store in host memory: compiled loops over rows of pixels, all crops the same code.
 
 Raw is interpolated linearly (in the plane always, along z where a section lies between two), labels take the nearest
-voxel. Raw outside its block is 0. A label position outside the crop is unknown. Patches whose samples are voxel centres
-are copied.
+voxel. Raw outside its block is the store's mean: black would be something to look at. A label position outside the crop
+is unknown. Patches whose samples are voxel centres are copied.
 
 A row of a patch crosses a block in one piece: where that piece begins and ends is found once per row, and
 the loops over its pixels have no branches. Positions are float64; they become 32-bit places and float32 shares
@@ -74,13 +74,15 @@ def gather_patches(
     def part(first: int, last: int) -> None:
         _gather_raw(
             store.raw, table.raw_offset[crop], table.raw_shape[crop], sections.below, sections.part,
-            raw.start, raw.by_row, raw.by_column, raw.on_grid, out.images, first, last,
+            raw.start, raw.by_row, raw.by_column, raw.on_grid, store.raw_mean, out.images, first, last,
         )  # fmt: skip
         _gather_labels(
             store.present, unknown, table.label_offset[crop], table.label_shape[crop], patches.section,
             table.known_word[crop], table.has_unknown[crop],
             label.start, label.by_row, label.by_column, label.on_grid, out.present, out.known, first, last,
         )  # fmt: skip
+        if patches.counted is not None:
+            _forget_outside(patches.counted, out.known, first, last)
 
     if pool is None or threads == 1:
         part(0, len(patches))
@@ -101,6 +103,7 @@ def _gather_raw(
     by_row: Array,
     by_column: Array,
     on_grid: Array,
+    mean: int,
     out: Array,
     first: int,
     last: int,
@@ -115,10 +118,10 @@ def _gather_raw(
         for s in range(slices):
             blended |= part[b, s] > 0.0
         if blended or not on_grid[b]:
-            _turn_raw(block, height, width, below[b], part[b], start[b], by_row[b], by_column[b], out[b])
+            _turn_raw(block, height, width, below[b], part[b], start[b], by_row[b], by_column[b], mean, out[b])
             continue
         for s in range(slices):
-            _fill_with_zeros(copied)
+            _fill(copied, mean)
             if below[b, s] >= 0:
                 begin = below[b, s] * height * width
                 plane = block[begin : begin + height * width].reshape((height, width))
@@ -138,6 +141,7 @@ def _turn_raw(
     start: Array,
     by_row: Array,
     by_column: Array,
+    mean: int,
     out: Array,
 ) -> None:
     """Interpolate one patch: linear in the plane, and along z where a section lies between two."""
@@ -147,7 +151,7 @@ def _turn_raw(
     share_y, share_x = np.empty(columns, dtype=np.float32), np.empty(columns, dtype=np.float32)
     right, down = min(width - 1, 1), (width if height > 1 else 0)
     for s in range(slices):
-        _fill_with_zeros(out[s])
+        _fill(out[s], float(np.float32(mean) * _TO_UNIT))
     for r in range(rows):
         y, x = start[0] + r * by_row[0], start[1] + r * by_row[1]
         a, e = _span(y + EDGE, by_column[0], height - 1.0 + 2.0 * EDGE, 0, columns)
@@ -155,6 +159,8 @@ def _turn_raw(
         _place(y, x, by_column, height, width, numbers[a:e], place[a:e], share_y[a:e], share_x[a:e])
         for s in range(slices):
             weight = 1.0
+            if below[s] >= 0:
+                out[s, r, a:e] = 0.0  # what is blended in first stands there exactly
             for z in range(max(below[s], 0), below[s] + (2 if part[s] > 0.0 else 1)):
                 plane = block[z * height * width : (z + 1) * height * width]
                 _neighbours(plane, right, down, place[a:e], words[a:e])
@@ -264,8 +270,8 @@ def _gather_labels(
         begin = offset[b] + section[b] * height * width
         end = begin + height * width
         words, hidden = present[begin:end], (unknown if has_unknown[b] else present)[begin:end]
-        _fill_with_zeros(present_out[b])
-        _fill_with_zeros(known_out[b])
+        _fill(present_out[b], 0)
+        _fill(known_out[b], 0)
         if not on_grid[b]:
             _turn_labels(
                 words, hidden, has_unknown[b], known_word[b], height, width,
@@ -320,10 +326,23 @@ def _turn_labels(
 
 
 @_compiled
-def _fill_with_zeros(out: Array) -> None:
+def _forget_outside(counted: Array, known: Array, first: int, last: int) -> None:
+    """Make the pixels that do not count unknown."""
+    for b in range(first, last):
+        top, bottom, left, right = counted[b]
+        for r in range(known.shape[1]):
+            if top <= r < bottom:
+                known[b, r, :left] = 0
+                known[b, r, right:] = 0
+            else:
+                known[b, r] = 0
+
+
+@_compiled
+def _fill(out: Array, value: float) -> None:
     for r in range(out.shape[0]):
         for c in range(out.shape[1]):
-            out[r, c] = 0
+            out[r, c] = value
 
 
 @_compiled

@@ -122,12 +122,15 @@ class DeviceStore:
         Label words, signed where they are wider than 8 bits; ``unknown`` is empty if no crop needs it.
     table : CropTable
         Offsets count from the beginning of these tensors.
+    outside : float
+        What images show where there is no raw: the store's mean, in [0, 1].
     """
 
     raw: Tensor
     present: Tensor
     unknown: Tensor
     table: CropTable
+    outside: float
 
     @classmethod
     def load(cls, store: VoxelStore, crops: tuple[StoredCrop, ...], device: torch.device) -> DeviceStore:
@@ -144,6 +147,7 @@ class DeviceStore:
             _copied(store.present, label_blocks, device),
             _copied(store.unknown, label_blocks if any(crop.has_unknown for crop in crops) else [], device),
             table,
+            float(np.float32(store.raw_mean) * np.float32(_TO_UNIT)),
         )
 
     def gather(
@@ -179,6 +183,8 @@ class DeviceStore:
             part = slice(first, first + together)
             self._gather_raw(geometry, patches.crop[part], part, images[part])
             self._gather_labels(geometry.label, patches, part, present[part], known[part])
+        if patches.counted is not None:
+            known.masked_fill_(~_is_counted(patches.counted, shape, device), 0)
         return images, present, known
 
     def _gather_raw(self, geometry: PatchGeometry, crop: np.ndarray, part: slice, out: Tensor) -> None:
@@ -206,7 +212,7 @@ class DeviceStore:
                 up = _column(np.where(weight[:, s] > 0.0, shape[:, 1] * shape[:, 2], 0), device)
                 upper = self._bilinear(section + up + place, down * width, right, share_y, share_x)
                 image += _column(weight[:, s].astype(np.float32), device) * (upper - image)
-            out[:, s] = torch.where(inside & _column(below[:, s] >= 0, device), image, 0.0)
+            out[:, s] = torch.where(inside & _column(below[:, s] >= 0, device), image, self.outside)
 
     def _bilinear(self, place: Tensor, down: Tensor, right: Tensor, share_y: Tensor, share_x: Tensor) -> Tensor:
         """Interpolate between four voxels, and scale to [0, 1]."""
@@ -266,6 +272,13 @@ def _copied(array: np.ndarray, blocks: list[tuple[int, int]], device: torch.devi
 def _column(values: np.ndarray, device: torch.device) -> Tensor:
     """Broadcast one number per patch over its pixels."""
     return torch.from_numpy(np.ascontiguousarray(values)).to(device).view(-1, 1, 1)
+
+
+def _is_counted(counted: np.ndarray, shape: tuple[int, int], device: torch.device) -> Tensor:
+    top, bottom, left, right = (_column(counted[:, k], device) for k in range(4))
+    rows, columns = torch.arange(shape[0], device=device).view(1, -1, 1), torch.arange(shape[1], device=device)
+    inside: Tensor = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    return inside
 
 
 def _is_inside(position: Tensor, length: Tensor) -> Tensor:

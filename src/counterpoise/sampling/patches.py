@@ -47,18 +47,23 @@ class Patches:
         Centre in the plane (y, x).
     orientation : float64 array, shape (batch, 2, 2)
         Q: from patch axes (row, column) to world axes (y, x).
+    counted : int64 array, shape (batch, 4), optional
+        First row, row after the last, first column, column after the last of the pixels that count: all others are
+        unknown. None counts every pixel.
     """
 
     crop: Int[np.ndarray, " batch"]
     section: Int[np.ndarray, " batch"]
     centre_nm: Float[np.ndarray, "batch 2"]
     orientation: Float[np.ndarray, "batch 2 2"]
+    counted: Int[np.ndarray, "batch 4"] | None = None
 
     def __len__(self) -> int:
         return len(self.crop)
 
     def __getitem__(self, part: slice) -> Patches:
-        return Patches(self.crop[part], self.section[part], self.centre_nm[part], self.orientation[part])
+        counted = None if self.counted is None else self.counted[part]
+        return Patches(self.crop[part], self.section[part], self.centre_nm[part], self.orientation[part], counted)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from counterpoise.volumes.identity import data_set_of
+
 __all__ = [
     "Counts",
     "PseudoValues",
@@ -113,8 +115,8 @@ def _mean_ratio(numerator: np.ndarray, denominator: np.ndarray, scored: Bool[np.
 
 
 def group_by_data_set(crops: Sequence[str]) -> tuple[tuple[str, ...], Int[np.ndarray, "data_set crop"]]:
-    """Name the data sets of crops (what stands before the slash), and say which crops are of which: 1, else 0."""
-    own = [crop.split("/", 1)[0] for crop in crops]
+    """Name the data sets of crops, and say which crops are of which: 1, else 0."""
+    own = [data_set_of(crop) for crop in crops]
     names = tuple(dict.fromkeys(own))
     member = np.array([[name == data_set for name in own] for data_set in names], np.int64)
     return names, member.reshape(len(names), len(crops))

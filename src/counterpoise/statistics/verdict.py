@@ -92,7 +92,7 @@ def judge_run(run: Run) -> Verdict:
         tile_count=None if is_tuned else run.tile_count,  # with tuned thresholds some crops are not scored
         tuned=() if tuned is None else describe_tuning(tuned, settings.min_crops, by_data_set=unit is Unit.DATA_SET),
         hypotheses=judge_hypotheses(run.plan.hypotheses, table, verdict),
-        notes=of_kind(run.plan.notes, NoteKind.LEAK, NoteKind.TRAINING),
+        notes=of_kind(run.notes, NoteKind.LEAK, NoteKind.TRAINING, NoteKind.SCORES),
         parts=find_parts(run.trials),
     )
 

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from counterpoise.store.store import (
     write_index,
 )
 from counterpoise.store.verification import find_damage, was_verified
+from counterpoise.store.window import RawWindow, find_windows, notes_on_windows
 from counterpoise.store.workspace import Workspace
 from counterpoise.volumes.crops import CropSet
 from counterpoise.volumes.fit import FittedCrop, fit_crop
@@ -61,12 +63,15 @@ class StoreRequest:
         The patches that will be cut; they decide how much raw is kept around a crop.
     max_upsampling : float
         How many times coarser than requested a level may be.
+    raw_window : (int, int), optional
+        Stored values that become 0 and 255 where raw has more than 8 bits; None takes them from each raw volume.
     """
 
     crop_set: CropSet
     voxel_size_nm: Vector3
     reach: PatchReach
     max_upsampling: float
+    raw_window: tuple[int, int] | None = None
 
     def fit(self) -> tuple[FittedCrop, ...]:
         """Choose every crop's levels; done once."""
@@ -102,7 +107,7 @@ def open_or_build(
         first time, and again whenever a file has changed since.
     """
     fitted = request.fit()
-    fingerprint = fingerprint_of(request.crop_set.classes, request.voxel_size_nm, fitted)
+    fingerprint = fingerprint_of(request.crop_set.classes, request.voxel_size_nm, request.raw_window, fitted)
     path = folder / fingerprint[:16]
     store = open_if_same(path, fingerprint)
     if store is not None and was_verified(store):
@@ -171,14 +176,23 @@ def build_store(
             name: open_array(building / f"{name}.npy", sizes[name], np.dtype("uint8") if name == "raw" else word)
             for name in ARRAYS
         }
+        windows = find_windows(fitted, request.raw_window)
         places = []
         raw_offset = label_offset = 0
         for number, item in enumerate(fitted):
-            places.append(_Place(building / "crops" / f"{number}.json", item, raw_offset, label_offset, arrays))
+            marker, window = building / "crops" / f"{number}.json", windows.get(item.crop.raw.path)
+            places.append(_Place(marker, item, raw_offset, label_offset, arrays, window))
             raw_offset += item.raw_block.voxels
             label_offset += _size(item.grid)
         results = _build_crops(places, classes, workers, on_voxels)
-        crops = [crop for crop, _ in results]
+        stored_voxels = sum(built.raw_voxels for built in results)
+        mean = round(sum(built.raw_total for built in results) / stored_voxels) if stored_voxels else 0
+        crops = [_fill_missing(place, built.crop, mean) for place, built in zip(places, results, strict=True)]
+        notes = (
+            *request.crop_set.notes,
+            *notes_on_windows(fitted, windows),
+            *(note for built in results for note in built.notes),
+        )
         if not any(crop.has_unknown for crop in crops):
             sizes["unknown"] = 0
             arrays["unknown"].path.unlink()
@@ -189,7 +203,9 @@ def build_store(
             "classes": list(classes),
             "voxel_size_nm": list(request.voxel_size_nm),
             "sizes": sizes,
-            "notes": [note.plain() for note in (*request.crop_set.notes, *(n for _, notes in results for n in notes))],
+            "raw_mean": mean,
+            "raw_windows": {str(path): [window.lower, window.upper] for path, window in windows.items()},
+            "notes": [note.plain() for note in notes],
             "crops": [to_index(crop) for crop in crops],
         }
         (building / "index.json").write_text(write_index(index), encoding="utf-8")
@@ -199,7 +215,13 @@ def build_store(
     return open_store(path)
 
 
-_Built = tuple[StoredCrop, tuple[Note, ...]]
+class _Built(NamedTuple):
+    """A crop that is in its place, but for raw that is not stored; sum and number of the raw voxels that are."""
+
+    crop: StoredCrop
+    notes: tuple[Note, ...]
+    raw_total: int
+    raw_voxels: int
 
 
 @dataclass(frozen=True)
@@ -211,6 +233,7 @@ class _Place:
     raw_offset: int
     label_offset: int
     arrays: Mapping[str, ArrayFile]
+    window: RawWindow | None
 
     def block(self, name: str) -> BlockFile:
         """Return this crop's block in one of the arrays."""
@@ -226,7 +249,7 @@ class _Place:
             content = json.loads(self.marker.read_text(encoding="utf-8"))
             stored, notes = from_index(content["crop"]), tuple(map(Note.of_plain, content["notes"]))
             if all(self.block(name).checksum() == value for name, value in stored.checksums.items()):
-                return stored, notes
+                return _Built(stored, notes, content["raw_total"], content["raw_voxels"])
         except (ValueError, KeyError, TypeError, AttributeError):
             pass  # torn while it was written: the crop is decoded again
         self.marker.unlink()
@@ -259,12 +282,13 @@ def _build_or_reuse(place: _Place, classes: tuple[str, ...], workspace: Workspac
         on_voxels(voxels_of(place.item))
         return before
     item, blocks = place.item, {name: place.block(name) for name in ARRAYS}
-    decoded = decode_crop(item, classes, CropBlocks(**blocks), workspace, on_voxels)
+    decoded = decode_crop(item, classes, CropBlocks(**blocks), workspace, on_voxels, window=place.window)
     stored = StoredCrop(
         crop_id=item.crop.crop_id,
         split=item.crop.split,
         raw_offset=place.raw_offset,
         raw_grid=item.raw.grid.part(item.raw_block),
+        raw_missing=tuple(box.common(item.raw_block).relative_to(item.raw_block) for box in decoded.raw.missing),
         label_offset=place.label_offset,
         label_grid=item.grid,
         known_word=decoded.known_word,
@@ -274,10 +298,20 @@ def _build_or_reuse(place: _Place, classes: tuple[str, ...], workspace: Workspac
             name: block.checksum() for name, block in blocks.items() if name != "unknown" or decoded.has_unknown
         },
     )
-    place.marker.write_text(
-        json.dumps({"crop": to_index(stored), "notes": [note.plain() for note in decoded.notes]}), encoding="utf-8"
-    )
-    return stored, decoded.notes
+    built = _Built(stored, decoded.notes, decoded.raw.total, decoded.raw.voxels)
+    noted = built._asdict() | {"crop": to_index(stored), "notes": [note.plain() for note in built.notes]}
+    place.marker.write_text(json.dumps(noted), encoding="utf-8")
+    return built
+
+
+def _fill_missing(place: _Place, crop: StoredCrop, mean: int) -> StoredCrop:
+    """Give raw that is not stored the mean of all that is: black would be something to look at."""
+    if not crop.raw_missing:
+        return crop
+    block = place.block("raw")
+    for box in crop.raw_missing:
+        block.fill(box, mean)
+    return replace(crop, checksums={**crop.checksums, "raw": block.checksum()})
 
 
 def _size(grid: Grid) -> int:

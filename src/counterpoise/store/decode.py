@@ -15,24 +15,26 @@ from typing import Any
 import numpy as np
 
 from counterpoise.notes import Note, NoteKind
+from counterpoise.store.bars import bars, nearest, outside, part_of
 from counterpoise.store.files import BlockFile
+from counterpoise.store.window import RawWindow
 from counterpoise.store.workspace import BarWords, Workspace
+from counterpoise.text import percent
 from counterpoise.volumes.annotation import ClassCount, LabelMeaning, VoxelCount, largest_of
 from counterpoise.volumes.fit import FittedCrop
-from counterpoise.volumes.geometry import Grid, IndexBox, Shape3
+from counterpoise.volumes.geometry import IndexBox, Shape3
 from counterpoise.volumes.labels import CountedLabel, LabelLevel
 
-__all__ = ["CropBlocks", "DecodedCrop", "OnVoxels", "decode_crop", "voxels_of"]
+__all__ = ["CropBlocks", "DecodedCrop", "DecodedRaw", "OnVoxels", "decode_crop", "voxels_of"]
 
 OnVoxels = Callable[[int], object]
 
-_TIE = 1e-6
-"""Nearest-neighbour ties (a position exactly between two voxels) go up, whatever the rounding of the division."""
 _COUNTED_AT_ONCE = 1 << 18
 """Words counted at once: as many as stay in the processor's cache."""
-_BAR_BYTES = 1 << 24
-"""Size of a bar, unless a single row of chunks is larger. Larger ones are no faster; in smaller ones fewer crops have
-whole layers, which are written, and whose checksums are followed, in one piece."""
+_MOST_ZEROS = 0.5
+"""Of the raw under a crop: 0 is black, and more of it than this is padding or a copy that was not finished."""
+_SUMMED_WITH_32_BITS = ((1 << 32) - 1) // 255
+"""Bytes that can be added up in 32 bits, which takes half the time."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,33 @@ class CropBlocks:
 
 
 @dataclass(frozen=True)
+class DecodedRaw:
+    """What became known about a crop's raw.
+
+    Parameters
+    ----------
+    missing : tuple of IndexBox
+        Chunks that are not stored, on the raw level's grid.
+    total, voxels : int
+        Sum of the 8-bit values, and number, of the voxels that are.
+    notes : tuple of Note
+        What is odd about the raw under the crop.
+    """
+
+    missing: tuple[IndexBox, ...]
+    total: int
+    voxels: int
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
 class DecodedCrop:
     """What became known about a crop while it was decoded."""
 
     counts: Mapping[str, ClassCount]
     known_word: int
     has_unknown: bool
+    raw: DecodedRaw
     notes: tuple[Note, ...]
 
 
@@ -70,6 +93,8 @@ def decode_crop(
     blocks: CropBlocks,
     workspace: Workspace,
     on_voxels: OnVoxels = lambda _: None,
+    *,
+    window: RawWindow | None = None,
 ) -> DecodedCrop:
     """Write a crop's blocks and count its classes exactly at their finest listed level.
 
@@ -85,6 +110,8 @@ def decode_crop(
         Of this thread.
     on_voxels : callable
         Told how many voxels were decoded since it was told last.
+    window : RawWindow, optional
+        What turns raw of more than 8 bits into 8.
 
     Raises
     ------
@@ -93,7 +120,7 @@ def decode_crop(
     LayoutError
         If a label array holds a value that may be the class or unknown.
     """
-    missing = _copy_raw(item, blocks.raw, workspace, on_voxels)
+    raw = _copy_raw(item, blocks.raw, workspace, on_voxels, window)
     counted: dict[str, CountedLabel] = {}
     for name, label in item.labels.items():
         first = item.crop.labels[name][0]
@@ -103,23 +130,23 @@ def decode_crop(
             settled = counted[name].label
             label = settled if label is first else label.following(settled)  # noqa: PLW2901 - the same one, settled
             item = replace(item, labels={**item.labels, name: label})
-    packer = _pack(item, classes, blocks, missing, workspace, on_voxels)
+    packer = _pack(item, classes, blocks, raw.missing, workspace, on_voxels)
     for name, label in item.labels.items():
         if label.level.grid != item.grid:
             on_voxels(label.level.whole().voxels)
         if name not in counted:
             counted[name] = label.settled() if name in packer.in_doubt else label.compared(packer.counts[name])
-    notes = [*item.notes, *(note for name in item.labels for note in counted[name].notes)]
+    notes = [*item.notes, *raw.notes, *(note for name in item.labels for note in counted[name].notes)]
     if packer.in_doubt:  # rare: only now is it known what these values mean
         item, passed_over = _settle(item, packer.in_doubt, counted)
         notes += passed_over
-        packer = _pack(item, classes, blocks, missing, workspace)
+        packer = _pack(item, classes, blocks, raw.missing, workspace)
     if packer.without_raw:
         share = f"{100.0 * packer.without_raw / math.prod(item.grid.shape):.1f} %"
         text = f"raw level {item.raw.name} is missing under {share} of the crop; those voxels are treated as unknown"
         notes.append(Note(NoteKind.DATA, text, item.crop.crop_id))
     exact = {name: counted[name].count for name in item.labels}
-    return DecodedCrop(exact, packer.known_word, packer.has_unknown, tuple(notes))
+    return DecodedCrop(exact, packer.known_word, packer.has_unknown, raw, tuple(notes))
 
 
 def _pack(
@@ -132,7 +159,7 @@ def _pack(
 ) -> _Packer:
     """Write the label words of a crop; return what became known on the way."""
     packer = _Packer(item, classes, blocks.present.dtype, missing, workspace)
-    for bar in _bars(IndexBox((0, 0, 0), item.grid.shape), packer.chunks, blocks.present.dtype.itemsize):
+    for bar in bars(IndexBox((0, 0, 0), item.grid.shape), packer.chunks, blocks.present.dtype.itemsize):
         present, unknown, decoded = packer.pack(bar)
         blocks.present.write(bar, present)
         blocks.unknown.write(bar, unknown)
@@ -160,21 +187,55 @@ def _settle(
     return replace(item, labels=labels), notes
 
 
-def _copy_raw(item: FittedCrop, file: BlockFile, workspace: Workspace, on_voxels: OnVoxels) -> list[IndexBox]:
-    """Copy the raw block and return the chunks under it that are not on disk."""
+def _copy_raw(
+    item: FittedCrop, file: BlockFile, workspace: Workspace, on_voxels: OnVoxels, window: RawWindow | None
+) -> DecodedRaw:
+    """Copy the raw block; where no chunk is stored, the store's mean is filled in when all crops are decoded."""
     missing: dict[IndexBox, None] = {}
-    for bar in _bars(item.raw_block, item.raw.chunks, file.dtype.itemsize):
-        voxels = workspace.empty("bar of raw", bar.shape, file.dtype)
+    table = window.table() if window else None
+    under = _Grey(item.raw.grid.covering(item.grid.box))
+    total = voxels = 0
+    for bar in bars(item.raw_block, item.raw.chunks, file.dtype.itemsize):
+        raw = workspace.empty("bar of raw", bar.shape, file.dtype)
         for box, stored in item.raw.decoded_chunks(bar):
             part = box.common(bar)
+            place = raw[part.within(bar)]
             if stored is None:
                 missing[box] = None
-                voxels[part.within(bar)] = item.raw.fill_value
-            else:
-                voxels[part.within(bar)] = stored[part.within(box)]
-        file.write(bar.relative_to(item.raw_block), voxels)
+                place[...] = 0
+                continue
+            values = stored[part.within(box)]
+            place[...] = window.apply(values, table) if window and table is not None else values
+            under.add(place, part)
+            total += int(place.sum(dtype=np.uint32 if part.voxels <= _SUMMED_WITH_32_BITS else np.uint64))
+            voxels += part.voxels
+        file.write(bar.relative_to(item.raw_block), raw)
         on_voxels(bar.voxels)
-    return list(missing)
+    return DecodedRaw(tuple(missing), total, voxels, tuple(under.notes(item.crop.crop_id)))
+
+
+class _Grey:
+    """The grey values under a crop, as far as they tell that nobody looked at them."""
+
+    def __init__(self, block: IndexBox) -> None:
+        self._block = block
+        self._lowest, self._highest, self._zeros, self._voxels = 255, 0, 0, 0
+
+    def add(self, raw: np.ndarray, box: IndexBox) -> None:
+        common = box.common(self._block)
+        if common.voxels:
+            values = raw[common.within(box)]
+            self._lowest, self._highest = min(self._lowest, int(values.min())), max(self._highest, int(values.max()))
+            self._zeros += common.voxels - int(np.count_nonzero(values))
+            self._voxels += common.voxels
+
+    def notes(self, crop_id: str) -> Iterator[Note]:
+        if self._voxels and self._lowest == self._highest:
+            text = f"its raw is {self._lowest} everywhere: there is nothing to see, whatever the labels say"
+            yield Note(NoteKind.DATA, text, crop_id)
+        elif self._zeros > _MOST_ZEROS * self._voxels:
+            text = f"{percent(round(self._zeros / self._voxels, 2))} of its raw is stored as 0: was it copied whole?"
+            yield Note(NoteKind.DATA, text, crop_id)
 
 
 class _Packer:
@@ -286,8 +347,8 @@ class _Packer:
     def _resample(self, name: str, label: LabelLevel, bar: IndexBox, words: BarWords) -> None:
         """Add a class stored on another grid than its crop's: the nearest voxel's value counts."""
         level, bit = label.level, self._bits[name]
-        index = [_nearest(self._item.grid, level.grid, axis) for axis in range(3)]
-        for part in _outside(_part_of(index, level.whole()), self._item.grid.shape):
+        index = [nearest(self._item.grid, level.grid, axis) for axis in range(3)]
+        for part in outside(part_of(index, level.whole()), self._item.grid.shape):
             common = part.common(bar)  # beyond its own block a class is unknown
             if common.voxels:
                 words.unknown[common.within(bar)] |= bit
@@ -296,7 +357,7 @@ class _Packer:
         z, y, x = ((max(int(a), 0), max(int(b), 0)) for a, b in ends)
         needed = IndexBox((z[0], y[0], x[0]), (z[1], y[1], x[1])).common(level.whole())
         for box, stored in level.decoded_chunks(needed):
-            part = _part_of(index, box).common(bar)
+            part = part_of(index, box).common(bar)
             places = [i[a:b] - s for i, a, b, s in zip(index, part.start, part.stop, box.start, strict=True)]
             voxels = _filled(label, box.shape) if stored is None else stored
             place = part.within(bar)
@@ -331,27 +392,6 @@ def _filled(label: LabelLevel, shape: Shape3) -> np.ndarray:
     return np.full(shape, label.level.fill_value, label.level.dtype)
 
 
-def _bars(block: IndexBox, chunks: Shape3, item_bytes: int) -> Iterator[IndexBox]:
-    """Cut a block at borders of chunks into bars: whole layers, or rows of chunks where a layer is too large."""
-    room = _BAR_BYTES // item_bytes
-    _, height, width = block.shape
-    layers = max(room // max(chunks[0] * height * width, 1), 1) * chunks[0]
-    rows = max(room // max(chunks[0] * chunks[1] * width, 1), 1) * chunks[1]
-    if layers * height * width <= room:
-        rows = block.stop[1]  # a whole layer
-    for z, z_end in _cuts(block.start[0], block.stop[0], layers):
-        for y, y_end in _cuts(block.start[1], block.stop[1], rows):
-            yield IndexBox((z, y, block.start[2]), (z_end, y_end, block.stop[2]))
-
-
-def _cuts(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
-    """Cut a range at multiples of a step."""
-    while start < stop:
-        end = min((start // step + 1) * step, stop)
-        yield start, end
-        start = end
-
-
 def _same_chunks(item: FittedCrop) -> list[list[str]]:
     """Group the classes that lie on the crop's own grid by the shape of their chunks."""
     groups: dict[tuple[int, int, int], list[str]] = {}
@@ -363,37 +403,9 @@ def _same_chunks(item: FittedCrop) -> list[list[str]]:
 
 def _parts_without_raw(item: FittedCrop, missing: Sequence[IndexBox]) -> Iterator[IndexBox]:
     """Find the label voxels that lie outside the raw volume, or in one of its chunks that is not on disk."""
-    index = [_nearest(item.grid, item.raw.grid, axis) for axis in range(3)]
-    yield from _outside(_part_of(index, item.raw.whole()), item.grid.shape)
+    index = [nearest(item.grid, item.raw.grid, axis) for axis in range(3)]
+    yield from outside(part_of(index, item.raw.whole()), item.grid.shape)
     for box in missing:
-        part = _part_of(index, box)
+        part = part_of(index, box)
         if part.voxels:
             yield part
-
-
-def _part_of(index: Sequence[np.ndarray], box: IndexBox) -> IndexBox:
-    """Find the voxels whose nearest voxels on another grid lie in a box of that grid; indices ascend."""
-    start = [int(np.searchsorted(i, a)) for i, a in zip(index, box.start, strict=True)]
-    stop = [int(np.searchsorted(i, b)) for i, b in zip(index, box.stop, strict=True)]
-    return IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-
-def _outside(inner: IndexBox, shape: Shape3) -> Iterator[IndexBox]:
-    """Cut what lies around a box into boxes that do not meet."""
-    start, stop = [0, 0, 0], list(shape)
-    for axis in range(3):
-        for a, b in ((0, inner.start[axis]), (inner.stop[axis], shape[axis])):
-            first, last = list(start), list(stop)
-            first[axis], last[axis] = a, b
-            part = IndexBox((first[0], first[1], first[2]), (last[0], last[1], last[2]))
-            if part.voxels:
-                yield part
-        start[axis], stop[axis] = inner.start[axis], inner.stop[axis]
-
-
-def _nearest(grid: Grid, other: Grid, axis: int) -> np.ndarray:
-    """Find, for every index of one grid's axis, the nearest index of another grid."""
-    centres = grid.translation_nm[axis] + np.arange(grid.shape[axis]) * grid.voxel_size_nm[axis]
-    index = (centres - other.translation_nm[axis]) / other.voxel_size_nm[axis]
-    nearest: np.ndarray = np.floor(index + 0.5 + _TIE).astype(np.int64)
-    return nearest

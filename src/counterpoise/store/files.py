@@ -106,6 +106,13 @@ class BlockFile:
                 while left:
                     left = left[stream.write(left) :]
 
+    def fill(self, box: IndexBox, value: int) -> None:
+        """Write one value into a part of any width; the checksum is taken from the file then."""
+        block = np.memmap(self.array.path, self.dtype, "r+", self.first_byte, self.shape)
+        block[box.slices] = value
+        block.flush()
+        self._written.size = -1
+
     def checksum(self) -> int:
         """Return the CRC-32 of the block: of what was written if that came in order, else of what is in the file."""
         size = math.prod(self.shape) * self.dtype.itemsize

@@ -17,12 +17,17 @@ from counterpoise.volumes.volume import Level
 __all__ = ["fingerprint_of", "sources_of"]
 
 
-def fingerprint_of(classes: Sequence[str], voxel_size_nm: Vector3, fitted: Sequence[FittedCrop]) -> str:
+def fingerprint_of(
+    classes: Sequence[str],
+    voxel_size_nm: Vector3,
+    raw_window: tuple[int, int] | None,
+    fitted: Sequence[FittedCrop],
+) -> str:
     """Hash everything that decides a store's content.
 
-    Classes and their order, voxel size, splits, the meaning of label values, the levels and blocks chosen, the metadata
-    of every array read, and size and modification time of every chunk under the crops: fetching more of a volume makes
-    another store.
+    Classes and their order, voxel size, the window of raw, splits, the meaning of label values, the levels and blocks
+    chosen, the metadata of every array read, and size and modification time of every chunk under the crops: fetching
+    more of a volume makes another store.
 
     Returns
     -------
@@ -30,7 +35,7 @@ def fingerprint_of(classes: Sequence[str], voxel_size_nm: Vector3, fitted: Seque
         64 hexadecimal digits (SHA-256).
     """
     digest = hashlib.sha256()
-    digest.update(json.dumps([STORE_VERSION, list(classes), list(voxel_size_nm)]).encode())
+    digest.update(json.dumps([STORE_VERSION, list(classes), list(voxel_size_nm), raw_window]).encode())
     for item in fitted:
         digest.update(f"{item.crop.crop_id}\0{item.crop.split}\0{item.grid}\0{item.raw_block}".encode())
         _add_level(digest, item.raw, item.raw_block)

@@ -61,8 +61,12 @@ class StoreKey:
         The patches that will be cut.
     max_upsampling : float
         How many times coarser than requested a level may be.
+    raw_window : (int, int) or None
+        Stored values that become 0 and 255 where raw has more than 8 bits.
     allow_overlap : bool
         Whether train and validation crops may share voxels: crops that do are refused before a store is made of them.
+    root : Path, optional
+        Where the data are, for a list from another machine.
     values : mapping
         What the user says about the stored values of classes.
     """
@@ -72,7 +76,9 @@ class StoreKey:
     voxel_size_nm: Vector3
     reach: PatchReach
     max_upsampling: float
+    raw_window: tuple[int, int] | None
     allow_overlap: bool
+    root: Path | None = None
     values: Mapping[str, StatedValues] = field(default_factory=dict)
 
     def digest(self) -> str:
@@ -81,7 +87,7 @@ class StoreKey:
         Paths in a list of crops may start at the working directory, so that is a part of it, and so is the code: other
         rules may lead to another store.
         """
-        plain = asdict(self) | {"datasplit": str(self.datasplit.resolve())}
+        plain = asdict(self) | {"datasplit": str(self.datasplit.resolve()), "root": str(self.root)}
         content = json.dumps([_code_version(), str(Path.cwd()), plain], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -4,7 +4,8 @@ A store is a folder of plain files::
 
     index.json    what it was made from, and where each crop lies in the arrays
     verified.json in which state of the files their contents were last found whole
-    raw.npy       uint8, all crops' raw blocks one after the other, each in z, y, x order
+    raw.npy       uint8, all crops' raw blocks one after the other, each in z, y, x order; where a chunk of raw is not
+                  stored, the mean of all that is
     present.npy   one word per label voxel: bit c is set where class c is present
     unknown.npy   one word per label voxel: bit c is set where class c is not known although the crop annotates it;
                   absent if no crop has such voxels
@@ -20,7 +21,7 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
@@ -35,7 +36,7 @@ from counterpoise.notes import Note
 from counterpoise.store.files import file_checksum
 from counterpoise.volumes.annotation import ClassCount, VoxelCount
 from counterpoise.volumes.datasplit import Split
-from counterpoise.volumes.geometry import Grid, Shape3
+from counterpoise.volumes.geometry import Grid, IndexBox, Shape3
 
 __all__ = [
     "ARRAYS",
@@ -47,7 +48,7 @@ __all__ = [
     "write_index",
 ]
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 ARRAYS = ("raw", "present", "unknown")
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError, TokenError)
 """What JSON and NumPy raise on files that are missing, torn or changed (EOFError: an empty array file)."""
@@ -65,6 +66,8 @@ class StoredCrop:
         First element of this crop's block in ``raw`` and in ``present`` / ``unknown``.
     raw_grid, label_grid : Grid
         Shape, voxel size and position of the two blocks.
+    raw_missing : tuple of IndexBox
+        Parts of the raw block whose chunks are not stored: there it holds the store's mean, and labels are unknown.
     known_word : int
         Bits of the classes annotated in this crop.
     has_unknown : bool
@@ -81,6 +84,7 @@ class StoredCrop:
     raw_grid: Grid
     label_offset: int
     label_grid: Grid
+    raw_missing: tuple[IndexBox, ...]
     known_word: int
     has_unknown: bool
     counts: Mapping[str, ClassCount]
@@ -91,8 +95,9 @@ class StoredCrop:
 class VoxelStore:
     """A store on disk, memory-mapped: every process that opens it shares one copy in the page cache.
 
-    ``unknown`` is empty if no crop needs it. ``source`` is the datasplit it was made from, empty in stores that did not
-    note it down.
+    ``unknown`` is empty if no crop needs it. ``raw_mean`` is the mean grey of all raw that is stored, shown where none
+    is; ``raw_windows`` holds for each raw volume of more than 8 bits the stored values that became 0 and 255.
+    ``source`` is the datasplit it was made from, empty in stores that did not note it down.
     """
 
     path: Path
@@ -104,6 +109,8 @@ class VoxelStore:
     raw: np.ndarray
     present: np.ndarray
     unknown: np.ndarray
+    raw_mean: int = 0
+    raw_windows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     source: str = ""
 
     def of(self, split: Split) -> tuple[StoredCrop, ...]:
@@ -151,7 +158,7 @@ class VoxelStore:
             }
             for crop in self.crops
         ]
-        content = json.dumps([STORE_VERSION, self.classes, self.voxel_size_nm, crops], sort_keys=True)
+        content = json.dumps([STORE_VERSION, self.classes, self.voxel_size_nm, self.raw_mean, crops], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def is_damaged(self, crop: StoredCrop) -> bool:
@@ -255,6 +262,7 @@ def to_index(crop: StoredCrop) -> dict[str, Any]:
     return crop.__dict__ | {
         "raw_grid": _plain(crop.raw_grid),
         "label_grid": _plain(crop.label_grid),
+        "raw_missing": [[box.start, box.stop] for box in crop.raw_missing],
         "counts": {
             name: {"voxels": list(count.voxels), "voxel_size_nm": list(count.voxel_size_nm)}
             for name, count in crop.counts.items()
@@ -274,7 +282,8 @@ def from_index(entry: Mapping[str, Any]) -> StoredCrop:
         for name, count in entry["counts"].items()
     }
     grids = {key: _grid(entry[key]) for key in ("raw_grid", "label_grid")}
-    return StoredCrop(**{**entry, **grids, "counts": counts})
+    missing = tuple(IndexBox(tuple(start), tuple(stop)) for start, stop in entry["raw_missing"])
+    return StoredCrop(**{**entry, **grids, "raw_missing": missing, "counts": counts})
 
 
 def _grid(entry: Mapping[str, Any]) -> Grid:
@@ -286,6 +295,8 @@ def _from_index(path: Path, index: Mapping[str, Any], arrays: Mapping[str, np.nd
         path=path,
         fingerprint=index["fingerprint"],
         source=index.get("source", ""),
+        raw_mean=int(index["raw_mean"]),
+        raw_windows={path: (window[0], window[1]) for path, window in index["raw_windows"].items()},
         classes=tuple(index["classes"]),
         voxel_size_nm=tuple(index["voxel_size_nm"]),
         crops=tuple(from_index(entry) for entry in index["crops"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -169,7 +169,7 @@ def predict_examples(
     model.eval()
     raw, truth, prediction, crops = [], [], [], []
     for index in choose_examples(sampler, tiles, len(classes), count):
-        patch = tiles.patches[slice(int(index), int(index) + 1)]
+        patch = replace(tiles.patches[slice(int(index), int(index) + 1)], counted=None)  # the whole tile is looked at
         batch = sampler.gather(patch)
         present, known = (unpack_words(words, len(classes)) for words in (batch.present, batch.known))
         with device.autocast():

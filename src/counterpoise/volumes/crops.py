@@ -16,6 +16,7 @@ from counterpoise.notes import Note, NoteKind
 from counterpoise.volumes.datasplit import CropRow, Split, read_datasplit
 from counterpoise.volumes.encoding import StatedValues
 from counterpoise.volumes.formats import dataset_suffixes, is_stored, open_volume
+from counterpoise.volumes.identity import name_crops
 from counterpoise.volumes.labels import LabelLevel, open_labels
 from counterpoise.volumes.volume import Volume
 
@@ -64,6 +65,7 @@ def load_crops(
     values: Mapping[str, StatedValues] = MappingProxyType({}),
     allow_overlap: bool = False,
     on_fault: Callable[[CounterpoiseError], object] | None = None,
+    root: Path | None = None,
 ) -> CropSet:
     """Open every crop of a datasplit that annotates at least one of the classes.
 
@@ -80,6 +82,8 @@ def load_crops(
     on_fault : callable, optional
         Told of each line, crop and class that cannot be used, which is then left out; without it the first one is
         raised. While lines are left out, nobody knows which classes they annotate, and none is complained about.
+    root : Path, optional
+        Where the data are on this machine, as for :func:`~counterpoise.volumes.datasplit.read_datasplit`.
 
     Returns
     -------
@@ -102,7 +106,15 @@ def load_crops(
         faults.append(error)
         on_fault(error)
 
-    rows = read_datasplit(datasplit, allow_overlap=allow_overlap, on_fault=tell if on_fault else None)
+    told: list[Note] = []
+    rows = read_datasplit(
+        datasplit,
+        root=root,
+        allow_overlap=allow_overlap,
+        on_fault=tell if on_fault else None,
+        on_note=told.append,
+    )
+    named = list(zip(rows, name_crops(rows, dataset_suffixes()), strict=True))
     usable = tuple(dict.fromkeys(classes))
     if not faults:
         for error in _class_name_faults(classes, rows, datasplit):
@@ -110,7 +122,7 @@ def load_crops(
         known = {name for row in rows for name in row.classes}
         usable = tuple(name for name in usable if name in known)
     opened = []
-    for crop, notes, fault in map_concurrently(partial(_try_open, classes=usable, values=values), _named(rows)):
+    for crop, notes, fault in map_concurrently(partial(_try_open, classes=usable, values=values), named):
         if fault is not None:
             tell(fault)
         elif crop is not None:
@@ -134,8 +146,8 @@ def load_crops(
             *(file for crop, _ in opened for file in crop.looked_for),
         ]
     )
-    told = tuple(note for _, notes in opened for note in notes)
-    return CropSet(datasplit, usable, crops, told, tuple(looked_for), opened_ns)
+    told += [note for _, notes in opened for note in notes]
+    return CropSet(datasplit, usable, crops, tuple(dict.fromkeys(told)), tuple(looked_for), opened_ns)
 
 
 def _class_name_faults(classes: Sequence[str], rows: Sequence[CropRow], datasplit: Path) -> Iterator[ClassNameError]:
@@ -158,20 +170,6 @@ def _class_name_faults(classes: Sequence[str], rows: Sequence[CropRow], dataspli
             )
 
 
-def _named(rows: Sequence[CropRow]) -> list[tuple[CropRow, str]]:
-    """Name crops ``dataset/crop1``, with more of the path where that is not unique."""
-    suffixes = dataset_suffixes()
-
-    def dataset(row: CropRow) -> str:
-        return next((p.stem for p in row.label_path.parents if p.suffix in suffixes), "crop")
-
-    short = [f"{dataset(row)}/{row.label_path.name}" for row in rows]
-    times = Counter(short)
-    return [
-        (row, name if times[name] == 1 else f"{name} (line {row.line})") for name, row in zip(short, rows, strict=True)
-    ]
-
-
 _Opened = tuple[Crop | None, list[Note], DataError | None]
 """A crop and what to know about it, or why it cannot be used."""
 
@@ -187,6 +185,7 @@ def _open_crop(
     row: CropRow, crop_id: str, *, classes: tuple[str, ...], values: Mapping[str, StatedValues]
 ) -> tuple[Crop, list[Note]]:
     notes: list[Note] = []
+    odd: dict[str, list[str]] = {}
     looked_for: list[str] = []
     labels: dict[str, tuple[LabelLevel, ...]] = {}
     for name in classes:
@@ -199,11 +198,14 @@ def _open_crop(
                 Note(NoteKind.DATA, f"{name} is listed but has no group on disk; it is not annotated there", crop_id)
             )
             continue
-        volume = open_volume(path)
-        looked_for += volume.metadata_files()
-        labels[name], remarks = open_labels(volume, name, crop_id, values)
+        volume, labels[name], remarks = open_labels(path, name, crop_id, values)
         notes += remarks
+        looked_for += volume.metadata_files()
+        for text in volume.notes:
+            odd.setdefault(text, []).append(name)
+    notes += [Note(NoteKind.DATA, f"{', '.join(names)}: {text}", crop_id) for text, names in odd.items()]
     if not labels:
         notes.append(Note(NoteKind.DATA, "annotates none of the requested classes and is excluded", crop_id))
     raw = open_volume(row.raw_path)
+    notes += [Note(NoteKind.DATA, f"{text} ({raw.path})", "raw") for text in raw.notes]  # once for all its crops
     return Crop(crop_id, row.split, raw, labels, (*looked_for, *raw.metadata_files())), notes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,9 +12,13 @@ from counterpoise.volumes.crops import Crop
 from counterpoise.volumes.geometry import Box, Grid, IndexBox, LevelChoice, choose_level, voxel_volume_nm3
 from counterpoise.volumes.labels import LabelLevel
 from counterpoise.volumes.placement import PatchReach
+from counterpoise.volumes.places import is_there
 from counterpoise.volumes.volume import Level
 
 __all__ = ["FittedCrop", "fit_crop"]
+
+_MOST_BYTES = 2
+"""Of a raw voxel. A window is found by counting every value there can be."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def _fetched_levels(crop: Crop, box: Box) -> tuple[list[Level], list[str], list[
             continue
         for _, file in level.chunk_paths(block):
             looked_for.append(file)
-            if os.path.exists(file):  # noqa: PTH110 - a level that was not fetched may have very many
+            if is_there(file):
                 fetched.append(level)
                 break
         else:
@@ -153,12 +156,12 @@ def _choose_raw(
     sizes = [level.grid.voxel_size_nm for level in fetched]
     choice = _choose(sizes, voxel_size_nm, max_upsampling, f"raw under crop {crop.crop_id}")
     raw = fetched[choice.index]
-    if raw.dtype != "uint8":
+    if raw.dtype.kind not in "ui" or raw.dtype.itemsize > _MOST_BYTES:
         raise LayoutError(
-            f"raw level {raw.path} is not 8-bit",
-            expected="uint8 (CellMap's em/fibsem-uint8)",
+            f"raw level {raw.path} has values that cannot be used",
+            expected="whole numbers of 8 or 16 bits (CellMap's em/fibsem-uint8)",
             found=str(raw.dtype),
-            remedy="point the datasplit at the uint8 group, or convert the volume",
+            remedy="convert the volume to 8 or 16 bits",
         )
     if choice.relation == "coarser":
         notes.append(

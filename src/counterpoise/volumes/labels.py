@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from counterpoise.errors import LayoutError
 from counterpoise.notes import Note, NoteKind
 from counterpoise.volumes.annotation import ClassCount, LabelMeaning, VoxelCount, largest_of
 from counterpoise.volumes.encoding import ALL_CLASSES, Annotation, StatedValues, meaning_of
+from counterpoise.volumes.formats import open_volume
 from counterpoise.volumes.undeclared import find_values, settle
 from counterpoise.volumes.volume import Level, Volume
 
@@ -117,14 +120,14 @@ class CountedLabel:
 
 
 def open_labels(
-    volume: Volume, class_name: str, crop_id: str, said: Mapping[str, StatedValues]
-) -> tuple[tuple[LabelLevel, ...], list[Note]]:
-    """Decide what the values of every level of a class mean, as far as metadata and user say.
+    path: Path, class_name: str, crop_id: str = "", said: Mapping[str, StatedValues] = MappingProxyType({})
+) -> tuple[Volume, tuple[LabelLevel, ...], list[Note]]:
+    """Open the labels of one class of a crop, and decide what their values mean as far as metadata and user say.
 
     Parameters
     ----------
-    volume : Volume
-        The class.
+    path : Path
+        Of the class.
     class_name, crop_id : str
         Its name, and its crop's.
     said : mapping
@@ -132,6 +135,8 @@ def open_labels(
 
     Returns
     -------
+    volume : Volume
+        The class.
     levels : tuple of LabelLevel
         All levels, the finest first.
     notes : list of Note
@@ -140,8 +145,9 @@ def open_labels(
     Raises
     ------
     LayoutError
-        If an array holds no numbers, or its encoding cannot be used.
+        If they cannot be read, an array holds no numbers, or its encoding cannot be used.
     """
+    volume = open_volume(path)
     own = said.get(class_name, StatedValues()).over(said.get(ALL_CLASSES, StatedValues()))
     annotations = volume.annotations()
     for level in volume.levels:
@@ -154,6 +160,7 @@ def open_labels(
             )
     remarks = dict.fromkeys(remark for annotation in annotations for remark in annotation.remarks)
     return (
+        volume,
         tuple(
             LabelLevel(
                 level,

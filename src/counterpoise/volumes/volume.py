@@ -16,7 +16,7 @@ import numpy as np
 from counterpoise.volumes.encoding import Annotation
 from counterpoise.volumes.geometry import Box, Grid, IndexBox, Shape3
 
-__all__ = ["CropLayout", "Format", "FoundCrop", "Level", "Volume"]
+__all__ = ["CropLayout", "Format", "FoundCrop", "Level", "Search", "Volume"]
 
 
 class Level(Protocol):
@@ -98,6 +98,10 @@ class Volume(Protocol):
     def levels(self) -> Sequence[Level]:
         """Its levels, the first is the finest; at least one."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is odd about it and was dealt with, each a sentence without its full stop that names no path."""
+
     def annotations(self) -> Sequence[Annotation]:
         """Say for every level what its metadata say about its values; an empty one where they say nothing.
 
@@ -110,13 +114,39 @@ class Volume(Protocol):
 
 @dataclass(frozen=True)
 class FoundCrop:
-    """A crop on disk: the dataset's store, raw and label group in it, the crop's classes and its place."""
+    """A crop on disk: the dataset's store, raw and label group in it, the crop's classes and its place.
+
+    ``label_store`` is named only if the labels are in another store than the raw.
+    """
 
     store: Path
     raw: str
     labels: str
     classes: tuple[str, ...]
     box: Box
+    label_store: Path | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where to search for crops, and whom to tell.
+
+    Parameters
+    ----------
+    root : Path
+        Existing folder.
+    wanted : frozenset of str
+        Classes that were asked for by name: they are taken for classes even if they look like something else.
+    on_folder : callable
+        Called at each folder.
+    on_note : callable
+        Told what was left out, and why.
+    """
+
+    root: Path
+    wanted: frozenset[str] = frozenset()
+    on_folder: Callable[[], object] = lambda: None
+    on_note: Callable[[str], object] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -126,12 +156,12 @@ class CropLayout:
     Parameters
     ----------
     find : callable
-        Returns every crop below a folder.
+        Returns every crop that a search finds.
     expected, missing : str
         For the error message where there is none: the layout, and what is not there.
     """
 
-    find: Callable[[Path], Iterable[FoundCrop]]
+    find: Callable[[Search], Iterable[FoundCrop]]
     expected: str
     missing: str
 

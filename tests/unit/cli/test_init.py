@@ -79,9 +79,10 @@ def test_a_voxel_size_that_some_crop_does_not_have_gives_way_to_its_own(
     file = tmp_path / "experiment.toml"
     write_experiment(file, **(DEFAULTS | {"data": None, "datasplit": listed}))
     assert load_experiment(file).data.voxel_size_nm == (40.0, 4.0, 4.0)
-    errors = capsys.readouterr().err
-    assert "d/crop1 cannot be read at 8,8,8 nm" in errors
-    assert "no validation crop annotates nuc" in errors
+    told = capsys.readouterr()
+    assert "voxel size 40,4,4 nm, that of raw (d/crop1 cannot be read at 8,8,8 nm)" in told.out
+    assert "no validation crop annotates nuc" in told.err
+    assert "no positive voxel in the train crops: pm; left out" in told.err
 
 
 @pytest.mark.parametrize(("crops", "is_told"), [(2, True), (3, False)])

@@ -1,5 +1,6 @@
 """One process at a time per folder, and which one it is."""
 
+import errno
 import os
 import shlex
 import signal
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.errors import RunFolderError
-from counterpoise.files.lock import LOCK_NAME, Holder, Purpose, find_holder, only_one_process, refuse_if_held
+from counterpoise.errors import FolderInUseError, RunFolderError
+from counterpoise.files.lock import LOCK_NAME, Holder, LockKind, Purpose, find_holder, only_one_process, refuse_if_held
 
 HOLD = """
 import sys
@@ -99,3 +100,26 @@ def test_the_state_of_a_process_on_another_machine_is_unknown(tmp_path: Path) ->
     (tmp_path / LOCK_NAME).write_text("process 1 on another-machine\n", encoding="utf-8")
     assert find_holder(tmp_path) == Holder(1, "another-machine", "elsewhere")
     refuse_if_held(tmp_path, Purpose.TRAIN_TRIAL)  # the lock itself decides there
+
+
+def test_a_lock_of_the_system_is_preferred_and_leaves_no_other_file(tmp_path: Path) -> None:
+    with only_one_process(tmp_path, Purpose.TRAIN_TRIAL) as kind:
+        assert kind is LockKind.SYSTEM
+    assert [file.name for file in tmp_path.iterdir()] == [LOCK_NAME]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_locks_a_file_takes_their_place(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("counterpoise.files.lock.fcntl.flock", refuse)
+    with only_one_process(tmp_path, Purpose.RUN_EXPERIMENT) as kind:
+        assert kind is LockKind.FILE
+        assert find_holder(tmp_path) == Holder(os.getpid(), socket.gethostname(), "running")
+        named = pytest.raises(FolderInUseError, match=f"process {os.getpid()} on")
+        with named, only_one_process(tmp_path, Purpose.RUN_EXPERIMENT):
+            pytest.fail("two hold the lock")
+    with only_one_process(tmp_path, Purpose.RUN_EXPERIMENT):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == [LOCK_NAME]

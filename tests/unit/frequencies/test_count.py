@@ -74,14 +74,14 @@ def test_counts_do_not_depend_on_workers_and_progress_adds_up(phantom: Path) -> 
     assert [crop.crop_id for crop in one.crops] == [crop.crop_id for crop in crops.crops]
 
 
-def test_only_the_first_listed_level_is_counted(tmp_path: Path, add_crop: Callable[..., Path]) -> None:
+def test_only_the_finest_level_is_counted_wherever_it_is_listed(tmp_path: Path, add_crop: Callable[..., Path]) -> None:
     levels = [
         {"values": np.ones((4, 4, 4), np.uint8), "size": (16.0, 16.0, 16.0)},
         {"values": np.zeros((8, 8, 8), np.uint8), "size": (8.0, 8.0, 8.0)},
     ]
     table = count_crops(load_crops(add_crop(tmp_path, "crop1", {"a": levels}), ["a"]), workers=1)
-    assert by_crop(table) == {"crop1": {"a": (64, 0, 0)}}
-    assert table.crops[0].classes["a"].voxel_size_nm == (16.0, 16.0, 16.0)
+    assert by_crop(table) == {"crop1": {"a": (0, 512, 0)}}
+    assert table.crops[0].classes["a"].voxel_size_nm == (8.0, 8.0, 8.0)
 
 
 def test_a_damaged_chunk_is_reported(tmp_path: Path, add_crop: Callable[..., Path]) -> None:

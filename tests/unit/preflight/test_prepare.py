@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from counterpoise.errors import ConfigError, RunFolderError
 from counterpoise.experiment.config import Experiment, VerdictConfig
@@ -23,6 +25,7 @@ from counterpoise.preflight.inputs import read_inputs
 from counterpoise.preflight.prepare import PreparedRun, prepare_run
 from counterpoise.runs.arms import ArmsRecord
 from counterpoise.runs.records import TrialStatus
+from counterpoise.sampling.sampler import Sampler
 
 CPU = Hardware((), 2, 16 * GIB, ())
 
@@ -202,3 +205,32 @@ def test_a_loss_of_one_s_own_counts_with_its_code(
     file.write_text(before + "[loss]\ntype = 'no_such_module_anywhere:mine'\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="no_such_module_anywhere:mine"):
         prepare(project)
+
+
+def test_trials_that_an_older_version_scored_are_not_continued(project: Path) -> None:
+    prepared = prepare(project)
+    content = json.loads(prepared.run.tiles.read_text())
+    assert content.pop("version") == 2
+    prepared.run.tiles.write_text(json.dumps(content))
+    with pytest.raises(RunFolderError, match="older version") as caught:
+        prepare(project)
+    assert "new [run] folder" in caught.value.remedy
+
+
+def test_what_is_shown_without_raw_is_said_for_both_splits(project: Path) -> None:
+    assert not [note for note in prepare(project).notes if "have no raw" in str(note)]  # the phantom is whole
+    chunks = [file for file in (project / "data").glob("*/*.zarr/*/em/*/s0/*/*/*") if int(file.name) % 2]
+    assert chunks
+    for file in chunks:
+        file.unlink()
+    shutil.rmtree(project / "run")
+    prepared = prepare(project)
+    (said,) = (str(note) for note in prepared.notes if "have no raw" in str(note))
+    found = re.search(r"about (\d+) % of the pixels shown in validation and (\d+) % in training", said)
+    assert found is not None
+    store, tiles, sampling = prepared.design.store, prepared.design.tiles, prepared.design.experiment.sampling
+    batches = Sampler(store, "validate", sampling).batches(tiles.patches, 8)
+    grey = torch.cat([batch.images.clone() for batch in batches]) * 255
+    shown = 100 * float((grey.round() == store.raw_mean).double().mean())  # raw itself has that value here and there
+    assert shown - 4 <= int(found[1]) <= shown + 1  # rounded, and looked at here and there
+    assert f"the mean grey, {store.raw_mean} of 255" in said

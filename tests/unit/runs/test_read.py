@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 import sys
 from collections import Counter
@@ -13,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from counterpoise.cli.results import print_results
 from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import append_line, write_json
 from counterpoise.frequencies.exposure import ClassExposure, Exposure
 from counterpoise.metrics.thresholds import BINS, HALF, counts_by_threshold
-from counterpoise.notes import Note, NoteKind
+from counterpoise.notes import Note, NoteKind, of_kind
+from counterpoise.report import statements
 from counterpoise.report.formats import results_as_csv, results_as_json
 from counterpoise.report.page import Judged
 from counterpoise.report.render import write_comparison, write_report
@@ -43,7 +46,7 @@ def folder(tmp_path: Path) -> RunFolder:
     run.path.mkdir()
     arms = tuple(ArmRecord(name, "", {"nuc": 1.0 + k}, (), None, runs=True) for k, name in enumerate(ARMS))
     ArmsRecord(CLASSES, ARMS[0], SEEDS, arms, (Note(NoteKind.DATA, "a note"),)).write(run.weights)
-    write_json(run.tiles, {"hash": "3fa9", "tiles": [[0, 0, 0]] * 12})
+    write_json(run.tiles, {"version": 2, "hash": "3fa9", "tiles": [[0, 0, 0]] * 12})
     write_json(run.environment, {"python": "3.11"})
     run.config.write_text("[data]\n", encoding="utf-8")
     rng = np.random.default_rng(3)
@@ -245,3 +248,19 @@ def test_the_best_epoch_is_the_first_of_the_highest(folder: RunFolder) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="is not a run folder"):
         read_run(RunFolder(tmp_path))
+
+
+def test_scores_of_tiles_that_hung_over_their_crops_are_told_from_others_wherever_they_are_shown(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lists of tiles had no version as long as they did."""
+    assert read_run(folder).notes == read_run(folder).plan.notes
+    write_json(folder.tiles, {"hash": "3fa9", "tiles": [[0, 0, 0]] * 12})
+    run = read_run(folder)
+    (note,) = of_kind(run.notes, NoteKind.SCORES)
+    assert "raw that was not there" in str(note)
+    assert str(note) in results_as_json(summarise_run(run))["notes"]
+    assert str(note) in html.unescape(write_report(Judged(run, judge_run(run))).read_text(encoding="utf-8"))
+    assert f"{note}." in list(statements.notes(judge_run(run)))
+    print_results(summarise_run(run))
+    assert str(note) in capsys.readouterr().out

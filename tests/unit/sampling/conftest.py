@@ -106,6 +106,10 @@ def random_crop() -> Callable[..., MadeCrop]:
     return _random_crop
 
 
+RAW_MEAN = 93
+"""Shown where there is no raw: no value that random raw would have everywhere."""
+
+
 def _make_store(
     crops: Sequence[MadeCrop], *, classes: int = 2, voxel_size_nm: tuple[float, float, float] = (8.0, 8.0, 8.0)
 ) -> VoxelStore:
@@ -122,6 +126,7 @@ def _make_store(
                 split=crop.split,
                 raw_offset=raw_offset,
                 raw_grid=crop.raw_grid,
+                raw_missing=(),
                 label_offset=label_offset,
                 label_grid=crop.label_grid,
                 known_word=everything if crop.known_word is None else crop.known_word,
@@ -138,6 +143,7 @@ def _make_store(
         label_offset += crop.present.size
     return VoxelStore(
         path=Path("made"),
+        raw_mean=RAW_MEAN,
         fingerprint="made",
         classes=tuple(f"class-{k}" for k in range(classes)),
         voxel_size_nm=voxel_size_nm,

@@ -36,7 +36,7 @@ def slowly(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gather pixel by pixel: world position in nm, then the fractional index on each grid."""
     rows, columns = shape
-    images = np.zeros((len(patches), slices, rows, columns))
+    images = np.full((len(patches), slices, rows, columns), store.raw_mean / 255.0)
     present = np.zeros((len(patches), rows, columns), dtype=store.present.dtype)
     known = np.zeros_like(present)
     for b in range(len(patches)):
@@ -183,7 +183,7 @@ def test_labels_of_a_crop_smaller_than_the_patch_are_all_there_and_the_rest_is_u
         outside[top:bottom, left:right] = False
         assert np.all(out.known[b][outside] == 0)
         assert np.all(out.present[b][outside] == 0)
-        assert np.all(out.images[b, 0][outside] == 0.0)
+        assert np.all(out.images[b, 0][outside] == np.float32(store.raw_mean) * np.float32(1 / 255))
 
 
 def test_unknown_words_hide_only_their_own_classes_and_only_in_their_crop(

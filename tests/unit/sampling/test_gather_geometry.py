@@ -40,7 +40,7 @@ def expected(
     y, x = world(store, patches, b, shape)
     section = int(patches.section[b])
     middle = crop.label_grid.translation_nm[0] + section * crop.label_grid.voxel_size_nm[0]
-    images = np.zeros((slices, *shape))
+    images = np.empty((slices, *shape))
     for s in range(slices):
         z = middle + (s - slices // 2) * store.voxel_size_nm[0]
         grid = crop.raw_grid
@@ -55,7 +55,7 @@ def expected(
         ends = np.array(grid.shape).reshape(3, 1, 1) - 1
         inside = np.all((index >= -0.5 - TIE) & (index <= ends + 0.5 + TIE), axis=0)
         values = ndimage.map_coordinates(store.raw_of(crop).astype(np.float64), index, order=1, mode="nearest")
-        images[s] = np.where(inside, values, 0.0) / 255.0
+        images[s] = np.where(inside, values, store.raw_mean) / 255.0
     grid = crop.label_grid
     row = np.floor((y - grid.translation_nm[1]) / grid.voxel_size_nm[1] + 0.5 + TIE).astype(int)
     column = np.floor((x - grid.translation_nm[2]) / grid.voxel_size_nm[2] + 0.5 + TIE).astype(int)
@@ -192,10 +192,11 @@ def test_raw_ends_half_a_voxel_beyond_the_last_one_however_long_the_block(
         patches = Patches(np.zeros(1, np.int64), np.zeros(1, np.int64), centre, np.eye(2)[None])
         image = gathered(store, patches, (3, 3)).images[0, 0]
         line = image[:, 1] if axis == 0 else image[1]
-        assert line.tolist() == pytest.approx([1.0, float(is_inside), 0.0])
+        outside = store.raw_mean / 255
+        assert line.tolist() == pytest.approx([1.0, 1.0 if is_inside else outside, outside])
 
 
-def test_a_patch_beside_its_crop_is_empty(
+def test_a_patch_beside_its_crop_shows_the_mean_and_knows_nothing(
     gathered: Gathered, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
 ) -> None:
     box = Grid((1, 9, 9), (8.0,) * 3, (0.0, 0.0, 0.0))
@@ -206,6 +207,6 @@ def test_a_patch_beside_its_crop_is_empty(
         for centre in ([-200.0, 32.0], [32.0, 400.0], [1e9, -1e9]):
             patches = Patches(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([centre]), turn[None])
             out = gathered(store, patches, (12, 10))
-            assert not out.images.any()
+            assert np.unique(out.images).tolist() == pytest.approx([store.raw_mean / 255], abs=1e-7)
             assert not out.present.any()
             assert not out.known.any()

@@ -72,6 +72,52 @@ def test_tiles_cover_every_known_voxel_exactly_once(
             assert counts[index, c, 1] == (known_voxels & present_voxels).sum()
 
 
+def test_tiles_lie_inside_every_crop_that_is_large_enough_and_in_the_middle_of_one_that_is_not(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    store = store_of(make_store, made_crop)
+    tiles = tiles_of(store, patch=(16, 24))
+    for index, centre in zip(tiles.patches.crop, tiles.patches.centre_nm, strict=True):
+        box = store.of("validate")[index].label_grid.box
+        for axis, size in ((1, 16 * 8.0), (2, 24 * 8.0)):
+            below = centre[axis - 1] - size / 2 - box.lower_nm[axis]
+            above = box.upper_nm[axis] - centre[axis - 1] - size / 2
+            if box.size_nm[axis] >= size:
+                assert below >= -1e-6
+                assert above >= -1e-6
+            else:
+                assert abs(below - above) <= 8.0 + 1e-6  # as near to the middle as the voxel grid allows
+
+
+def test_a_pixel_of_an_overlap_counts_in_the_tile_in_which_it_lies_further_from_the_edge(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    # 40 columns in tiles of 16: they begin at 0, 12 and 24, and overlap by 4; the borders are at 14 and 26.
+    tiles = tiles_of(store_of(make_store, made_crop, ((1, 16, 40),)))
+    assert tiles.counted.tolist() == [[0, 16, 0, 14], [0, 16, 2, 14], [0, 16, 2, 16]]
+    # 17 columns: 0 and 1, with the border in the middle of the 15 they share.
+    tiles = tiles_of(store_of(make_store, made_crop, ((1, 16, 17),)))
+    assert tiles.counted.tolist() == [[0, 16, 0, 8], [0, 16, 7, 16]]
+
+
+@pytest.mark.parametrize("size_nm", [7.0, 7.95, 12.0])
+def test_each_place_counts_once_where_labels_have_another_voxel_size(
+    size_nm: float, make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    """The samples that count lie 8 nm apart, all on one grid, from face to face of the crop."""
+    store = store_of(make_store, made_crop, ((1, 61, 50),), size_nm=size_nm)
+    tiles = tiles_of(store)
+    box = store.of("validate")[0].label_grid.box
+    for axis, (first, end) in ((1, (0, 1)), (2, (2, 3))):
+        places = set()
+        for centre, counted in zip(tiles.patches.centre_nm, tiles.counted, strict=True):
+            places.add(tuple(np.round(centre[axis - 1] + (np.arange(counted[first], counted[end]) - 7.5) * 8.0, 6)))
+        positions = np.sort(np.concatenate([np.array(part) for part in places]))
+        assert np.allclose(np.diff(positions), 8.0)
+        assert positions[0] - box.lower_nm[axis] < 8.0
+        assert -4.0 - 1e-6 <= box.upper_nm[axis] - positions[-1] <= 8.0
+
+
 def test_number_of_tiles_is_what_one_gets_by_hand(
     make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
 ) -> None:
@@ -132,6 +178,7 @@ def test_the_hash_is_the_same_for_the_same_list_and_another_for_any_change(
         replace(base, crops=(*base.crops[:-1], "another")),
         replace(base, patches=moved),
         replace(base, patches=lifted),
+        replace(base, patches=replace(base.patches, counted=base.counted + np.array([1, 0, 0, 0]))),
         replace(base, patches=base.patches[:-1]),
     ]
     assert all(a.hash() != b.hash() for a, b in itertools.combinations(variants, 2))
@@ -154,4 +201,4 @@ def test_the_saved_document_holds_the_list(
     assert document["crops"] == [c.crop_id for c in store.of("validate")]
     assert document["cap_per_crop"] == 5
     assert len(document["tiles"]) == len(tiles.patches)
-    assert document["tiles"][3][2:] == tiles.patches.centre_nm[3].tolist()
+    assert document["tiles"][3][2:] == [*tiles.patches.centre_nm[3].tolist(), *tiles.counted[3].tolist()]

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from hypothesis import strategies as st
 from counterpoise.errors import DamagedChunkError, StoreError
 from counterpoise.frequencies.count import count_crops
 from counterpoise.store import StoredCrop, StoreRequest, VoxelStore, open_or_build
+from counterpoise.store.bars import bars
 from counterpoise.store.build import voxels_to_decode
-from counterpoise.store.decode import _bars
+from counterpoise.store.verification import find_damage
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.geometry import Grid, IndexBox
-from counterpoise.volumes.omezarr import ZarrLevel
+from counterpoise.volumes.levels import ChunkedLevel
 from counterpoise.volumes.placement import PatchReach
 
 AddCrop = Callable[..., Path]
@@ -60,6 +62,7 @@ def contents(store: VoxelStore) -> list[Any]:
         store.classes,
         store.crops,
         store.notes,
+        store.raw_mean,
         *(a.tobytes() for c in store.crops for a in (store.raw_of(c), store.present_of(c), store.known_of(c))),
     ]
 
@@ -238,7 +241,7 @@ def test_the_store_does_not_depend_on_the_size_of_bars(
         )
     (tmp_path / "d.zarr/recon-1/em/crop1/s0/0/1/1").unlink()
     whole = build(table, tmp_path / "one", ("a", "b", "c", "d"), reach=WIDE)
-    monkeypatch.setattr("counterpoise.store.decode._BAR_BYTES", room)
+    monkeypatch.setattr("counterpoise.store.bars._BAR_BYTES", room)
     assert contents(build(table, tmp_path / "many", ("a", "b", "c", "d"), reach=WIDE)) == contents(whole)
 
 
@@ -254,8 +257,8 @@ def test_bars_cover_a_block_once_and_end_where_chunks_end(
     block = IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
     seen = np.zeros(stop, np.int64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("counterpoise.store.decode._BAR_BYTES", room)
-        for bar in _bars(block, chunks, 1):
+        patch.setattr("counterpoise.store.bars._BAR_BYTES", room)
+        for bar in bars(block, chunks, 1):
             seen[bar.slices] += 1
             assert (bar.start[2], bar.stop[2]) == (block.start[2], block.stop[2])
             for axis in (0, 1):
@@ -271,7 +274,7 @@ def test_a_finished_store_is_opened_and_nothing_decoded(
     phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build(phantom, tmp_path, PHANTOM)
-    monkeypatch.setattr(ZarrLevel, "decoded_chunks", None)
+    monkeypatch.setattr(ChunkedLevel, "decoded_chunks", None)
     again = build(phantom, tmp_path, PHANTOM)
     assert contents(again) == contents(first)
     assert [path.name for path in tmp_path.glob("[!.]*")] == [first.fingerprint[:16]]
@@ -402,6 +405,72 @@ def test_raw_that_is_partly_missing_makes_labels_unknown_and_is_reported(tmp_pat
     )
 
 
+def test_raw_that_is_missing_shows_the_mean_of_what_is_there(tmp_path: Path, add_crop: AddCrop) -> None:
+    generator = np.random.default_rng(0)
+    raws = [generator.integers(low, 200, (16, 16, 16)).astype(np.uint8) for low in (10, 100)]
+    for number, raw in enumerate(raws):
+        table = add_crop(tmp_path, f"crop{number}", {"a": np.ones((16, 16, 16), np.uint8)}, raw)
+    (tmp_path / "d.zarr/recon-1/em/crop0/s0/1/0/1").unlink()
+    store = build(table, tmp_path / "s", ("a",))
+    is_there = np.ones((16, 16, 16), bool)
+    is_there[8:, :8, 8:] = False
+    mean = round((raws[0][is_there].sum(dtype=int) + raws[1].sum(dtype=int)) / (is_there.sum() + 16**3))
+    assert store.raw_mean == mean
+    first, second = store.crops
+    np.testing.assert_array_equal(store.raw_of(first), np.where(is_there, raws[0], mean))
+    np.testing.assert_array_equal(store.raw_of(second), raws[1])
+    assert (first.raw_missing, second.raw_missing) == ((IndexBox((8, 0, 8), (16, 8, 16)),), ())
+    assert find_damage(store) == []
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, ">u2", np.int8])
+def test_raw_of_other_whole_numbers_becomes_8_bits_by_one_window_per_volume(
+    tmp_path: Path, add_crop: AddCrop, dtype: Any
+) -> None:
+    """0.1 % of all values lie below the window and 0.1 % above; NumPy's percentiles say where that is."""
+    generator = np.random.default_rng(0)
+    limits = np.iinfo(np.dtype(dtype))
+    values = generator.normal(limits.max * 0.3, limits.max * 0.1, (40, 40, 40)).clip(limits.min, limits.max)
+    raw = values.round().astype(dtype)
+    table = add_crop(tmp_path, "crop1", {"a": np.ones((40, 40, 40), np.uint8)}, raw)
+    store = build(table, tmp_path / "s", ("a",))
+    lower, upper = (int(np.percentile(raw.astype(int), q)) for q in (0.1, 99.9))
+    ((found_lower, found_upper),) = store.raw_windows.values()
+    assert abs(found_lower - lower) <= 0.01 * (upper - lower) + 1
+    assert abs(found_upper - upper) <= 0.01 * (upper - lower) + 1
+    share = (raw.astype(float) - found_lower) / (found_upper - found_lower)
+    np.testing.assert_array_equal(store.raw_of(store.crops[0]), np.rint(share.clip(0, 1) * 255).astype(np.uint8))
+    became = f"raw is stored as {np.dtype(dtype)}; {found_lower} to {found_upper} became 0 to 255"
+    assert str(store.notes[0]) == f"d: {became}, for every crop of this volume (data.raw_window sets other values)"
+
+
+def test_a_window_that_is_given_is_used_and_makes_another_store(tmp_path: Path, add_crop: AddCrop) -> None:
+    raw = np.arange(4096, dtype=np.uint16).reshape(16, 16, 16)
+    table = add_crop(tmp_path, "crop1", {"a": np.ones((16, 16, 16), np.uint8)}, raw)
+    found = build(table, tmp_path / "s", ("a",))
+    given = open_or_build(replace(request(table, ("a",)), raw_window=(1000, 1510)), tmp_path / "s", workers=1)
+    assert given.path != found.path
+    np.testing.assert_array_equal(
+        given.raw_of(given.crops[0]).ravel()[[0, 1000, 1002, 1255, 1508, 1510, 4000]], [0, 0, 1, 128, 254, 255, 255]
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (np.zeros((16, 16, 16), np.uint8), "its raw is 0 everywhere"),
+        (np.full((16, 16, 16), 77, np.uint8), "its raw is 77 everywhere"),
+        (np.repeat(np.array([0, 0, 0, 9], np.uint8), 1024).reshape(16, 16, 16), "75 % of its raw is stored as 0"),
+        (np.repeat(np.array([0, 0, 8, 9], np.uint8), 1024).reshape(16, 16, 16), ""),
+    ],
+)
+def test_raw_that_shows_nothing_is_named(tmp_path: Path, add_crop: AddCrop, raw: np.ndarray, said: str) -> None:
+    # The fill value is another, so that every chunk is on disk.
+    table = add_crop(tmp_path, "crop1", {"a": np.ones((16, 16, 16), np.uint8)}, [{"values": raw, "fill": 255}])
+    notes = build(table, tmp_path / "s", ("a",)).notes
+    assert [str(note)[: len(said) + 9] for note in notes] == ([f"d/crop1: {said}"] if said else [])
+
+
 def test_labels_outside_the_raw_volume_are_unknown(tmp_path: Path, add_crop: AddCrop) -> None:
     labels = {"a": [{"values": np.ones((8, 8, 8), np.uint8), "origin": (-16.0, 0.0, 20 * 8.0)}]}
     store = build(add_crop(tmp_path, "crop1", labels), tmp_path / "s", ("a",))
@@ -508,16 +577,16 @@ class Decoded:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.crops: set[str] = set()
         self.stop_after: int | None = None
-        decode = ZarrLevel.decoded_chunks
+        decode = ChunkedLevel.decoded_chunks
 
-        def spy(level: ZarrLevel, block: Any, **options: Any) -> Any:
+        def spy(level: ChunkedLevel, block: Any, **options: Any) -> Any:
             if "/em/" in str(level.path):
                 if self.stop_after is not None and len(self.crops) >= self.stop_after:
                     raise KeyboardInterrupt
                 self.crops.add(level.path.parent.name)
             return decode(level, block, **options)
 
-        monkeypatch.setattr(ZarrLevel, "decoded_chunks", spy)
+        monkeypatch.setattr(ChunkedLevel, "decoded_chunks", spy)
 
 
 @pytest.fixture
@@ -692,14 +761,14 @@ def test_experiments_that_ask_at_the_same_time_build_once(
     for number in (1, 2):
         table = add_crop(tmp_path, f"crop{number}", {"a": FINE, "b": FINE})
     decoded, starts = Decoded(monkeypatch), list[str]()
-    spy = ZarrLevel.decoded_chunks
+    spy = ChunkedLevel.decoded_chunks
 
-    def count(level: ZarrLevel, block: Any, **options: Any) -> Any:
+    def count(level: ChunkedLevel, block: Any, **options: Any) -> Any:
         if "/em/" in str(level.path):
             starts.append(level.path.parent.name)
         return spy(level, block, **options)
 
-    monkeypatch.setattr(ZarrLevel, "decoded_chunks", count)
+    monkeypatch.setattr(ChunkedLevel, "decoded_chunks", count)
     with ThreadPoolExecutor(4) as pool:
         stores = list(pool.map(lambda _: build(table, tmp_path / "s", ("a", "b"), workers=1), range(4)))
     assert sorted(starts) == ["crop1", "crop2"]

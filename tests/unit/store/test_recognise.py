@@ -37,7 +37,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def key_of(table: Path, **changes: Any) -> StoreKey:
-    return replace(StoreKey(table, ("a", "b"), (8.0, 8.0, 8.0), REACH, 4.0, allow_overlap=False), **changes)
+    return replace(StoreKey(table, ("a", "b"), (8.0, 8.0, 8.0), REACH, 4.0, None, allow_overlap=False), **changes)
 
 
 def request_for(key: StoreKey) -> StoreRequest:
@@ -86,7 +86,7 @@ def test_a_store_whose_sources_are_as_they_were_is_known_without_its_crops(
     key = key_of(root / "datasplit.csv")
     assert recognise(key, root / "s") is None
     store = answer(key, root / "s")
-    monkeypatch.setattr("counterpoise.volumes.omezarr._read_json", None)  # no metadata is read
+    monkeypatch.setattr("counterpoise.volumes.metadata._read", None)  # no metadata is read
     monkeypatch.setattr("counterpoise.volumes.datasplit._parse", None)
     found = recognise(key, root / "s")
     assert found is not None

@@ -129,7 +129,8 @@ def test_example_patches_hold_raw_truth_and_prediction(sampler: Sampler, tiles: 
     examples = predict_examples(Threshold(), sampler, tiles, names, CPU, count=2)
     chosen = choose_examples(sampler, tiles, 5, 2)
     for k, index in enumerate(chosen):
-        batch = sampler.gather(tiles.patches[int(index) : int(index) + 1])
+        whole = replace(tiles.patches[int(index) : int(index) + 1], counted=None)  # also what counts in a neighbour
+        batch = sampler.gather(whole)
         raw = np.round(batch.images.numpy()[0, 0] * 255)
         assert np.array_equal(examples.raw[k], raw)
         known, truth = unpack_words(batch.known, 5)[0].numpy(), unpack_words(batch.present, 5)[0].numpy()

@@ -11,9 +11,9 @@ import pytest
 import zarr
 
 from counterpoise.errors import DamagedChunkError, LayoutError
-from counterpoise.volumes.chunks import ChunkDecoder
 from counterpoise.volumes.geometry import IndexBox
-from counterpoise.volumes.omezarr import ZarrLevel, open_multiscale
+from counterpoise.volumes.levels import ChunkedLevel
+from counterpoise.volumes.omezarr import open_multiscale
 
 VALUES = np.random.default_rng(0).integers(0, 256, (10, 12, 21)).astype(np.uint8)
 CODECS: list[dict[str, Any]] = [
@@ -25,7 +25,7 @@ CODECS: list[dict[str, Any]] = [
 ]
 
 
-def read(level: ZarrLevel, block: IndexBox) -> np.ndarray:
+def read(level: ChunkedLevel, block: IndexBox) -> np.ndarray:
     """Put the chunks that a block touches together."""
     voxels = np.full(block.shape, level.fill_value, level.dtype)
     for box, decoded in level.decoded_chunks(block):
@@ -35,7 +35,7 @@ def read(level: ZarrLevel, block: IndexBox) -> np.ndarray:
     return voxels
 
 
-def write(folder: Path, values: np.ndarray, **changes: Any) -> ZarrLevel:
+def write(folder: Path, values: np.ndarray, **changes: Any) -> ChunkedLevel:
     """Write an array by zarr's own words about it: ``changes`` go into ``.zarray``; return its level."""
     meta: dict[str, Any] = {
         "zarr_format": 2, "shape": values.shape, "chunks": [4, 5, 8], "dtype": values.dtype.str, "order": "C",
@@ -77,9 +77,8 @@ def test_voxels_are_those_that_zarr_reads(tmp_path: Path, compressor: dict[str, 
 @pytest.mark.parametrize(
     "changes", [{"order": "F"}, {"filters": [{"id": "delta", "dtype": "|u1"}]}], ids=["order F", "filter"]
 )
-def test_what_only_zarr_can_read_is_read_by_zarr(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_filters_and_the_other_order_are_read(tmp_path: Path, changes: dict[str, Any]) -> None:
     level = write(tmp_path, VALUES, **changes)
-    assert ChunkDecoder.of(level.metadata, level.chunks, level.dtype) is None
     (level.path / "0/1/2").unlink()
     expected = VALUES.copy()
     expected[:4, 5:10, 16:] = 0

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoise.errors import DatasplitError
+from counterpoise.notes import Note
 from counterpoise.volumes.datasplit import CropRow, read_datasplit, write_datasplit
 
 FULL = '"{split}","d.zarr","recon-1/em","d.zarr","recon-1/gt/{crop}/[{classes}]"'
@@ -178,11 +179,132 @@ def test_a_crop_in_both_splits_is_refused_even_with_different_classes(root: Path
     assert error.found == "the same crop as 'train' in line 1 and 'validate' in line 2"
 
 
-def test_a_crop_may_be_listed_with_one_class_to_a_line(root: Path) -> None:
-    text = "".join(f"train,d.zarr/recon-1/em,d.zarr/recon-1/gt/crop1/{name}\n" for name in ("a", "b"))
-    rows = read(root, text)
-    assert [row.classes for row in rows] == [("a",), ("b",)]
-    assert len({row.label_path for row in rows}) == 1
+def test_a_crop_that_is_listed_with_one_class_to_a_line_is_one_crop(root: Path) -> None:
+    text = "".join(f"train,d.zarr/recon-1/em,d.zarr/recon-1/gt/crop1/{name}\n" for name in ("a", "b") * 2)
+    notes: list[Note] = []
+    (root / "datasplit.csv").write_text(text)
+    (row,) = read_datasplit(root / "datasplit.csv", on_note=notes.append)
+    assert (row.line, row.classes) == (1, ("a", "b"))
+    assert [str(note) for note in notes] == [
+        "2 lines of datasplit.csv say what others say; each crop counts once (lines 3, 4)",
+        "1 line of datasplit.csv list more classes of crops that others list (line 2)",
+    ]
+
+
+def test_lines_that_say_the_same_are_one_crop_however_they_are_written(root: Path) -> None:
+    (root / "link.zarr").symlink_to("d.zarr")
+    text = [
+        line("train", "crop1", "a,b"),
+        line("train", "crop1", "a,b"),
+        line("train", "crop1", "b,a"),
+        line("TRAIN", "crop1", "a,b").replace("d.zarr", "./x/../d.zarr"),
+        line("train", "crop1", "a,b").replace("d.zarr", str(root / "d.zarr")),
+        line("train", "crop1", "a,b").replace("d.zarr", "link.zarr"),
+        "train,d.zarr/recon-1/em/,'d.zarr/recon-1/gt/crop1/[a,b]'".replace("'", '"'),
+        line("validate", "crop2"),
+    ]
+    (root / "x").mkdir()
+    for lines in (text, text[::-1]):
+        rows = read(root, "\n".join(lines))
+        assert sorted((row.split, row.label_path.name, *sorted(row.classes)) for row in rows) == [
+            ("train", "crop1", "a", "b"),
+            ("validate", "crop2", "a", "b"),
+        ]
+
+
+def test_all_faults_are_told_at_once(root: Path) -> None:
+    text = [line("train", "crop1"), line("test", "crop2"), "train", line(crop="crop9"), line("validate", "crop1")]
+    error = refuse(root, "\n".join(text))
+    assert error.problem == f"4 lines of {root / 'datasplit.csv'} cannot be used"
+    assert [told.partition(" (")[0] for told in error.found.splitlines()] == [
+        "line 2 has an unknown usage",
+        "line 3 has 1 column",
+        "line 4: no label group at d.zarr/recon-1/gt/crop9",
+        "line 5 lists crop1/a a second time",
+    ]
+
+
+def test_of_very_many_faults_ten_are_named_and_the_others_counted(root: Path) -> None:
+    error = refuse(root, "\n".join(line(crop=f"crop{number}") for number in range(100, 400)))
+    told = error.found.splitlines()
+    assert [len(told), told[-1]] == [11, "... and 290 lines more"]
+    assert "--data-root" in error.remedy
+
+
+@pytest.mark.parametrize(("broken", "errors"), [(2, 2), (10, 10), (11, 1)])
+def test_lines_that_can_be_used_are_kept_beside_errors_about_the_others(root: Path, broken: int, errors: int) -> None:
+    lines = [line(), *(line(crop=f"crop{number}") for number in range(100, 100 + broken))]
+    (root / "datasplit.csv").write_text("\n".join(lines))
+    faults: list[DatasplitError] = []
+    rows = read_datasplit(root / "datasplit.csv", on_fault=faults.append)
+    assert ([row.line for row in rows], len(faults)) == ([1], errors)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train;d.zarr;recon-1/em;d.zarr;recon-1/gt/crop1/[a,b]",
+        '"train";"d.zarr";"recon-1/em";"d.zarr";"recon-1/gt/crop1/[a,b]"',
+        "train\td.zarr\trecon-1/em\td.zarr\trecon-1/gt/crop1/[a,b]",
+        "train;d.zarr;recon-1/em;d.zarr;recon-1/gt/crop1/[a;b]",
+        "train;d.zarr/recon-1/em;d.zarr/recon-1/gt/crop1/[a,b]",
+        "train ; d.zarr ; recon-1/em ; d.zarr ; recon-1/gt/crop1/[a,b] ;;",
+        "train|d.zarr|recon-1/em|d.zarr|recon-1/gt/crop1/[a,b]",
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"encoding": "utf-8-sig"}, {"encoding": "utf-16"}])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_other_separators_line_ends_and_encodings_are_read(
+    root: Path, text: str, options: dict[str, str], end: str
+) -> None:
+    header = text.replace("train", "usage").partition("[")[0]
+    (row,) = read(root, f"{header}{end}{text}{end}", **options)
+    assert (row.split, row.label_path.name, row.classes) == ("train", "crop1", ("a", "b"))
+
+
+def test_blanks_between_columns_are_no_separator_and_the_error_names_those(root: Path) -> None:
+    assert "semicolons or tabs" in refuse(root, "train d.zarr recon-1/em d.zarr recon-1/gt/crop1/[a]").remedy
+
+
+@pytest.mark.parametrize(
+    "there",
+    ["/groups/cellmap/data/", "/", "C:\\data\\", "\\\\server\\share\\", "data/", "../data/", "../../", ""],
+)
+def test_a_list_from_another_machine_is_read_below_a_data_root(root: Path, tmp_path: Path, there: str) -> None:
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    text = line().replace("d.zarr", f"{there}d.zarr")
+    (lists / "datasplit.csv").write_text(text.replace("/", "\\") if "\\" in there else text)
+    (row,) = read_datasplit(lists / "datasplit.csv", root=root)
+    assert row.label_path == root.resolve() / "d.zarr/recon-1/gt/crop1"
+    assert set(row.looked_for) >= {row.raw_path, row.label_path}
+
+
+def test_the_longest_end_below_the_root_is_taken_and_never_less_than_the_data_set(root: Path) -> None:
+    for part in ("em", "gt/crop1"):
+        (root / "groups" / "d.zarr" / "recon-1" / part).mkdir(parents=True)
+    table = root / "datasplit.csv"
+    table.write_text(line().replace("d.zarr", "/there/groups/d.zarr"))
+    assert read_datasplit(table, root=root)[0].label_path == root.resolve() / "groups/d.zarr/recon-1/gt/crop1"
+    with pytest.raises(DatasplitError, match="no raw group"):  # else all data sets would be this one
+        read_datasplit(table, root=root / "d.zarr")
+
+
+def test_different_folders_that_are_one_below_the_root_are_refused(root: Path) -> None:
+    table = root / "datasplit.csv"
+    table.write_text("\n".join(line().replace("d.zarr", f"/there/{name}/d.zarr") for name in ("hela", "mus")))
+    with pytest.raises(DatasplitError, match="that is that of line 1 below the data root"):
+        read_datasplit(table, root=root)
+
+
+def test_urls_stay_as_they_are_wherever_the_list_lies(root: Path) -> None:
+    text = '"train","s3://bucket/d.zarr","recon-1/em","s3://bucket/d.zarr","recon-1/gt/crop1/[a]"'
+    (row,) = read(root, text)
+    assert (row.raw_path, row.class_path("a")) == (
+        Path("s3:/bucket/d.zarr/recon-1/em"),  # a path has no double slash; the scheme tells it from a folder
+        Path("s3:/bucket/d.zarr/recon-1/gt/crop1/a"),
+    )
+    assert row.looked_for == ()
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "usage,raw,label\n"])

@@ -69,6 +69,7 @@ class NumpyLevel:
 class NumpyVolume:
     path: Path
     levels: tuple[NumpyLevel, ...]
+    notes: tuple[str, ...] = ()
 
     def annotations(self) -> list[Annotation]:
         stated = StatedValues(unknown=(UNKNOWN,) if self.path.name == "a" else ())

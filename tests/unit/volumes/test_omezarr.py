@@ -12,16 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoise.errors import DamagedChunkError, LayoutError
-from counterpoise.volumes.chunks import ChunkDecoder
+from counterpoise.volumes.chunk_files import Naming
 from counterpoise.volumes.geometry import Grid, IndexBox
-from counterpoise.volumes.omezarr import ZarrLevel, open_multiscale
+from counterpoise.volumes.levels import ChunkedLevel
+from counterpoise.volumes.metadata import Kind, Node
+from counterpoise.volumes.omezarr import open_multiscale
+from counterpoise.volumes.places import LOCAL
+from counterpoise.volumes.stored_array import StoredArray
 
 WriteGroup = Callable[..., Path]
 
 VALUES = np.random.default_rng(3).integers(1, 200, (10, 12, 21)).astype(np.uint8)
 
 
-def read(level: ZarrLevel, block: IndexBox) -> np.ndarray:
+def read(level: ChunkedLevel, block: IndexBox) -> np.ndarray:
     """Put the chunks that a block touches together."""
     voxels = np.full(block.shape, level.fill_value, level.dtype)
     for box, decoded in level.decoded_chunks(block):
@@ -103,7 +107,7 @@ def test_levels_come_from_the_metadata_and_keep_their_order(tmp_path: Path, writ
     assert found.levels[0].dtype == np.uint8
 
 
-def test_a_transformation_of_the_whole_group_multiplies_sizes_and_adds_to_positions(
+def test_a_transformation_of_the_whole_group_comes_after_that_of_the_level(
     tmp_path: Path, write_group: WriteGroup
 ) -> None:
     group = write_group(
@@ -111,7 +115,7 @@ def test_a_transformation_of_the_whole_group_multiplies_sizes_and_adds_to_positi
         [{"values": VALUES, "size": (5.0, 4.0, 4.0), "origin": (3.0, 2.0, 1.0)}],
         transforms=[{"type": "scale", "scale": [2, 1, 0.5]}, {"type": "translation", "translation": [100, 0, -1]}],
     )
-    assert open_multiscale(group).levels[0].grid == Grid((10, 12, 21), (10.0, 4.0, 2.0), (103.0, 2.0, 0.0))
+    assert open_multiscale(group).levels[0].grid == Grid((10, 12, 21), (10.0, 4.0, 2.0), (106.0, 2.0, -0.5))
 
 
 def test_attributes_of_an_array_are_optional(tmp_path: Path, write_group: WriteGroup) -> None:
@@ -174,12 +178,16 @@ def test_a_damaged_chunk_is_named(
 def test_a_chunk_that_vanishes_after_it_could_not_be_decoded_is_named_all_the_same(
     group: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: ChunkDecoder, file: str, __: np.ndarray) -> None:
+    level = open_multiscale(group).levels[0]
+    fetch = LOCAL.fetch
+
+    def fail(file: str) -> bytes:
+        if not Path(file).exists():
+            return fetch(file)
         Path(file).unlink()
         raise OSError("the disk is going")
 
-    monkeypatch.setattr(ChunkDecoder, "read", fail)
-    level = open_multiscale(group).levels[0]
+    monkeypatch.setattr(LOCAL, "fetch", fail)
     with pytest.raises(DamagedChunkError, match="chunk 0/0/0 of") as caught:
         read(level, level.whole())
     assert "the disk is going" in caught.value.found
@@ -203,7 +211,7 @@ def test_an_impossible_voxel_size_is_refused(group: Path, scale: list[float]) ->
         open_multiscale(group)
 
 
-@pytest.mark.parametrize("scale", [[8, 8], [8, 8, 8, 8], ["8", "8", "8"], 8, None, "8", {}])
+@pytest.mark.parametrize("scale", [[8, 8], [8, 8, 8, "8"], ["8", "8", "8"], 8, None, "8", {}])
 def test_a_scale_of_another_form_is_refused(group: Path, scale: object) -> None:
     set_scale(group, scale)
     with pytest.raises(LayoutError, match="coordinate transformation that cannot be used") as caught:
@@ -235,8 +243,8 @@ def test_metadata_without_levels_is_refused(group: Path, multiscales: object) ->
         open_multiscale(group)
 
 
-@pytest.mark.parametrize("axes", ["xyz", "yx", "czyx"])
-def test_axes_in_another_order_are_refused(group: Path, axes: str) -> None:
+@pytest.mark.parametrize("axes", ["yx", "zy", "zyy", "zyxx", "abc", "cyx"])
+def test_axes_without_each_of_z_y_x_once_are_refused(group: Path, axes: str) -> None:
     described = [{"name": name, "type": "space", "unit": "nanometer"} for name in axes]
     edit(group / ".zattrs", lambda content: content["multiscales"][0].update(axes=described))
     with pytest.raises(LayoutError, match="axes") as caught:
@@ -244,12 +252,12 @@ def test_axes_in_another_order_are_refused(group: Path, axes: str) -> None:
     assert axes[0] in caught.value.found
 
 
-def test_another_unit_than_nanometres_is_refused(group: Path) -> None:
-    described = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+def test_a_unit_that_is_no_length_is_refused(group: Path) -> None:
+    described = [{"name": name, "type": "space", "unit": "second"} for name in "zyx"]
     edit(group / ".zattrs", lambda content: content["multiscales"][0].update(axes=described))
     with pytest.raises(LayoutError, match="axes") as caught:
         open_multiscale(group)
-    assert "micrometer" in caught.value.found
+    assert "second" in caught.value.found
 
 
 @pytest.mark.parametrize("unit", [{"unit": "nanometer"}, {}])
@@ -260,13 +268,9 @@ def test_axes_in_nanometres_are_accepted(group: Path, unit: dict[str, str]) -> N
 
 
 @pytest.mark.parametrize(("file", "what"), [(".zattrs", "multiscale metadata"), ("s0/.zarray", "array metadata")])
-@pytest.mark.parametrize("content", [None, "{", "[1]", "\xff\xfe"])
-def test_missing_or_broken_metadata_is_reported_with_its_place(
-    group: Path, file: str, what: str, content: str | None
-) -> None:
-    (group / file).unlink()
-    if content is not None:
-        (group / file).write_bytes(content.encode("latin-1"))
+@pytest.mark.parametrize("content", ["{", "[1]", "\xff\xfe"])
+def test_broken_metadata_is_reported_with_its_place(group: Path, file: str, what: str, content: str) -> None:
+    (group / file).write_bytes(content.encode("latin-1"))
     with pytest.raises(LayoutError, match=what) as caught:
         open_multiscale(group)
     assert str((group / file).parent) in caught.value.problem
@@ -317,7 +321,8 @@ def test_the_chunks_under_a_block_are_those_that_share_a_voxel_with_it(
     start = [data.draw(st.integers(0, n - 1)) for n in shape]
     stop = [data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True)]
     block = IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-    level = ZarrLevel("s0", Path(), Grid(shape, (1.0,) * 3, (0.0,) * 3), chunks, np.dtype("uint8"), ".", {})
+    array = StoredArray(Node(Kind.V2, {}, {}), shape, chunks, chunks, np.dtype("uint8"), 0, Naming("", "."))
+    level = ChunkedLevel("s0", Path(), Grid(shape, (1.0,) * 3, (0.0,) * 3), array, array.naming)
     touched = {
         ".".join(str(i // c) for i, c in zip(index, chunks, strict=True))
         for index in np.argwhere(np.ones(block.shape)) + block.start

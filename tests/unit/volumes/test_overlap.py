@@ -15,13 +15,17 @@ from hypothesis import strategies as st
 from counterpoise.errors import DatasplitError
 from counterpoise.notes import NoteKind
 from counterpoise.volumes.annotation import LabelMeaning
+from counterpoise.volumes.chunk_files import Naming
 from counterpoise.volumes.crops import Crop, load_crops
 from counterpoise.volumes.datasplit import Split
 from counterpoise.volumes.discover import find_crops, split_crops
 from counterpoise.volumes.geometry import Grid
 from counterpoise.volumes.labels import LabelLevel
-from counterpoise.volumes.omezarr import Multiscale, ZarrLevel
+from counterpoise.volumes.levels import ChunkedLevel
+from counterpoise.volumes.metadata import Kind, Node
+from counterpoise.volumes.omezarr import Multiscale
 from counterpoise.volumes.overlap import CropPair, describe_leaks, describe_repeats, find_pairs, leak_errors
+from counterpoise.volumes.stored_array import StoredArray
 
 AddCrop = Callable[..., Path]
 ONES = np.ones((8, 8, 8), np.uint8)
@@ -40,10 +44,10 @@ def crop_at(
     """Make a crop whose first voxel lies ``start`` voxels of 8 nm from the origin; nothing of it is on disk."""
     z, y, x = (SIZE * place + (size - SIZE) / 2 for place in start)
     grid = Grid((shape[0], shape[1], shape[2]), (size, size, size), (z, y, x))
-    level = ZarrLevel("s0", Path(f"/d/{name}/s0"), grid, (8, 8, 8), np.dtype("uint8"), "/", {})
-    return Crop(
-        name, split, Multiscale(Path(raw), (level,), {}), {"a": (LabelLevel(level, LabelMeaning()),)}, looked_for=()
-    )
+    array = StoredArray(Node(Kind.V2, {}, {}), grid.shape, (8, 8, 8), (8, 8, 8), np.dtype("uint8"), 0, Naming("", "/"))
+    level = ChunkedLevel("s0", Path(f"/d/{name}/s0"), grid, array, array.naming)
+    labels = {"a": (LabelLevel(level, LabelMeaning()),)}
+    return Crop(name, split, Multiscale(Path(raw), (level,), {}), labels, looked_for=())
 
 
 blocks = st.tuples(

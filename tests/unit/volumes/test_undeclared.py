@@ -49,7 +49,8 @@ class Made:
         return self._root / "d.zarr/recon-1/labels/groundtruth/crop1" / self.name
 
     def count(self, said: Mapping[str, StatedValues] | None = None) -> tuple[VoxelCount, list[Note]]:
-        crop_set, notes = load_crops(self.table, [self.name], values=said or {}), []
+        crop_set = load_crops(self.table, [self.name], values=said or {})
+        notes: list[Note] = []
         table = count_crops(crop_set, workers=1, on_note=notes.append)
         store = self.build(said)
         assert store.frequencies() == table
