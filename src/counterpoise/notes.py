@@ -18,6 +18,8 @@ class NoteKind(StrEnum):
 
     DATA = "data"
     """Crops, their annotation, classes without positive voxels."""
+    COUNTS = "counts"
+    """Voxels that were counted, and what the metadata say was there."""
     LEAK = "leak"
     """Train and validation crops share voxels: scores are too high."""
     WEIGHTS = "weights"
@@ -32,18 +34,23 @@ class NoteKind(StrEnum):
 
 @dataclass(frozen=True)
 class Note:
-    """One sentence without its full stop, its kind, and the crop it is about, if it is about one."""
+    """One sentence without its full stop, its kind, and the crop it is about, if it is about one.
+
+    ``numbers`` are those of this crop: they follow the sentence, which many crops may share.
+    """
 
     kind: NoteKind
     text: str
     subject: str = ""
+    numbers: str = ""
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.text}" if self.subject else self.text
+        return f"{self.subject}: {self.text}{self.numbers}" if self.subject else f"{self.text}{self.numbers}"
 
     def plain(self) -> dict[str, str]:
         """Return the values that JSON holds."""
-        return {"kind": self.kind.value, "text": self.text, "subject": self.subject}
+        numbers = {"numbers": self.numbers} if self.numbers else {}
+        return {"kind": self.kind.value, "text": self.text, "subject": self.subject, **numbers}
 
     @classmethod
     def of_plain(cls, entry: Mapping[str, str] | str) -> Self:
@@ -56,7 +63,7 @@ class Note:
         """
         if isinstance(entry, str):
             return cls(NoteKind.DATA, entry)
-        return cls(NoteKind(entry["kind"]), entry["text"], entry.get("subject", ""))
+        return cls(NoteKind(entry["kind"]), entry["text"], entry.get("subject", ""), entry.get("numbers", ""))
 
 
 def of_kind(notes: Iterable[Note], *kinds: NoteKind) -> tuple[Note, ...]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+import tomli_w
 import typer
 
-from counterpoise.cli.options import split_names
+from counterpoise.cli.options import read_overrides, split_names
 from counterpoise.cli.places import find_source
 from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import print_table, progress_bar, working
 from counterpoise.experiment.arms import Arm
 from counterpoise.experiment.config import Experiment
-from counterpoise.experiment.load import load_experiment
+from counterpoise.experiment.load import load_experiment, parse_experiment
+from counterpoise.experiment.overrides import Override
 from counterpoise.frequencies.count import count_crops
 from counterpoise.frequencies.table import FrequencyTable
 from counterpoise.machine.hardware import usable_cores
@@ -24,8 +28,9 @@ from counterpoise.runs.read import read_run
 from counterpoise.statistics.exposure import counted_frequencies
 from counterpoise.text import DASH, fixed
 from counterpoise.volumes.crops import load_crops
+from counterpoise.volumes.encoding import StatedValues
 
-__all__ = ["CountedClasses", "count", "counted_classes", "percent", "print_arms", "print_frequencies"]
+__all__ = ["CountedClasses", "count", "counted_classes", "percent", "print_arms", "print_frequencies", "values_set"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,11 @@ class CountedClasses:
 
 
 def counted_classes(
-    place: Path | None, datasplit: Path | None, classes: str | None, root: Path | None = None
+    place: Path | None,
+    datasplit: Path | None,
+    classes: str | None,
+    root: Path | None = None,
+    settings: list[str] | None = None,
 ) -> CountedClasses:
     """Count the classes of an experiment, or of a list of crops; a run has the counts in its folder.
 
@@ -50,35 +59,53 @@ def counted_classes(
         A list of crops and class names with commas instead.
     root : Path or None
         Where the data of that list are, or those of the experiment.
+    settings : list of str, optional
+        Keys of the experiment that are set on the command line, as ``data.labels``, which holds for a list, too.
 
     Raises
     ------
     typer.BadParameter
         If both are named, or half of the second.
     """
-    names = split_names(classes)
+    names, overrides = split_names(classes), read_overrides(settings, None)
     if datasplit is not None or names:
         if datasplit is None or not names or place is not None:
             raise typer.BadParameter("Name an experiment or its run, or --datasplit and --classes.")
-        return CountedClasses(*count(datasplit, names, root), None)
-    source = find_source(place)
+        return CountedClasses(*count(datasplit, names, root, values_set(datasplit, names, overrides)), None)
+    source = find_source(place, overrides)
     find_own_modules(source.folder, Path.cwd())
     experiment = load_experiment(source)
     if source.run is not None:
         return CountedClasses(counted_frequencies(read_run(RunFolder(source.run))), (), experiment)
     data = experiment.data
-    return CountedClasses(*count(data.datasplit, data.classes, root or data.root_folder), experiment)
+    return CountedClasses(
+        *count(data.datasplit, data.classes, root or data.root_folder, data.stated_values()), experiment
+    )
+
+
+def values_set(datasplit: Path, classes: tuple[str, ...], overrides: Sequence[Override]) -> Mapping[str, StatedValues]:
+    """Return what ``--set data.labels...`` says about the values of a list's classes."""
+    overrides = [override for override in overrides if override.path[:2] == ("data", "labels")]
+    if not overrides:
+        return {}
+    text = tomli_w.dumps({"data": {"datasplit": str(datasplit), "classes": list(classes)}})
+    return parse_experiment(text, name="--datasplit", overrides=overrides).data.stated_values()
 
 
 def count(
-    datasplit: Path, classes: tuple[str, ...], root: Path | None = None
+    datasplit: Path,
+    classes: tuple[str, ...],
+    root: Path | None = None,
+    values: Mapping[str, StatedValues] = MappingProxyType({}),
 ) -> tuple[FrequencyTable, tuple[Note, ...]]:
     """Count every voxel of some classes, with a progress bar; return the counts and notes on the crops."""
     with working(f"Opening the crops of {datasplit}"):
-        crop_set = load_crops(datasplit, classes, root=root)
+        crop_set = load_crops(datasplit, classes, root=root, values=values)
     voxels = sum(levels[0].level.whole().voxels for crop in crop_set.crops for levels in crop.labels.values())
+    notes = [*crop_set.notes]
     with progress_bar("Counting", voxels) as advance:
-        return count_crops(crop_set, workers=usable_cores(), on_array=advance), crop_set.notes
+        table = count_crops(crop_set, workers=usable_cores(), on_array=advance, on_note=notes.append)
+    return table, tuple(notes)
 
 
 def print_frequencies(table: FrequencyTable) -> None:

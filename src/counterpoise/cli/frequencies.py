@@ -16,6 +16,7 @@ from counterpoise.cli.options import (
     ExperimentPlace,
     Format,
     Json,
+    SetKeys,
     TextOrJson,
     is_json,
     split_names,
@@ -46,6 +47,7 @@ def frequencies(
     datasplit: Datasplit = None,
     classes: Classes = None,
     data_root: DataRoot = None,
+    settings: SetKeys = None,
     exposure: Annotated[
         bool, typer.Option("--exposure", help="Of a run: also the frequencies that its sampler showed.")
     ] = False,
@@ -56,11 +58,13 @@ def frequencies(
 
     Of a run, the counts that its weights were made from are shown. JSON has the format of class_frequencies.json.
 
+    --set data.labels.er.present=255 says what stored values mean, of a list (--datasplit), too.
+
     Example: counterpoise frequencies experiment.toml
     """
     form = is_json(output, as_json)
     if not exposure:
-        _show_frequencies(experiment, datasplit, classes, data_root, as_json=form)
+        _show_frequencies(experiment, datasplit, classes, data_root, settings, as_json=form)
     elif classes and datasplit is None:
         raise typer.BadParameter("--classes goes with --datasplit; without, the run's classes are compared.")
     else:
@@ -68,9 +72,15 @@ def frequencies(
 
 
 def _show_frequencies(
-    place: Path | None, datasplit: Path | None, classes: str | None, root: Path | None, *, as_json: bool
+    place: Path | None,
+    datasplit: Path | None,
+    classes: str | None,
+    root: Path | None,
+    settings: list[str] | None,
+    *,
+    as_json: bool,
 ) -> None:
-    found = counted_classes(place, datasplit, classes, root)
+    found = counted_classes(place, datasplit, classes, root, settings)
     if as_json:
         print(json.dumps(_with_weights(found.table), indent=1))
     else:

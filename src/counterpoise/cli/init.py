@@ -17,6 +17,7 @@ import tomli_w
 import typer
 
 from counterpoise.arrays import Vector3
+from counterpoise.cli.class_tables import values_set
 from counterpoise.cli.options import DataRoot, Seeds, SetKeys, read_overrides, split_names
 from counterpoise.cli.screen import console, print_lines, side, working
 from counterpoise.errors import ClassNameError, ConfigError, DatasplitError, VoxelSizeError, suggest
@@ -136,7 +137,8 @@ def write_experiment(
         with working("Reading the crops"):
             rows = read_datasplit(listed, root=data_root)
             names = names if data is not None else _choose_classes(classes, {n for row in rows for n in row.classes})
-            crop_set = load_crops(listed, names, root=data_root)
+            said = values_set(listed, tuple(names), overrides)
+            crop_set = load_crops(listed, names, root=data_root, values=said)
             notes += [str(note) for note in crop_set.notes if not note.subject]
         with working("Looking for classes without a voxel in the train crops"):
             names = _with_voxels(crop_set, classes, notes)

@@ -158,15 +158,16 @@ def wrapped(text: str, width: int, *, hang: int = 0) -> list[str]:
 
 def grouped(notes: Iterable[Note]) -> list[str]:
     """Write notes as lines: what many crops share is said once, as ``text (12 crops: first, second, ...)``."""
-    crops: dict[str, list[str]] = {}
+    alike: dict[str, list[Note]] = {}
     for note in notes:
-        crops.setdefault(note.text, []).append(note.subject)
+        alike.setdefault(note.text, []).append(note)
     lines = []
-    for text, subjects in crops.items():
-        if len(subjects) > _MOST_ALIKE and all(subjects):
-            lines.append(f"{text} ({len(subjects)} crops: {subjects[0]}, {subjects[1]}, ...)")
+    for text, same in alike.items():
+        if len(same) > _MOST_ALIKE and all(note.subject for note in same):
+            first, second = (f"{note.subject}{note.numbers}" for note in same[:2])
+            lines.append(f"{text} ({len(same)} crops: {first}, {second}, ...)")
         else:
-            lines += dict.fromkeys(f"{subject}: {text}" if subject else text for subject in subjects)
+            lines += dict.fromkeys(map(str, same))
     return lines
 
 

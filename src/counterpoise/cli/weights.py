@@ -16,6 +16,7 @@ from counterpoise.cli.options import (
     ExperimentPlace,
     Format,
     Json,
+    SetKeys,
     TextOrJson,
     is_json,
     split_names,
@@ -34,6 +35,7 @@ def weights(
     datasplit: Datasplit = None,
     classes: Classes = None,
     data_root: DataRoot = None,
+    settings: SetKeys = None,
     strategies: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +55,7 @@ def weights(
     find_own_modules(Path.cwd())
     for name in split_names(strategies):
         find_strategy(name)  # a misspelt name is refused before anything is counted
-    found = counted_classes(experiment, datasplit, classes, data_root)
+    found = counted_classes(experiment, datasplit, classes, data_root, settings)
     arms_config = found.experiment.arms if found.experiment is not None else ArmsConfig()
     baseline = find_strategy(arms_config.baseline).name
     names = split_names(strategies) or arms_config.strategies

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from counterpoise.errors import suggest
 from counterpoise.experiment.engine import EngineConfig, check_engine
 from counterpoise.experiment.explain import broken
 from counterpoise.experiment.hypothesis import Hypothesis, check_hypotheses
+from counterpoise.experiment.labels import LabelValues
 from counterpoise.experiment.limits import Count, NonNegative, Positive, UsablePath, require_possible_patch
 from counterpoise.experiment.losses import LossConfig, TverskyOptions
+from counterpoise.volumes.encoding import ALL_CLASSES, StatedValues
 from counterpoise.weights import CLASSIC, known_strategies
 
 __all__ = [
@@ -68,6 +70,22 @@ class DataConfig(_Table):
     """Whether train and validation crops may share voxels. Scores are too good then, and the report says so."""
     store: UsablePath = Path("counterpoise.store")
     """Where the decoded voxels are kept, relative to this file; shared by all trials."""
+    labels: dict[str, LabelValues] = {}
+    """What stored values mean, by class ("*": every class): { er = { absent = 0, present = 255, unknown = [] } }."""
+
+    @field_validator("labels")
+    @classmethod
+    def _of_known_classes(cls, value: dict[str, LabelValues], info: ValidationInfo) -> dict[str, LabelValues]:
+        classes: tuple[str, ...] = info.data.get("classes", ())
+        for name in value if classes else ():
+            if name not in (ALL_CLASSES, *classes):
+                rule, remedy = f'classes in data.classes, or "{ALL_CLASSES}"', suggest(name, classes)
+                raise broken(rule, name, remedy=remedy, key=f"data.labels.{name}")
+        return value
+
+    def stated_values(self) -> dict[str, StatedValues]:
+        """Return what is said about the values of each class, as readers of crops take it."""
+        return {name: values.stated() for name, values in self.labels.items()}
 
     @field_validator("raw_window")
     @classmethod

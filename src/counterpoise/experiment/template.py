@@ -101,6 +101,8 @@ def _entry(table: type[BaseModel], key: str, value: object) -> list[str]:
 def _value(value: object) -> str:
     """Write one value as TOML."""
     plain: Any = str(value) if isinstance(value, Path) else value
+    if isinstance(plain, BaseModel):
+        plain = plain.model_dump(exclude_none=True)
     if isinstance(plain, tuple | list):
         items = [_value(item) for item in plain]
         inline = "[" + ", ".join(items) + "]"

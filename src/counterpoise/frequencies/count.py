@@ -6,13 +6,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from counterpoise.frequencies.table import CropCount, FrequencyTable
+from counterpoise.notes import Note
 from counterpoise.volumes.crops import CropSet
 
 __all__ = ["count_crops"]
 
 
 def count_crops(
-    crop_set: CropSet, *, workers: int, on_array: Callable[[int], object] = lambda _: None
+    crop_set: CropSet,
+    *,
+    workers: int,
+    on_array: Callable[[int], object] = lambda _: None,
+    on_note: Callable[[Note], object] = lambda _: None,
 ) -> FrequencyTable:
     """Count every class of every crop exactly, at the finest listed level.
 
@@ -24,6 +29,8 @@ def count_crops(
         Arrays decoded at the same time; the decoders release the interpreter lock.
     on_array : callable
         Told the number of voxels after each array (for a progress bar).
+    on_note : callable
+        Told what is to be noted about the values of an array, and where its metadata count otherwise.
 
     Returns
     -------
@@ -34,6 +41,8 @@ def count_crops(
     ------
     DamagedChunkError
         If a stored chunk cannot be decoded.
+    LayoutError
+        If an array holds a value that may be the class or unknown.
     """
     jobs = [(crop, name, levels[0]) for crop in crop_set.crops for name, levels in crop.labels.items()]
 
@@ -42,8 +51,11 @@ def count_crops(
         results = {}
         try:
             for crop_id, name, future in futures:
-                results[crop_id, name] = future.result()
-                on_array(sum(results[crop_id, name].voxels))
+                counted = future.result()
+                results[crop_id, name] = counted.count
+                on_array(sum(counted.count.voxels))
+                for note in counted.notes:
+                    on_note(note)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

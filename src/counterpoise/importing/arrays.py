@@ -21,6 +21,7 @@ from counterpoise.importing.source import (
     sizes_of,
     unreadable,
 )
+from counterpoise.volumes.encoding import meaning_of
 from counterpoise.volumes.formats import open_volume
 from counterpoise.volumes.geometry import IndexBox
 from counterpoise.volumes.volume import Level
@@ -152,7 +153,7 @@ def _volume(group: Path, level_name: str, name: str, class_name: str) -> Source:
     place = places.get(level_name, 0)
     level = volume.levels[place]
     is_annotated = "cellmap" in _attributes(group) and bool(class_name)
-    codes = volume.unknown_codes(class_name) if is_annotated else (None,) * len(places)
+    unknown = meaning_of(volume.annotations()[place], class_name, level.dtype).unknown if is_annotated else ()
 
     def read(start: int, stop: int) -> np.ndarray:
         _, rows, columns = level.grid.shape
@@ -174,7 +175,7 @@ def _volume(group: Path, level_name: str, name: str, class_name: str) -> Source:
         read,
         claim=SizeClaim((z, y, x), "its multiscale metadata"),
         origin_nm=level.grid.translation_nm,
-        unknown_code=codes[place],
+        unknown=unknown,
         notes=_missing(level, name),
     )
 

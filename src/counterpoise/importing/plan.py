@@ -164,8 +164,7 @@ def _plan_crop(
     counts, codings = [], []
     for file, source in zip(crop.labels, labels, strict=True):
         meaning = options.meaning
-        if source.unknown_code is not None:
-            meaning = replace(meaning, unknown=tuple(dict.fromkeys((*meaning.unknown, source.unknown_code))))
+        meaning = replace(meaning, unknown=tuple(dict.fromkeys((*meaning.unknown, *source.unknown))))
         found = count_values((section for _, section in _looked_at(source, advance)), source.name)
         if any(rule.values is not None for rule in file.rules):
             refuse_stray_values(source.name, file.rules, found, meaning, strict=crop.is_strict)

@@ -91,8 +91,8 @@ class Source:
         Where its first voxel is, if it says so.
     direction : tuple of float, optional
         How its axes lie in the room, if it says so. Compared only.
-    unknown_code : int, optional
-        The value that its own metadata declare to be unknown.
+    unknown : tuple of int
+        The values that its own metadata declare to be unknown.
     is_indexed : bool
         Whether values are places in a table of colours.
     notes : tuple of str
@@ -108,7 +108,7 @@ class Source:
     claim: SizeClaim = NO_CLAIM
     origin_nm: Vector3 | None = None
     direction: tuple[float, ...] | None = None
-    unknown_code: int | None = None
+    unknown: tuple[int, ...] = ()
     is_indexed: bool = False
     notes: tuple[str, ...] = ()
 

@@ -21,9 +21,10 @@ from counterpoise.inspection.reading import Block, Masks, centred, compressor_of
 from counterpoise.inspection.shift import REACH, ShiftFit, agree, fit_shift
 from counterpoise.inspection.source import Settings
 from counterpoise.text import listed, percent
-from counterpoise.volumes.crops import Crop, LabelLevel
+from counterpoise.volumes.crops import Crop
 from counterpoise.volumes.fit import fit_crop
 from counterpoise.volumes.geometry import Box, IndexBox, choose_level, voxel_volume_nm3
+from counterpoise.volumes.labels import LabelLevel
 from counterpoise.volumes.volume import Level, Volume
 
 __all__ = ["Draw", "draw_nothing", "inspect_crop", "survey_crop"]
@@ -61,9 +62,13 @@ def inspect_crop(opened: OpenedCrop, settings: Settings, draw: Draw = draw_nothi
     problems = list(opened.problems)
     classes = {name: ClassFacts(ClassState.UNANNOTATED) for name in settings.classes}
     classes |= {name: ClassFacts(ClassState.DAMAGED) for name in opened.damaged}
+    labels = {}
     for name, levels in opened.labels.items():
-        classes[name], found = count_label(opened.crop_id, name, levels[0], opened.volumes[name])
-        problems += found
+        done = count_label(opened.crop_id, name, levels[0])
+        classes[name] = done.facts
+        problems += done.problems
+        labels[name] = (done.label, *(level.following(done.label) for level in levels[1:]))
+    opened = replace(opened, labels=labels)
     box = opened.box
     facts = CropFacts(opened.crop_id, opened.usage, classes=classes)
     if box is not None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from counterpoise.errors import DamagedChunkError
+from counterpoise.errors import DamagedChunkError, LayoutError
 from counterpoise.inspection.facts import ClassFacts, ClassState
 from counterpoise.inspection.objects import ObjectCounter
 from counterpoise.inspection.problems import Problem, ProblemCode
-from counterpoise.inspection.reading import Masks, masks_of, read_block, slabs
-from counterpoise.text import counted, listed
-from counterpoise.volumes.annotation import INSTANCE_CLASSES
-from counterpoise.volumes.crops import LabelLevel
-from counterpoise.volumes.volume import Volume
+from counterpoise.inspection.reading import masks_of, read_block, slabs
+from counterpoise.notes import Note, NoteKind, of_kind
+from counterpoise.text import counted
+from counterpoise.volumes.labels import LabelLevel
 
-__all__ = ["SPECK_VOXELS", "count_label", "describe_faults"]
+__all__ = ["SPECK_VOXELS", "CountedClass", "count_label", "describe_faults"]
 
 SPECK_VOXELS = 8
 """Objects of fewer voxels are specks: less than a cube of two voxels."""
@@ -30,38 +29,52 @@ _LEAST_OBJECTS = 4
 """Of fewer objects nothing is said."""
 
 _MOST_NAMED = 3
-_PRESENT = 1
+_MOST_LISTED = 20
 
 
-def count_label(crop_id: str, name: str, label: LabelLevel, volume: Volume) -> tuple[ClassFacts, list[Problem]]:
+@dataclass(frozen=True)
+class CountedClass:
+    """A class of a crop: what is known about it, its finest level with the meaning of its values, what is wrong."""
+
+    facts: ClassFacts
+    label: LabelLevel
+    problems: tuple[Problem, ...] = ()
+
+
+def count_label(crop_id: str, name: str, label: LabelLevel) -> CountedClass:
     """Count one class at its finest listed level; what is damaged or odd is a problem."""
     size = label.level.grid.voxel_size_nm
     whole = label.level.whole()
     try:
-        voxels = label.count().voxels
+        done = label.count()
+    except LayoutError as error:
+        text = f"{name}: {error.problem}: {error.found}; {error.remedy}"
+        problem = Problem(ProblemCode.UNEXPECTED_VALUES, text, (crop_id,), name)
+        return CountedClass(ClassFacts(ClassState.DAMAGED, voxel_size_nm=size), label, (problem,))
     except DamagedChunkError:
         faults = [
             fault for slab in slabs(whole, label.level.chunks[0]) for fault in read_block(label.level, slab).faults
         ]
         problem = Problem(ProblemCode.DAMAGED, describe_faults(name, faults), (crop_id,), name)
-        return ClassFacts(ClassState.DAMAGED, voxel_size_nm=size), [problem]
+        return CountedClass(ClassFacts(ClassState.DAMAGED, voxel_size_nm=size), label, (problem,))
+    voxels, label = done.count.voxels, done.label
+    lost = [_counts(note, name) for note in of_kind(done.notes, NoteKind.COUNTS)]
+    undeclared = [note for note in done.notes if note.kind is not NoteKind.COUNTS]
     state = ClassState.PRESENT if voxels.present else ClassState.EMPTY
     facts = ClassFacts(state, voxels.known, voxels.present, voxels.unknown, size, 0)
     if not voxels.present:
-        return facts, []
-    by_id = _is_instance(name, volume)
-    objects, odd = ObjectCounter(label.level.grid.shape, by_id=by_id), Counter[int]()
+        return CountedClass(facts, label, (*lost, *_unexpected(crop_id, name, undeclared, Counter())))
+    by_id = label.meaning.has_ids
+    objects, odd = ObjectCounter(label.level.grid.shape, by_id=by_id), Counter[float]()
     for slab in slabs(whole, label.level.chunks[0]):
         block = read_block(label.level, slab)
         masks = masks_of(label, block.voxels)
         objects.add(slab.start[0], block.voxels, masks.present)
-        if not by_id:
-            odd += _odd_values(block.voxels, masks)
+        if undeclared:
+            odd += _odd_values(block.voxels, label)
     sizes = objects.sizes()
-    problems = [*_unexpected(crop_id, name, odd), *_specks(crop_id, name, sizes)]
-    return ClassFacts(
-        state, voxels.known, voxels.present, voxels.unknown, size, None if sizes is None else len(sizes)
-    ), problems
+    problems = (*lost, *_unexpected(crop_id, name, undeclared, odd), *_specks(crop_id, name, sizes))
+    return CountedClass(replace(facts, objects=None if sizes is None else len(sizes)), label, problems)
 
 
 def describe_faults(what: str, faults: Sequence[DamagedChunkError]) -> str:
@@ -72,23 +85,20 @@ def describe_faults(what: str, faults: Sequence[DamagedChunkError]) -> str:
     return f"{what}: {chunks}; {faults[0].found}; fetch them again"
 
 
-def _odd_values(stored: np.ndarray, masks: Masks) -> Counter[int]:
-    """Count the values that mean present and are not 1."""
-    if stored.max() <= _PRESENT and stored.min() >= 0:
-        return Counter()
-    odd = stored[masks.present & (stored != _PRESENT)]
-    values, counts = np.unique(odd, return_counts=True)
-    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+def _odd_values(stored: np.ndarray, label: LabelLevel) -> Counter[float]:
+    """Count the values that neither metadata nor the user declared."""
+    values, counts = np.unique(stored, return_counts=True)
+    named = label.meaning.named - set(label.meaning.assumed)
+    return Counter({v: n for v, n in zip(values.tolist(), counts.tolist(), strict=True) if v not in named})
 
 
-def _unexpected(crop_id: str, name: str, odd: Counter[int]) -> list[Problem]:
-    if not odd:
-        return []
-    common = [f"{value} ({count:,} voxels)" for value, count in odd.most_common(_MOST_NAMED)]
-    more = f" and {len(odd) - _MOST_NAMED} more" if odd.keys() and len(odd) > _MOST_NAMED else ""
-    text = f"semantic, and holds values other than 0, 1 and unknown, which are read as present: {listed(common)}{more}"
-    values = {str(value): count for value, count in odd.most_common()}
-    return [Problem(ProblemCode.UNEXPECTED_VALUES, text, (crop_id,), name, {"values": values})]
+def _unexpected(crop_id: str, name: str, notes: Sequence[Note], odd: Counter[float]) -> list[Problem]:
+    values = {"values": {str(value): count for value, count in odd.most_common(_MOST_LISTED)}} if odd else {}
+    return [Problem(ProblemCode.UNEXPECTED_VALUES, f"{n.text}{n.numbers}", (crop_id,), name, values) for n in notes]
+
+
+def _counts(note: Note, name: str) -> Problem:
+    return Problem(ProblemCode.COUNTS, f"{note.text}{note.numbers}", (note.subject,), name)
 
 
 def _specks(crop_id: str, name: str, sizes: np.ndarray | None) -> list[Problem]:
@@ -99,11 +109,3 @@ def _specks(crop_id: str, name: str, sizes: np.ndarray | None) -> list[Problem]:
         return []
     text = f"{specks} of {len(sizes)} objects have fewer than {SPECK_VOXELS} voxels"
     return [Problem(ProblemCode.SPECKS, text, (crop_id,), name, {"specks": specks, "objects": len(sizes)})]
-
-
-def _is_instance(name: str, volume: Volume) -> bool:
-    """Tell whether values are ids of objects: as the metadata say, else as CellMap annotates the class."""
-    entry: Any = getattr(volume, "attributes", {})
-    for key in ("cellmap", "annotation", "annotation_type", "type"):
-        entry = entry.get(key) if isinstance(entry, dict) else None
-    return str(entry).startswith("instance") if isinstance(entry, str) else name in INSTANCE_CLASSES

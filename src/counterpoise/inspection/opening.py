@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from counterpoise.errors import CounterpoiseError, DataError
 from counterpoise.inspection.problems import Problem, ProblemCode
-from counterpoise.volumes.crops import Crop, LabelLevel, open_labels
+from counterpoise.volumes.crops import Crop
 from counterpoise.volumes.datasplit import CropRow, Split
+from counterpoise.volumes.encoding import StatedValues
 from counterpoise.volumes.formats import is_stored, open_volume
 from counterpoise.volumes.geometry import Box, round_nm
+from counterpoise.volumes.labels import LabelLevel, open_labels
 from counterpoise.volumes.volume import Volume
 
 __all__ = ["UNFORESEEN", "OpenedCrop", "open_row"]
@@ -23,14 +25,13 @@ UNFORESEEN = (OSError, ValueError, TypeError, AttributeError, LookupError, Overf
 
 @dataclass(frozen=True)
 class OpenedCrop:
-    """A crop as far as it can be opened; ``volumes`` are those of its classes."""
+    """A crop as far as it can be opened."""
 
     crop_id: str
     usage: str | None
     split: Split
     raw: Volume | None
     labels: Mapping[str, tuple[LabelLevel, ...]]
-    volumes: Mapping[str, Volume] = field(default_factory=dict)
     damaged: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
 
@@ -51,23 +52,27 @@ class OpenedCrop:
         return Crop(self.crop_id, self.split, self.raw, dict(blocks.values()))
 
 
-def open_row(row: CropRow, crop_id: str, classes: Iterable[str], *, has_splits: bool) -> OpenedCrop:
-    """Open raw and labels of a crop; what cannot be opened is a problem."""
+def open_row(
+    row: CropRow, crop_id: str, classes: Iterable[str], values: Mapping[str, StatedValues], *, has_splits: bool
+) -> OpenedCrop:
+    """Open raw and labels of a crop, with what the user says about values; what cannot be opened is a problem."""
     problems: list[Problem] = []
     labels: dict[str, tuple[LabelLevel, ...]] = {}
-    volumes: dict[str, Volume] = {}
     damaged = set()
     raw = None
     try:
         raw = open_volume(row.raw_path)
+        problems += [Problem(ProblemCode.METADATA, f"raw: {text}", (crop_id,)) for text in raw.notes]
     except DataError as error:
         problems.append(_damage(error, crop_id, "raw"))
     for name in classes:
         path = row.class_path(name)
-        if name not in row.classes or not is_stored(path):
-            continue
         try:
-            volumes[name], labels[name] = open_labels(path, name)
+            if name not in row.classes or not is_stored(path):
+                continue
+            volume, labels[name], remarks = open_labels(path, name, crop_id, values)
+            odd = [f"{name}: {text}" for text in volume.notes] + [note.text for note in remarks]
+            problems += [Problem(ProblemCode.METADATA, text, (crop_id,), name) for text in odd]
         except DataError as error:
             damaged.add(name)
             problems.append(_damage(error, crop_id, name))
@@ -76,7 +81,7 @@ def open_row(row: CropRow, crop_id: str, classes: Iterable[str], *, has_splits: 
             text = f"{name} cannot be read: {type(error).__name__}: {error}"
             problems.append(Problem(ProblemCode.DAMAGED, text, (crop_id,), name))
     usage = row.split if has_splits else None
-    return OpenedCrop(crop_id, usage, row.split, raw, labels, volumes, frozenset(damaged), tuple(problems))
+    return OpenedCrop(crop_id, usage, row.split, raw, labels, frozenset(damaged), tuple(problems))
 
 
 def _damage(error: CounterpoiseError, crop_id: str, what: str) -> Problem:

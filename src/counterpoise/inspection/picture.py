@@ -9,8 +9,8 @@ import numpy as np
 
 from counterpoise.inspection.reading import Block, label_masks, read_block
 from counterpoise.report.images import LONGEST_SIDE
-from counterpoise.volumes.crops import LabelLevel
 from counterpoise.volumes.geometry import IndexBox
+from counterpoise.volumes.labels import LabelLevel
 from counterpoise.volumes.volume import Level
 
 __all__ = ["Picture", "draw_crop"]

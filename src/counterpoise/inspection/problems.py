@@ -21,6 +21,8 @@ class ProblemCode(StrEnum):
     """Kinds of problems; the value is what ``--json`` writes."""
 
     DAMAGED = "damaged"
+    COUNTS = "counts"
+    METADATA = "metadata"
     MISSING_RAW = "missing-raw"
     ZERO_RAW = "zero-raw"
     SATURATED_RAW = "saturated-raw"
@@ -47,6 +49,8 @@ class ProblemCode(StrEnum):
 
 EXPLANATIONS: Mapping[ProblemCode, str] = {
     ProblemCode.DAMAGED: "A line, a group or a chunk cannot be read.",
+    ProblemCode.COUNTS: "An array does not hold what its complement_counts say: chunks were lost, or it was changed.",
+    ProblemCode.METADATA: "Metadata and files do not fit, or say odd things; it is said how they are read.",
     ProblemCode.MISSING_RAW: "Raw chunks under the crop are not stored; a reader that does not look sees black there.",
     ProblemCode.ZERO_RAW: "More than half of the raw under the crop is 0 although it is stored.",
     ProblemCode.SATURATED_RAW: "More than a fifth of the raw under the crop has the lowest or highest possible value.",
@@ -57,7 +61,7 @@ EXPLANATIONS: Mapping[ProblemCode, str] = {
     ProblemCode.VOXEL_SIZE: "No stored level serves the voxel size to train at.",
     ProblemCode.MISPLACED: "A thin class fits the raw clearly better when it is moved.",
     ProblemCode.INVERTED_CONTRAST: "A class is bright in one data set and dark in the others.",
-    ProblemCode.UNEXPECTED_VALUES: "A semantic array holds values that are neither absent, present nor unknown.",
+    ProblemCode.UNEXPECTED_VALUES: "An array holds values that nobody declared, or whose meaning is in doubt.",
     ProblemCode.OVERLAP_TRAIN_VALIDATE: "A validation crop shares voxels with a train crop: its scores are too high.",
     ProblemCode.NEAR_TRAIN_VALIDATE: "A validation crop lies next to a train crop: structures continue from one into "
     "the other.",
@@ -76,6 +80,7 @@ EXPLANATIONS: Mapping[ProblemCode, str] = {
 
 NOTES = frozenset(
     {
+        ProblemCode.METADATA,
         ProblemCode.MISSING_SURROUNDINGS,
         ProblemCode.NEAR_TRAIN_VALIDATE,
         ProblemCode.OVERLAP_SAME_SIDE,

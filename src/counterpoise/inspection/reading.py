@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from counterpoise.errors import DamagedChunkError
-from counterpoise.volumes.annotation import is_known, is_present
-from counterpoise.volumes.crops import LabelLevel
 from counterpoise.volumes.geometry import Box, Grid, IndexBox
+from counterpoise.volumes.labels import LabelLevel
 from counterpoise.volumes.volume import Level
 
 __all__ = ["Block", "Masks", "centred", "compressor_of", "label_masks", "masks_of", "read_block", "slabs"]
@@ -106,10 +105,8 @@ def centred(grid: Grid, box: Box) -> IndexBox:
 
 def masks_of(label: LabelLevel, stored: np.ndarray) -> Masks:
     """Say where stored values mean that the class is present, and where that is known."""
-    known = None if label.unknown_code is None else is_known(stored, label.unknown_code)
-    if known is not None and known.all():
-        known = None
-    return Masks(is_present(stored, label.unknown_code), known)
+    present, unknown = label.meaning.masks(stored)
+    return Masks(present, ~unknown if unknown is not None and unknown.any() else None)
 
 
 def label_masks(label: LabelLevel, grid: Grid, block: IndexBox) -> Masks:

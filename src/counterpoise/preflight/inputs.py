@@ -114,7 +114,12 @@ def read_inputs(experiment: Experiment, observer: PreflightObserver = SILENT, *,
     data = experiment.data
     try:
         crop_set = load_crops(
-            data.datasplit, data.classes, root=data.root_folder, allow_overlap=True, on_fault=faults.append
+            data.datasplit,
+            data.classes,
+            root=data.root_folder,
+            values=data.stated_values(),
+            allow_overlap=True,
+            on_fault=faults.append,
         )
     except CounterpoiseError as error:
         faults.append(error)
@@ -163,6 +168,7 @@ def store_key(experiment: Experiment) -> StoreKey:
         None if data.raw_window == "auto" else data.raw_window,
         data.allow_overlap,
         data.root_folder,
+        data.stated_values(),
     )
 
 

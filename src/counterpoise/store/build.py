@@ -21,7 +21,7 @@ from counterpoise.arrays import Vector3
 from counterpoise.errors import StoreError
 from counterpoise.files.lock import Purpose, only_one_process
 from counterpoise.notes import Note
-from counterpoise.store.decode import CropBlocks, OnVoxels, Workspace, decode_crop, voxels_of
+from counterpoise.store.decode import CropBlocks, OnVoxels, decode_crop, voxels_of
 from counterpoise.store.files import ArrayFile, BlockFile, open_array, sync, writing
 from counterpoise.store.fingerprint import fingerprint_of
 from counterpoise.store.store import (
@@ -37,6 +37,7 @@ from counterpoise.store.store import (
 )
 from counterpoise.store.verification import find_damage, was_verified
 from counterpoise.store.window import RawWindow, find_windows, notes_on_windows
+from counterpoise.store.workspace import Workspace
 from counterpoise.volumes.crops import CropSet
 from counterpoise.volumes.fit import FittedCrop, fit_crop
 from counterpoise.volumes.geometry import Grid

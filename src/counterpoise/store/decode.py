@@ -8,37 +8,33 @@ processor's cache, and copied into the bar, which goes to its file when it is co
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from counterpoise.notes import Note, NoteKind
+from counterpoise.store.bars import bars, nearest, outside, part_of
 from counterpoise.store.files import BlockFile
 from counterpoise.store.window import RawWindow
+from counterpoise.store.workspace import BarWords, Workspace
 from counterpoise.text import percent
-from counterpoise.volumes.annotation import ClassCount, VoxelCount, is_known, is_present
-from counterpoise.volumes.crops import LabelLevel
+from counterpoise.volumes.annotation import ClassCount, LabelMeaning, VoxelCount, largest_of
 from counterpoise.volumes.fit import FittedCrop
-from counterpoise.volumes.geometry import Grid, IndexBox, Shape3
+from counterpoise.volumes.geometry import IndexBox, Shape3
+from counterpoise.volumes.labels import CountedLabel, LabelLevel
 
-__all__ = ["CropBlocks", "DecodedCrop", "DecodedRaw", "OnVoxels", "Workspace", "decode_crop", "voxels_of"]
+__all__ = ["CropBlocks", "DecodedCrop", "DecodedRaw", "OnVoxels", "decode_crop", "voxels_of"]
 
 OnVoxels = Callable[[int], object]
 
-_TIE = 1e-6
-"""Nearest-neighbour ties (a position exactly between two voxels) go up, whatever the rounding of the division."""
 _COUNTED_AT_ONCE = 1 << 18
 """Words counted at once: as many as stay in the processor's cache."""
 _MOST_ZEROS = 0.5
 """Of the raw under a crop: 0 is black, and more of it than this is padding or a copy that was not finished."""
 _SUMMED_WITH_32_BITS = ((1 << 32) - 1) // 255
 """Bytes that can be added up in 32 bits, which takes half the time."""
-_BAR_BYTES = 1 << 24
-"""Size of a bar, unless a single row of chunks is larger. Larger ones are no faster; in smaller ones fewer crops have
-whole layers, which are written, and whose checksums are followed, in one piece."""
 
 
 @dataclass(frozen=True)
@@ -91,27 +87,6 @@ def voxels_of(item: FittedCrop) -> int:
     return total
 
 
-class Workspace:
-    """Memory that one thread uses again and again: asking the system for pages costs as much as filling them."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, np.dtype[Any]], np.ndarray] = {}
-
-    def empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """Return an array for one purpose, its content undefined; the one returned before is overwritten."""
-        size = math.prod(shape)
-        kept = self._kept.get((name, dtype))
-        if kept is None or kept.size < size:
-            kept = self._kept[name, dtype] = np.empty(size, dtype)
-        return kept[:size].reshape(shape)
-
-    def zeros(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """Return an array for one purpose, full of zeros."""
-        array = self.empty(name, shape, dtype)
-        array[...] = 0
-        return array
-
-
 def decode_crop(
     item: FittedCrop,
     classes: Sequence[str],
@@ -142,30 +117,74 @@ def decode_crop(
     ------
     DamagedChunkError
         If a stored chunk cannot be decoded.
+    LayoutError
+        If a label array holds a value that may be the class or unknown.
     """
     raw = _copy_raw(item, blocks.raw, workspace, on_voxels, window)
-    packer = _Packer(item, classes, blocks.present.dtype, raw.missing, workspace)
-    for bar in _bars(IndexBox((0, 0, 0), item.grid.shape), packer.chunks, blocks.present.dtype.itemsize):
-        present, unknown, decoded = packer.pack(bar)
-        blocks.present.write(bar, present)
-        blocks.unknown.write(bar, unknown)
-        on_voxels(decoded)
-    exact: dict[str, ClassCount] = {}
+    counted: dict[str, CountedLabel] = {}
     for name, label in item.labels.items():
         first = item.crop.labels[name][0]
+        if label is not first or label.level.grid != item.grid:
+            counted[name] = first.count()
+            on_voxels(first.level.whole().voxels)
+            settled = counted[name].label
+            label = settled if label is first else label.following(settled)  # noqa: PLW2901 - the same one, settled
+            item = replace(item, labels={**item.labels, name: label})
+    packer = _pack(item, classes, blocks, raw.missing, workspace, on_voxels)
+    for name, label in item.labels.items():
         if label.level.grid != item.grid:
             on_voxels(label.level.whole().voxels)
-        if label is first and name in packer.counts:
-            exact[name] = ClassCount(packer.counts[name], first.level.grid.voxel_size_nm)
-        else:
-            exact[name] = first.count()
-            on_voxels(first.level.whole().voxels)
-    notes = [*item.notes, *raw.notes]
+        if name not in counted:
+            counted[name] = label.settled() if name in packer.in_doubt else label.compared(packer.counts[name])
+    notes = [*item.notes, *raw.notes, *(note for name in item.labels for note in counted[name].notes)]
+    if packer.in_doubt:  # rare: only now is it known what these values mean
+        item, passed_over = _settle(item, packer.in_doubt, counted)
+        notes += passed_over
+        packer = _pack(item, classes, blocks, raw.missing, workspace)
     if packer.without_raw:
         share = f"{100.0 * packer.without_raw / math.prod(item.grid.shape):.1f} %"
         text = f"raw level {item.raw.name} is missing under {share} of the crop; those voxels are treated as unknown"
         notes.append(Note(NoteKind.DATA, text, item.crop.crop_id))
+    exact = {name: counted[name].count for name in item.labels}
     return DecodedCrop(exact, packer.known_word, packer.has_unknown, raw, tuple(notes))
+
+
+def _pack(
+    item: FittedCrop,
+    classes: Sequence[str],
+    blocks: CropBlocks,
+    missing: Sequence[IndexBox],
+    workspace: Workspace,
+    on_voxels: OnVoxels = lambda _: None,
+) -> _Packer:
+    """Write the label words of a crop; return what became known on the way."""
+    packer = _Packer(item, classes, blocks.present.dtype, missing, workspace)
+    for bar in bars(IndexBox((0, 0, 0), item.grid.shape), packer.chunks, blocks.present.dtype.itemsize):
+        present, unknown, decoded = packer.pack(bar)
+        blocks.present.write(bar, present)
+        blocks.unknown.write(bar, unknown)
+        on_voxels(decoded)
+    return packer
+
+
+def _settle(
+    item: FittedCrop, in_doubt: Iterable[str], counted: Mapping[str, CountedLabel]
+) -> tuple[FittedCrop, list[Note]]:
+    """Replace the labels whose values were in doubt by what was found to be right.
+
+    A coarser level with values that its finest level does not have was down-sampled smoothly: it is passed over.
+    """
+    labels, notes = dict(item.labels), []
+    for name in sorted(in_doubt):
+        finest = counted[name].label
+        if labels[name].level.path != finest.level.path:
+            text = (
+                f"level {labels[name].level.name} of {name} holds values that {finest.level.name} does not, as after "
+                f"smooth down-sampling, and is passed over: the nearest voxel of {finest.level.name} counts"
+            )
+            notes.append(Note(NoteKind.DATA, text, item.crop.crop_id))
+        labels[name] = finest
+    return replace(item, labels=labels), notes
 
 
 def _copy_raw(
@@ -176,7 +195,7 @@ def _copy_raw(
     table = window.table() if window else None
     under = _Grey(item.raw.grid.covering(item.grid.box))
     total = voxels = 0
-    for bar in _bars(item.raw_block, item.raw.chunks, file.dtype.itemsize):
+    for bar in bars(item.raw_block, item.raw.chunks, file.dtype.itemsize):
         raw = workspace.empty("bar of raw", bar.shape, file.dtype)
         for box, stored in item.raw.decoded_chunks(bar):
             part = box.common(bar)
@@ -219,28 +238,6 @@ class _Grey:
             yield Note(NoteKind.DATA, text, crop_id)
 
 
-class _BarWords:
-    """The words of a bar or chunk; those of what is unknown are made when something is (which is rare).
-
-    ``present`` is undefined until it is written.
-    """
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], workspace: Workspace, name: str = "bar") -> None:
-        self._memory = partial(workspace.zeros, f"{name} of unknown", shape, dtype)
-        self._unknown: np.ndarray | None = None
-        self.present = workspace.empty(f"{name} of present", shape, dtype)
-
-    @property
-    def has_unknown(self) -> bool:
-        return self._unknown is not None
-
-    @property
-    def unknown(self) -> np.ndarray:
-        if self._unknown is None:
-            self._unknown = self._memory()
-        return self._unknown
-
-
 class _Packer:
     """Packs the labels of one crop into words, bar by bar, and counts them on the way.
 
@@ -270,20 +267,25 @@ class _Packer:
         self._blank = np.array(list(_parts_without_raw(item, missing)), dtype=np.int64).reshape(-1, 2, 3)
         self.known_word = sum(int(bit) for bit in self._bits.values())
         self.counts = {name: VoxelCount(0, 0, 0) for names in self._groups for name in names}
+        self.in_doubt: set[str] = set()
+        """Classes with a value that nobody declared."""
         self.has_unknown = False
         self.without_raw = 0
 
     @property
     def chunks(self) -> Shape3:
-        """Return the shape of the chunks of the first classes on the crop's own grid."""
-        return self._item.labels[self._groups[0][0]].level.chunks
+        """Return the shape of the chunks of the first classes on the crop's own grid, else of the first ones."""
+        first = self._groups[0][0] if self._groups else next(iter(self._item.labels))
+        return self._item.labels[first].level.chunks
 
     def pack(self, bar: IndexBox) -> tuple[np.ndarray, np.ndarray | None, int]:
         """Pack one bar: words of presence, words of what is unknown, and how many voxels on the own grid were read.
 
         The words stay valid until the next bar is packed; None stands for words in which nothing is unknown.
         """
-        words = _BarWords(bar.shape, self._dtype, self._workspace)
+        words = BarWords(bar.shape, self._dtype, self._workspace)
+        if not self._groups:
+            words.present[...] = 0
         for first, names in enumerate(self._groups):
             touched = self._copy(names, bar, words, is_first=first == 0)
             for name in names:
@@ -293,7 +295,7 @@ class _Packer:
                 self.has_unknown |= not_known > 0
         for name, label in self._item.labels.items():
             if label.level.grid != self._item.grid:
-                self._resample(label, self._bits[name], bar, words)
+                self._resample(name, label, bar, words)
         for common in self._blank_parts(bar):
             words.unknown[common.within(bar)] = self.known_word
             words.present[common.within(bar)] = 0
@@ -301,7 +303,7 @@ class _Packer:
         self.has_unknown |= self.without_raw > 0
         return words.present, words.unknown if words.has_unknown else None, bar.voxels * sum(map(len, self._groups))
 
-    def _copy(self, names: Sequence[str], bar: IndexBox, words: _BarWords, *, is_first: bool) -> set[tuple[str, str]]:
+    def _copy(self, names: Sequence[str], bar: IndexBox, words: BarWords, *, is_first: bool) -> set[tuple[str, str]]:
         """Add classes stored in equal chunks on the crop's own grid; say whose bits may be set in which words."""
         labels = [self._item.labels[name] for name in names]
         touched: set[tuple[str, str]] = set()
@@ -310,14 +312,14 @@ class _Packer:
             part = box.common(bar)
             place, (z, y, x) = part.within(bar), part.within(box)
             shape = (part.shape[0], *labels[0].level.chunks[1:])
-            packed = _BarWords(shape, self._dtype, self._workspace, "chunk")
+            packed = BarWords(shape, self._dtype, self._workspace, "chunk")
             packed.present[...] = 0
             for name, label, (_, stored) in zip(names, labels, parts, strict=True):
-                if stored is None and not label.level.fill_value and label.unknown_code != 0:
+                if stored is None and not label.level.fill_value and label.meaning.zero_is_absent:
                     continue  # every voxel is absent, as the words say already
                 # Packed as wide as it is stored: rows without gaps are packed several times faster than parts of rows.
                 voxels = _filled(label, shape) if stored is None else stored[z]
-                kinds = self._add(voxels, label.unknown_code, self._bits[name], packed, np.s_[:])
+                kinds = self._add(voxels, name, packed, np.s_[:])
                 touched |= {(name, kind) for kind in kinds}
             if is_first:
                 words.present[place] = packed.present[:, y, x]
@@ -342,11 +344,11 @@ class _Packer:
             total += int(np.count_nonzero(np.bitwise_and(piece, bit, out=masked)))
         return total
 
-    def _resample(self, label: LabelLevel, bit: np.generic, bar: IndexBox, words: _BarWords) -> None:
+    def _resample(self, name: str, label: LabelLevel, bar: IndexBox, words: BarWords) -> None:
         """Add a class stored on another grid than its crop's: the nearest voxel's value counts."""
-        level = label.level
-        index = [_nearest(self._item.grid, level.grid, axis) for axis in range(3)]
-        for part in _outside(_part_of(index, level.whole()), self._item.grid.shape):
+        level, bit = label.level, self._bits[name]
+        index = [nearest(self._item.grid, level.grid, axis) for axis in range(3)]
+        for part in outside(part_of(index, level.whole()), self._item.grid.shape):
             common = part.common(bar)  # beyond its own block a class is unknown
             if common.voxels:
                 words.unknown[common.within(bar)] |= bit
@@ -355,59 +357,39 @@ class _Packer:
         z, y, x = ((max(int(a), 0), max(int(b), 0)) for a, b in ends)
         needed = IndexBox((z[0], y[0], x[0]), (z[1], y[1], x[1])).common(level.whole())
         for box, stored in level.decoded_chunks(needed):
-            part = _part_of(index, box).common(bar)
+            part = part_of(index, box).common(bar)
             places = [i[a:b] - s for i, a, b, s in zip(index, part.start, part.stop, box.start, strict=True)]
             voxels = _filled(label, box.shape) if stored is None else stored
             place = part.within(bar)
-            if "unknown" in self._add(voxels[np.ix_(*places)], label.unknown_code, bit, words, place):
+            if "unknown" in self._add(voxels[np.ix_(*places)], name, words, place):
                 self.has_unknown |= bool(np.any(words.unknown[place] & bit))
 
     def _add(
-        self,
-        voxels: np.ndarray,
-        code: int | None,
-        bit: np.generic,
-        words: _BarWords,
-        place: slice | tuple[slice, slice, slice],
+        self, voxels: np.ndarray, name: str, words: BarWords, place: slice | tuple[slice, slice, slice]
     ) -> tuple[str, ...]:
         """Set one class's bit in words; say which of "present" and "unknown" may have been touched."""
-        largest = int(voxels.max(initial=0)) if voxels.dtype.kind == "u" else None
-        if largest == 0 and code != 0:
+        meaning: LabelMeaning = self._item.labels[name].meaning
+        largest = largest_of(voxels)
+        if largest == 0 and meaning.zero_is_absent:
             return ()
-        added = self._workspace.empty("added", voxels.shape, self._dtype)
-        may_be_unknown = code is not None and (largest is None or code <= largest)
-        if may_be_unknown:
-            np.multiply(~is_known(voxels, code), bit, out=added, casting="unsafe")
-            words.unknown[place] |= added
-        is_zero_or_one = largest == 1 and not may_be_unknown and voxels.dtype == np.uint8
-        np.multiply(voxels if is_zero_or_one else is_present(voxels, code), bit, out=added, casting="unsafe")
+        bit, added = self._bits[name], self._workspace.empty("added", voxels.shape, self._dtype)
+        if largest == 1 and meaning.one_is_present and voxels.dtype == np.uint8:
+            present, unknown = voxels, None
+        else:
+            if name not in self.in_doubt and meaning.is_in_doubt(voxels, largest):
+                self.in_doubt.add(name)
+            present, unknown = meaning.masks(voxels, largest)
+        np.multiply(present, bit, out=added, casting="unsafe")
         words.present[place] |= added
-        return ("present", "unknown") if may_be_unknown else ("present",)
+        if unknown is None:
+            return ("present",)
+        np.multiply(unknown, bit, out=added, casting="unsafe")
+        words.unknown[place] |= added
+        return ("present", "unknown")
 
 
 def _filled(label: LabelLevel, shape: Shape3) -> np.ndarray:
     return np.full(shape, label.level.fill_value, label.level.dtype)
-
-
-def _bars(block: IndexBox, chunks: Shape3, item_bytes: int) -> Iterator[IndexBox]:
-    """Cut a block at borders of chunks into bars: whole layers, or rows of chunks where a layer is too large."""
-    room = _BAR_BYTES // item_bytes
-    _, height, width = block.shape
-    layers = max(room // max(chunks[0] * height * width, 1), 1) * chunks[0]
-    rows = max(room // max(chunks[0] * chunks[1] * width, 1), 1) * chunks[1]
-    if layers * height * width <= room:
-        rows = block.stop[1]  # a whole layer
-    for z, z_end in _cuts(block.start[0], block.stop[0], layers):
-        for y, y_end in _cuts(block.start[1], block.stop[1], rows):
-            yield IndexBox((z, y, block.start[2]), (z_end, y_end, block.stop[2]))
-
-
-def _cuts(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
-    """Cut a range at multiples of a step."""
-    while start < stop:
-        end = min((start // step + 1) * step, stop)
-        yield start, end
-        start = end
 
 
 def _same_chunks(item: FittedCrop) -> list[list[str]]:
@@ -421,37 +403,9 @@ def _same_chunks(item: FittedCrop) -> list[list[str]]:
 
 def _parts_without_raw(item: FittedCrop, missing: Sequence[IndexBox]) -> Iterator[IndexBox]:
     """Find the label voxels that lie outside the raw volume, or in one of its chunks that is not on disk."""
-    index = [_nearest(item.grid, item.raw.grid, axis) for axis in range(3)]
-    yield from _outside(_part_of(index, item.raw.whole()), item.grid.shape)
+    index = [nearest(item.grid, item.raw.grid, axis) for axis in range(3)]
+    yield from outside(part_of(index, item.raw.whole()), item.grid.shape)
     for box in missing:
-        part = _part_of(index, box)
+        part = part_of(index, box)
         if part.voxels:
             yield part
-
-
-def _part_of(index: Sequence[np.ndarray], box: IndexBox) -> IndexBox:
-    """Find the voxels whose nearest voxels on another grid lie in a box of that grid; indices ascend."""
-    start = [int(np.searchsorted(i, a)) for i, a in zip(index, box.start, strict=True)]
-    stop = [int(np.searchsorted(i, b)) for i, b in zip(index, box.stop, strict=True)]
-    return IndexBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-
-def _outside(inner: IndexBox, shape: Shape3) -> Iterator[IndexBox]:
-    """Cut what lies around a box into boxes that do not meet."""
-    start, stop = [0, 0, 0], list(shape)
-    for axis in range(3):
-        for a, b in ((0, inner.start[axis]), (inner.stop[axis], shape[axis])):
-            first, last = list(start), list(stop)
-            first[axis], last[axis] = a, b
-            part = IndexBox((first[0], first[1], first[2]), (last[0], last[1], last[2]))
-            if part.voxels:
-                yield part
-        start[axis], stop[axis] = inner.start[axis], inner.stop[axis]
-
-
-def _nearest(grid: Grid, other: Grid, axis: int) -> np.ndarray:
-    """Find, for every index of one grid's axis, the nearest index of another grid."""
-    centres = grid.translation_nm[axis] + np.arange(grid.shape[axis]) * grid.voxel_size_nm[axis]
-    index = (centres - other.translation_nm[axis]) / other.voxel_size_nm[axis]
-    nearest: np.ndarray = np.floor(index + 0.5 + _TIE).astype(np.int64)
-    return nearest

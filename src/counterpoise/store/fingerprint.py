@@ -25,9 +25,9 @@ def fingerprint_of(
 ) -> str:
     """Hash everything that decides a store's content.
 
-    Classes and their order, voxel size, the window of raw, splits, the levels and blocks chosen, the metadata of every
-    array read, and size and modification time of every chunk under the crops: fetching more of a volume makes another
-    store.
+    Classes and their order, voxel size, the window of raw, splits, the meaning of label values, the levels and blocks
+    chosen, the metadata of every array read, and size and modification time of every chunk under the crops: fetching
+    more of a volume makes another store.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def fingerprint_of(
         _add_level(digest, item.raw, item.raw_block)
         for name, label in item.labels.items():
             first = item.crop.labels[name][0]
-            digest.update(f"{name}\0{label.unknown_code}\0{first.unknown_code}".encode())
+            digest.update(f"{name}\0{label.meaning}\0{first.meaning}\0{first.stated_counts}".encode())
             for level in _levels_read(item, name):
                 _add_level(digest, level, level.whole())
     return digest.hexdigest()

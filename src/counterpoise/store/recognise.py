@@ -15,8 +15,8 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from counterpoise.store.files import writing
 from counterpoise.store.fingerprint import sources_of
 from counterpoise.store.store import VoxelStore
 from counterpoise.store.verification import SETTLED_NS, was_verified
+from counterpoise.volumes.encoding import StatedValues
 from counterpoise.volumes.placement import PatchReach
 
 __all__ = ["RecognisedStore", "Sources", "StoreKey", "forget", "recognise", "remember"]
@@ -66,6 +67,8 @@ class StoreKey:
         Whether train and validation crops may share voxels: crops that do are refused before a store is made of them.
     root : Path, optional
         Where the data are, for a list from another machine.
+    values : mapping
+        What the user says about the stored values of classes.
     """
 
     datasplit: Path
@@ -76,6 +79,7 @@ class StoreKey:
     raw_window: tuple[int, int] | None
     allow_overlap: bool
     root: Path | None = None
+    values: Mapping[str, StatedValues] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Hash the key.

@@ -1,43 +1,28 @@
 """Stored label values to present, absent and unknown.
 
-| stored value | meaning |
-| --- | --- |
-| 0 | annotated, class absent |
-| any other (1 in semantic arrays, object ids in instance arrays) | class present |
-| the encoding's ``unknown`` code, where it applies | not annotated at this voxel |
-
-The trap: instance arrays with more than 255 objects still say ``unknown: 255``, while 255 is just another
-object. In an instance array the code therefore counts only where the array's own ``complement_counts`` say that
-there are unknown voxels. A semantic array has no other use for the code, so there it always means unknown.
+A :class:`LabelMeaning` says which values of an array are absent, present and unknown, and what all others are. It is
+made from what the metadata and the user say (:mod:`counterpoise.volumes.encoding`). Values that nobody declared are in
+doubt: whether 255 means unknown in an array of object ids, say, only all of its values together can tell
+(:mod:`counterpoise.volumes.undeclared`). To notice such a value takes no more than the largest value of a block, as
+long as a block holds 0 and 1 alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Shaped
 
 from counterpoise.arrays import Vector3
 from counterpoise.volumes.geometry import voxel_volume_nm3
 
-__all__ = [
-    "INSTANCE_CLASSES",
-    "ClassCount",
-    "VoxelCount",
-    "count_voxels",
-    "find_unknown_code",
-    "is_known",
-    "is_present",
-]
+__all__ = ["ClassCount", "LabelMeaning", "Meaning", "VoxelCount", "largest_of"]
 
-INSTANCE_CLASSES = frozenset(
-    {"nuc", "vim", "ves", "endo", "lyso", "ld", "perox", "mito", "np", "mt", "cell", "instance"}
-)
-"""Classes that the CellMap challenge annotates as instances (its configuration lists them)."""
-
-_DEFAULT_UNKNOWN = 255
+_ABOVE_ALL = 1 << 64
 
 
 class VoxelCount(NamedTuple):
@@ -75,77 +60,178 @@ class ClassCount(NamedTuple):
         return self.voxels.known * voxel_volume_nm3(self.voxel_size_nm)
 
 
-def find_unknown_code(
-    class_name: str, group_attributes: Mapping[str, Any], array_attributes: Mapping[str, Any]
-) -> int | None:
-    """Decide which stored value, if any, means "not annotated here".
+class Meaning(StrEnum):
+    """What a stored value says about its voxel."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class LabelMeaning:
+    """What the stored values of one label array mean.
 
     Parameters
     ----------
-    class_name : str
-        Used only where the metadata does not say whether the array is semantic or instance.
-    group_attributes, array_attributes : mapping
-        Content of ``.zattrs`` of the class group and of the level.
-
-    Returns
-    -------
-    int or None
-        The code; None where no voxel is unknown.
+    absent, present, unknown : tuple of int
+        Values that have this meaning; no value is in two of them.
+    others : Meaning
+        What every other value means.
+    has_ids : bool
+        Whether other values are expected, as the ids of objects are.
+    doubtful : tuple of int
+        Values that have the meaning above until the array was looked at as a whole.
+    assumed : tuple of int
+        Those of them that are no more than a convention: neither metadata nor user say anything about them.
+    is_settled : bool
+        Whether every value is accounted for, so that none is in doubt.
+    is_soft : bool
+        Whether values are probabilities: present from 1/2 on, absent below.
     """
-    kind = _annotation(group_attributes).get("annotation_type") or {}
-    default_type = "instance" if class_name in INSTANCE_CLASSES else "semantic"
-    is_instance = str(kind.get("type", default_type)).startswith("instance")
-    code = (kind.get("encoding") or {}).get("unknown", _DEFAULT_UNKNOWN)
-    if code is None:
-        return None
-    if not is_instance:
-        return int(code)
-    counts = _annotation(array_attributes).get("complement_counts") or {}
-    return int(code) if (counts.get("unknown") or 0) > 0 else None
+
+    absent: tuple[int, ...] = (0,)
+    present: tuple[int, ...] = (1,)
+    unknown: tuple[int, ...] = ()
+    others: Meaning = Meaning.PRESENT
+    has_ids: bool = False
+    doubtful: tuple[int, ...] = ()
+    assumed: tuple[int, ...] = ()
+    is_settled: bool = False
+    is_soft: bool = False
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Return whether 0 is absent and all others are present, but for one value at most."""
+        is_one_code = len(self.unknown) <= 1 and self.absent == (0,)
+        return is_one_code and self.others is Meaning.PRESENT and not self.is_soft
+
+    @cached_property
+    def _calm(self) -> int:
+        """Return the largest value up to which none is in doubt; -1 if 0 is."""
+        if self.is_settled:
+            return _ABOVE_ALL
+        if self.has_ids:
+            return min(self.doubtful, default=_ABOVE_ALL) - 1
+        beyond = 0
+        while beyond in self.named:
+            beyond += 1
+        return beyond - 1
+
+    @cached_property
+    def named(self) -> frozenset[int]:
+        """Return the values whose meaning is certain."""
+        return frozenset((*self.absent, *self.present, *self.unknown)) - set(self.doubtful)
+
+    @cached_property
+    def zero_is_absent(self) -> bool:
+        """Return whether a block of zeros says that the class is absent, and nothing else."""
+        return self.of(0) is Meaning.ABSENT and self._calm >= 0
+
+    @cached_property
+    def one_is_present(self) -> bool:
+        """Return whether a block of zeros and ones is a mask of the class as it stands."""
+        return self._is_plain and 1 not in self.unknown and 1 not in self.absent
+
+    def of(self, value: int) -> Meaning:
+        """Return what one value means."""
+        present, unknown = self.masks(np.array([value]))
+        if unknown is not None and unknown[0]:
+            return Meaning.UNKNOWN
+        return Meaning.PRESENT if present[0] else Meaning.ABSENT
+
+    def is_in_doubt(self, stored: Shaped[np.ndarray, "*shape"], largest: int | None) -> bool:
+        """Tell whether a block holds a value that nobody declared.
+
+        Parameters
+        ----------
+        stored : array
+            The block.
+        largest : int or None
+            As :func:`largest_of` finds it.
+        """
+        if self.is_settled or (largest is not None and largest <= self._calm):
+            return False
+        if stored.dtype.kind == "f" and not np.array_equal(np.floor(stored), stored):  # NaN is not equal to itself
+            return True
+        if not self.has_ids:
+            return sum(int(np.count_nonzero(stored == value)) for value in self.named) < stored.size
+        if largest is None:
+            negative = sum(int(np.count_nonzero(stored == value)) for value in self.named if value < 0)
+            if int(np.count_nonzero(stored < 0)) > negative:
+                return True
+        return any(bool(np.any(stored == value)) for value in self.doubtful)
+
+    def masks(
+        self, stored: Shaped[np.ndarray, "*shape"], largest: int | None = None
+    ) -> tuple[Bool[np.ndarray, "*shape"], Bool[np.ndarray, "*shape"] | None]:
+        """Mark the voxels where the class is, and those where that is not known (None if there can be none).
+
+        Parameters
+        ----------
+        stored : array
+            The block.
+        largest : int, optional
+            As :func:`largest_of` finds it; spares looking for larger values.
+        """
+        codes = tuple(value for value in self.unknown if largest is None or value <= largest)
+        unknown = _any_of(stored, codes) if codes else None
+        if stored.dtype.kind == "f":  # neither NaN nor infinity is a value
+            nowhere = ~np.isfinite(stored)
+            unknown = nowhere if unknown is None else unknown | nowhere
+        if self.is_soft:
+            present: np.ndarray = stored >= 0.5  # noqa: PLR2004
+        elif self.others is Meaning.PRESENT:
+            present = stored != self.absent[0] if len(self.absent) == 1 else ~_any_of(stored, self.absent)
+        else:
+            present = _any_of(stored, self.present)
+            if self.others is Meaning.UNKNOWN:
+                unknown = ~(present | _any_of(stored, self.absent))
+        if unknown is not None:
+            present &= ~unknown
+        return present, unknown
+
+    def count(
+        self, stored: Shaped[np.ndarray, "*shape"], largest: int | None = None, inside: tuple[int, ...] | None = None
+    ) -> VoxelCount:
+        """Count present, absent and unknown voxels of a block exactly.
+
+        Parameters
+        ----------
+        stored : array
+            The block.
+        largest : int, optional
+            As :func:`largest_of` finds it.
+        inside : tuple of int, optional
+            Count this many voxels along each axis, from the first corner on: chunks at the end of an array are stored
+            whole, and what lies beyond the array may hold anything.
+        """
+        block = stored if inside is None or inside == stored.shape else stored[tuple(slice(n) for n in inside)]
+        if self._is_plain and block.dtype.kind != "f":
+            # The largest value is found faster than a value is looked for, fastest where rows have no gaps (in what is
+            # stored), and most blocks hold nothing above 1.
+            if largest == 0:
+                return VoxelCount(present=0, absent=block.size, unknown=0)
+            non_zero = int(np.count_nonzero(block))
+            has_unknown = non_zero and self.unknown and (largest is None or self.unknown[0] <= largest)
+            unknown = int(np.count_nonzero(block == self.unknown[0])) if has_unknown else 0
+            return VoxelCount(present=non_zero - unknown, absent=block.size - non_zero, unknown=unknown)
+        is_present, is_unknown = self.masks(block, largest)
+        present = int(np.count_nonzero(is_present))
+        unknown = 0 if is_unknown is None else int(np.count_nonzero(is_unknown))
+        return VoxelCount(present, block.size - present - unknown, unknown)
 
 
-def is_present(stored: Integer[np.ndarray, "*shape"], unknown_code: int | None) -> Bool[np.ndarray, "*shape"]:
-    """Mark the voxels where the class is: neither 0 nor unknown."""
-    present: np.ndarray = stored != 0
-    if unknown_code is not None:
-        present &= stored != unknown_code
-    return present
+def largest_of(stored: Shaped[np.ndarray, "*shape"]) -> int | None:
+    """Find the largest value of a block that has neither negative values nor fractions by its type; else None."""
+    return int(stored.max(initial=0)) if stored.dtype.kind in "ub" else None
 
 
-def is_known(stored: Integer[np.ndarray, "*shape"], unknown_code: int | None) -> Bool[np.ndarray, "*shape"]:
-    """Mark the voxels where it is known whether the class is there."""
-    if unknown_code is None:
-        return np.ones(stored.shape, dtype=bool)
-    known: np.ndarray = stored != unknown_code
-    return known
-
-
-def count_voxels(
-    stored: Integer[np.ndarray, "*shape"], unknown_code: int | None, inside: tuple[int, ...] | None = None
-) -> VoxelCount:
-    """Count present, absent and unknown voxels of a block exactly.
-
-    Parameters
-    ----------
-    stored : integer array
-        The block.
-    unknown_code : int or None
-        As :func:`find_unknown_code` finds it.
-    inside : tuple of int, optional
-        Count this many voxels along each axis, from the first corner on: chunks at the end of an array are stored
-        whole, and what lies beyond the array may hold anything.
-    """
-    block = stored if inside is None or inside == stored.shape else stored[tuple(slice(n) for n in inside)]
-    non_zero = int(np.count_nonzero(block))
-    if unknown_code == 0:  # what is not present is unknown; nothing says that a class is absent
-        return VoxelCount(present=non_zero, absent=0, unknown=block.size - non_zero)
-    # The largest value is found faster than a value is looked for, fastest where rows have no gaps (in what is stored),
-    # and most blocks hold nothing above 1.
-    may_be_unknown = unknown_code is not None and non_zero and stored.max() >= unknown_code
-    unknown = int(np.count_nonzero(block == unknown_code)) if may_be_unknown else 0
-    return VoxelCount(present=non_zero - unknown, absent=block.size - non_zero, unknown=unknown)
-
-
-def _annotation(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    content = (attributes.get("cellmap") or {}).get("annotation") or {}
-    return content if isinstance(content, Mapping) else {}
+def _any_of(stored: np.ndarray, values: tuple[int, ...]) -> np.ndarray:
+    """Mark the voxels that hold one of a few values."""
+    if not values:
+        return np.zeros(stored.shape, dtype=bool)
+    found: np.ndarray = stored == values[0]
+    for value in values[1:]:
+        found |= stored == value
+    return found

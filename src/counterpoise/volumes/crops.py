@@ -8,45 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
-import numpy as np
-
-from counterpoise.errors import ClassNameError, CounterpoiseError, DataError, LayoutError, suggest
+from counterpoise.errors import ClassNameError, CounterpoiseError, DataError, suggest
 from counterpoise.files.concurrent import map_concurrently
 from counterpoise.notes import Note, NoteKind
-from counterpoise.volumes.annotation import ClassCount, VoxelCount, count_voxels
 from counterpoise.volumes.datasplit import CropRow, Split, read_datasplit
+from counterpoise.volumes.encoding import StatedValues
 from counterpoise.volumes.formats import dataset_suffixes, is_stored, open_volume
 from counterpoise.volumes.identity import name_crops
-from counterpoise.volumes.volume import Level, Volume
+from counterpoise.volumes.labels import LabelLevel, open_labels
+from counterpoise.volumes.volume import Volume
 
-__all__ = ["Crop", "CropSet", "LabelLevel", "load_crops", "open_labels"]
-
-
-@dataclass(frozen=True)
-class LabelLevel:
-    """One level of one class of a crop, and the stored value that means unknown in it."""
-
-    level: Level
-    unknown_code: int | None
-
-    def count(self) -> ClassCount:
-        """Count the whole array exactly, chunk by chunk."""
-        present = unknown = voxels = 0
-        for box, stored in self.level.decoded_chunks(self.level.whole(), as_stored=True):
-            if stored is None:
-                count = self.count_missing(box.voxels)
-            else:
-                count = count_voxels(stored, self.unknown_code, box.shape)
-            present += count.present
-            unknown += count.unknown
-            voxels += box.voxels
-        return ClassCount(VoxelCount(present, voxels - present - unknown, unknown), self.level.grid.voxel_size_nm)
-
-    def count_missing(self, voxels: int) -> VoxelCount:
-        """Count voxels whose chunk is not on disk: each has the fill value."""
-        present, absent, unknown = count_voxels(np.array([self.level.fill_value]), self.unknown_code)
-        return VoxelCount(present * voxels, absent * voxels, unknown * voxels)
+__all__ = ["Crop", "CropSet", "load_crops"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +62,7 @@ def load_crops(
     datasplit: Path,
     classes: Sequence[str],
     *,
+    values: Mapping[str, StatedValues] = MappingProxyType({}),
     allow_overlap: bool = False,
     on_fault: Callable[[CounterpoiseError], object] | None = None,
     root: Path | None = None,
@@ -100,6 +75,8 @@ def load_crops(
         The csv file.
     classes : sequence of str
         Class names, in the order in which everything downstream keeps them.
+    values : mapping
+        What the user says about the stored values of classes; ``"*"`` stands for every class.
     allow_overlap : bool
         Whether a crop may be in both splits.
     on_fault : callable, optional
@@ -145,7 +122,7 @@ def load_crops(
         known = {name for row in rows for name in row.classes}
         usable = tuple(name for name in usable if name in known)
     opened = []
-    for crop, notes, fault in map_concurrently(partial(_try_open, classes=usable), named):
+    for crop, notes, fault in map_concurrently(partial(_try_open, classes=usable, values=values), named):
         if fault is not None:
             tell(fault)
         elif crop is not None:
@@ -193,39 +170,20 @@ def _class_name_faults(classes: Sequence[str], rows: Sequence[CropRow], dataspli
             )
 
 
-def open_labels(path: Path, name: str) -> tuple[Volume, tuple[LabelLevel, ...]]:
-    """Open the labels of one class of a crop, all levels, the finest first.
-
-    Raises
-    ------
-    LayoutError
-        If they cannot be read, or do not hold whole numbers.
-    """
-    volume = open_volume(path)
-    for level in volume.levels:
-        if level.dtype.kind not in "ui":
-            raise LayoutError(
-                f"label level {level.path} does not hold whole numbers",
-                expected="an unsigned integer type (uint8, or wider for many instances)",
-                found=str(level.dtype),
-                remedy="store labels as integers",
-            )
-    codes = volume.unknown_codes(name)
-    return volume, tuple(LabelLevel(level, code) for level, code in zip(volume.levels, codes, strict=True))
-
-
 _Opened = tuple[Crop | None, list[Note], DataError | None]
 """A crop and what to know about it, or why it cannot be used."""
 
 
-def _try_open(named: tuple[CropRow, str], *, classes: tuple[str, ...]) -> _Opened:
+def _try_open(named: tuple[CropRow, str], *, classes: tuple[str, ...], values: Mapping[str, StatedValues]) -> _Opened:
     try:
-        return *_open_crop(*named, classes=classes), None
+        return *_open_crop(*named, classes=classes, values=values), None
     except DataError as error:
         return None, [], error
 
 
-def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple[Crop, list[Note]]:
+def _open_crop(
+    row: CropRow, crop_id: str, *, classes: tuple[str, ...], values: Mapping[str, StatedValues]
+) -> tuple[Crop, list[Note]]:
     notes: list[Note] = []
     odd: dict[str, list[str]] = {}
     looked_for: list[str] = []
@@ -240,7 +198,8 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
                 Note(NoteKind.DATA, f"{name} is listed but has no group on disk; it is not annotated there", crop_id)
             )
             continue
-        volume, labels[name] = open_labels(path, name)
+        volume, labels[name], remarks = open_labels(path, name, crop_id, values)
+        notes += remarks
         looked_for += volume.metadata_files()
         for text in volume.notes:
             odd.setdefault(text, []).append(name)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from counterpoise.arrays import Vector3
 from counterpoise.errors import LayoutError, VoxelSizeError
 from counterpoise.notes import Note, NoteKind
-from counterpoise.volumes.crops import Crop, LabelLevel
+from counterpoise.volumes.crops import Crop
 from counterpoise.volumes.geometry import Box, Grid, IndexBox, LevelChoice, choose_level, voxel_volume_nm3
+from counterpoise.volumes.labels import LabelLevel
 from counterpoise.volumes.placement import PatchReach
 from counterpoise.volumes.places import is_there
 from counterpoise.volumes.volume import Level

@@ -80,12 +80,10 @@ class ChunkedLevel:
         return self.array.node.attributes
 
     @property
-    def fill_value(self) -> int:
-        """Return the value of voxels whose chunk is not on disk (0 where the metadata leave it open).
-
-        Only asked of arrays of whole numbers.
-        """
-        return int(self.array.fill_value or 0)
+    def fill_value(self) -> float:
+        """Return the value of voxels whose chunk is not on disk (0 where the metadata leave it open)."""
+        value = self.array.fill_value or 0
+        return float(value) if self.dtype.kind == "f" else int(value)
 
     def decoded_chunks(
         self, block: IndexBox, *, as_stored: bool = False

@@ -13,8 +13,8 @@ from typing import Any
 
 from counterpoise.arrays import Vector3
 from counterpoise.errors import LayoutError
-from counterpoise.volumes.annotation import find_unknown_code
 from counterpoise.volumes.cellmap import cellmap_layout
+from counterpoise.volumes.encoding import Annotation, read_annotation
 from counterpoise.volumes.geometry import voxel_volume_nm3
 from counterpoise.volumes.levels import ChunkedLevel, open_level
 from counterpoise.volumes.metadata import Kind, Node, array_at, group_at, is_consolidated, looked_for_at
@@ -44,9 +44,9 @@ class Multiscale:
         """Return the voxel size of every level."""
         return [level.grid.voxel_size_nm for level in self.levels]
 
-    def unknown_codes(self, class_name: str) -> list[int | None]:
-        """Say for every level which stored value means "not annotated here"."""
-        return [find_unknown_code(class_name, self.attributes, level.attributes) for level in self.levels]
+    def annotations(self) -> list[Annotation]:
+        """Return what the attributes of every level, and of the group, say about its values."""
+        return [read_annotation(self.attributes, level.attributes, level.path) for level in self.levels]
 
     def metadata_files(self) -> list[str]:
         """Name the files that :func:`open_multiscale` looked for, there or not."""

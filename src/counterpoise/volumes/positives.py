@@ -6,7 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from counterpoise.volumes.crops import CropSet, LabelLevel
+from counterpoise.errors import LayoutError
+from counterpoise.volumes.crops import CropSet
+from counterpoise.volumes.labels import LabelLevel
 
 __all__ = ["EmptyClasses", "find_empty_classes"]
 
@@ -54,6 +56,9 @@ def _any_positive(crops: Sequence[Sequence[LabelLevel]], deadline: float) -> boo
         for levels in crops:
             if time.monotonic() > deadline:
                 return None
-            if levels[position].count().voxels.present:
+            try:
+                if levels[position].count().count.voxels.present:
+                    return True
+            except LayoutError:  # it holds something, and what that means is for the user to say
                 return True
     return False

@@ -165,20 +165,22 @@ def _check_lengths(shape: tuple[int, ...], chunks: tuple[int, ...], path: Path, 
 
 
 def _checked_fill(value: Any, dtype: np.dtype[Any], path: Path) -> Any:
-    if dtype.kind in "ui" and not _is_whole(value, dtype):
+    if dtype.kind in "uibf" and not _fits(value, dtype):
         raise LayoutError(
             f"{path} has a fill value that cannot be used",
-            expected=f"a whole number that fits {dtype}, or null",
+            expected=f"a {'' if dtype.kind == 'f' else 'whole '}number that fits {dtype}, or null",
             found=json.dumps(value),
             remedy="fetch the array again",
         )
     return value
 
 
-def _is_whole(value: Any, dtype: np.dtype[Any]) -> bool:
-    """Tell whether a fill value is one of an integer array; None leaves it open."""
-    limits = np.iinfo(dtype)
-    return value is None or (isinstance(value, int | float) and value % 1 == 0 and limits.min <= value <= limits.max)
+def _fits(value: Any, dtype: np.dtype[Any]) -> bool:
+    """Tell whether an array of a type can hold a fill value; None leaves it open."""
+    if dtype.kind == "f":
+        return value is None or isinstance(value, int | float) or value in ("NaN", "Infinity", "-Infinity")
+    lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return value is None or (isinstance(value, int | float) and value % 1 == 0 and lowest <= value <= highest)
 
 
 def _dtype(value: Any) -> np.dtype[Any] | None:

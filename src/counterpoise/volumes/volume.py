@@ -13,13 +13,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from counterpoise.volumes.encoding import Annotation
 from counterpoise.volumes.geometry import Box, Grid, IndexBox, Shape3
 
 __all__ = ["CropLayout", "Format", "FoundCrop", "Level", "Search", "Volume"]
 
 
 class Level(Protocol):
-    """One resolution of a volume: an array of integers in space, stored in chunks of equal shape."""
+    """One resolution of a volume: an array of numbers in space, stored in chunks of equal shape."""
 
     @property
     def name(self) -> str:
@@ -42,7 +43,7 @@ class Level(Protocol):
         """Type of the stored voxels."""
 
     @property
-    def fill_value(self) -> int:
+    def fill_value(self) -> float:
         """Value of voxels whose chunk does not exist."""
 
     def decoded_chunks(
@@ -101,8 +102,8 @@ class Volume(Protocol):
     def notes(self) -> Sequence[str]:
         """What is odd about it and was dealt with, each a sentence without its full stop that names no path."""
 
-    def unknown_codes(self, class_name: str) -> Sequence[int | None]:
-        """Say for every level which stored value means "not annotated here"; None where no voxel is unknown.
+    def annotations(self) -> Sequence[Annotation]:
+        """Say for every level what its metadata say about its values; an empty one where they say nothing.
 
         Asked of the labels of a class only.
         """

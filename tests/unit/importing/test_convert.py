@@ -31,7 +31,7 @@ LABELS = "recon-1/labels/groundtruth"
 def counted_in(datasplit: Path, classes: list[str]) -> list[dict[str, tuple[int, ...]]]:
     """Count the finest level of every crop."""
     crops = load_crops(datasplit, classes).crops
-    return [{name: tuple(levels[0].count().voxels) for name, levels in crop.labels.items()} for crop in crops]
+    return [{name: tuple(levels[0].count().count.voxels) for name, levels in crop.labels.items()} for crop in crops]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,82 +8,77 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from counterpoise.volumes.annotation import (
-    ClassCount,
-    VoxelCount,
-    count_voxels,
-    find_unknown_code,
-    is_known,
-    is_present,
-)
-
-SEMANTIC: dict[str, Any] = {"type": "semantic_segmentation", "encoding": {"absent": 0, "present": 1, "unknown": 255}}
-INSTANCE: dict[str, Any] = {"type": "instance_segmentation", "encoding": {"absent": 0, "unknown": 255}}
-
-
-def attributes(**annotation: Any) -> dict[str, Any]:
-    return {"cellmap": {"annotation": annotation}}
-
-
-@pytest.mark.parametrize(
-    ("class_name", "annotation_type", "counts", "expected"),
-    [
-        # semantic: 255 has no other use, whatever the counts say
-        ("er_mem", SEMANTIC, None, 255),
-        ("er_mem", SEMANTIC, {"absent": 5, "unknown": 3}, 255),
-        ("er_mem", SEMANTIC, {"absent": 5, "unknown": 0}, 255),
-        # instance: only where the array's own counts say that voxels are unknown
-        ("mito", INSTANCE, {"absent": 5, "unknown": 3}, 255),
-        ("mito", INSTANCE, {"absent": 5, "unknown": 0}, None),
-        ("mito", INSTANCE, {"absent": 5, "unknown": None}, None),
-        ("mito", INSTANCE, None, None),
-        # the metadata decide what a class is, not its name
-        ("mito", SEMANTIC, None, 255),
-        ("er_mem", INSTANCE, None, None),
-        # without metadata the name does
-        ("mito", None, None, None),
-        ("mito", None, {"unknown": 1}, 255),
-        ("er_mem", None, None, 255),
-        # another code, or none
-        ("er_mem", {"type": "semantic_segmentation", "encoding": {"absent": 0, "unknown": 9}}, None, 9),
-        ("er_mem", {"type": "semantic_segmentation", "encoding": {"absent": 0, "unknown": None}}, None, None),
-        ("er_mem", {"type": "semantic_segmentation", "encoding": None}, None, 255),
-    ],
-)
-def test_which_value_means_unknown(
-    class_name: str, annotation_type: Any, counts: dict[str, Any] | None, expected: int | None
-) -> None:
-    group = attributes(class_name=class_name, annotation_type=annotation_type)
-    array = attributes(class_name=class_name, complement_counts=counts)
-    assert find_unknown_code(class_name, group, array) == expected
-
-
-@pytest.mark.parametrize("empty", [{}, {"cellmap": None}, {"cellmap": {"annotation": None}}])
-def test_attributes_without_annotation_are_those_of_a_semantic_array(empty: dict[str, Any]) -> None:
-    assert find_unknown_code("pm", empty, empty) == 255
-    assert find_unknown_code("nuc", empty, empty) is None
-
+from counterpoise.volumes.annotation import ClassCount, LabelMeaning, Meaning, VoxelCount, largest_of
 
 STORED = np.array([[0, 1, 2, 254], [255, 255, 0, 7]], np.uint8)
+SEMANTIC = LabelMeaning(unknown=(255,))
+IDS = LabelMeaning(present=(), has_ids=True, doubtful=(255,))
+P, A, U = Meaning.PRESENT, Meaning.ABSENT, Meaning.UNKNOWN
 
 
 def test_every_value_but_zero_and_unknown_is_present() -> None:
-    np.testing.assert_array_equal(is_present(STORED, 255), [[0, 1, 1, 1], [0, 0, 0, 1]])
-    np.testing.assert_array_equal(is_known(STORED, 255), [[1, 1, 1, 1], [0, 0, 1, 1]])
-    assert count_voxels(STORED, 255) == VoxelCount(present=4, absent=2, unknown=2)
+    present, unknown = SEMANTIC.masks(STORED)
+    np.testing.assert_array_equal(present, [[0, 1, 1, 1], [0, 0, 0, 1]])
+    np.testing.assert_array_equal(unknown, [[0, 0, 0, 0], [1, 1, 0, 0]])
+    assert SEMANTIC.count(STORED) == VoxelCount(present=4, absent=2, unknown=2)
 
 
 def test_without_a_code_every_value_but_zero_is_present() -> None:
-    np.testing.assert_array_equal(is_present(STORED, None), [[0, 1, 1, 1], [1, 1, 0, 1]])
-    assert is_known(STORED, None).all()
-    assert is_known(STORED, None).shape == STORED.shape
-    assert count_voxels(STORED, None) == VoxelCount(present=6, absent=2, unknown=0)
+    present, unknown = IDS.masks(STORED)
+    np.testing.assert_array_equal(present, [[0, 1, 1, 1], [1, 1, 0, 1]])
+    assert unknown is None
+    assert IDS.count(STORED) == VoxelCount(present=6, absent=2, unknown=0)
 
 
 def test_ids_wider_than_eight_bits_are_counted() -> None:
     ids = np.array([0, 1, 255, 256, 511, 65535], np.uint16)
-    assert count_voxels(ids, None) == VoxelCount(5, 1, 0)
-    assert count_voxels(ids, 255) == VoxelCount(4, 1, 1)
+    assert IDS.count(ids) == VoxelCount(5, 1, 0)
+    assert LabelMeaning(unknown=(255,)).count(ids) == VoxelCount(4, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "values"),
+    [
+        (LabelMeaning(present=(255,), others=U), {0: A, 255: P, 1: U}),
+        (LabelMeaning(absent=(1,), present=(2,), unknown=(0,), others=U), {0: U, 1: A, 2: P, 3: U}),
+        (LabelMeaning(absent=(1,), present=(0,), unknown=(255,), others=U), {0: P, 1: A, 255: U}),
+        (LabelMeaning(present=(5, 6), others=A), {0: A, 5: P, 6: P, 7: A}),
+        (LabelMeaning(absent=(0, 3), unknown=(8, 9)), {0: A, 3: A, 4: P, 8: U, 9: U}),
+    ],
+)
+def test_each_value_has_the_meaning_that_is_said(meaning: LabelMeaning, values: dict[int, Meaning]) -> None:
+    assert {value: meaning.of(value) for value in values} == values
+    expected = VoxelCount(*(sum(each is kind for each in values.values()) for kind in (P, A, U)))
+    assert meaning.count(np.array(list(values), np.uint8)) == expected
+
+
+def test_probabilities_are_present_from_one_half_on_and_nan_is_unknown() -> None:
+    soft = LabelMeaning(is_soft=True, is_settled=True)
+    assert soft.count(np.array([0, 0.49, 0.5, 1, np.nan, np.inf], np.float32)) == VoxelCount(2, 2, 2)
+    assert SEMANTIC.count(np.array([0, 1, 255, np.nan], np.float16)) == VoxelCount(1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "values", "in_doubt"),
+    [
+        (SEMANTIC, np.array([0, 1, 255], np.uint8), False),
+        (SEMANTIC, np.array([0, 1, 2], np.uint8), True),
+        (LabelMeaning(unknown=(255,), doubtful=(255,)), np.array([0, 255], np.uint8), True),
+        (SEMANTIC, np.array([False, True]), False),
+        (SEMANTIC, np.array([0, -1], np.int16), True),
+        (LabelMeaning(unknown=(-1,)), np.array([0, 1, -1], np.int16), False),
+        (SEMANTIC, np.array([0.0, 1.0], np.float32), False),
+        (SEMANTIC, np.array([0.0, 0.25], np.float32), True),
+        (SEMANTIC, np.array([0.0, np.nan], np.float64), True),
+        (IDS, np.arange(255, dtype=np.uint8), False),
+        (IDS, np.array([3, 255], np.uint8), True),
+        (IDS, np.array([3, -7], np.int32), True),
+        (LabelMeaning(absent=(1,), present=(2,), unknown=(0,)), np.array([0, 1, 2], np.uint8), False),
+        (LabelMeaning(is_settled=True), np.array([9, 77], np.uint8), False),
+    ],
+)
+def test_a_value_that_nobody_declared_is_noticed(meaning: LabelMeaning, values: np.ndarray, in_doubt: bool) -> None:
+    assert meaning.is_in_doubt(values, largest_of(values)) == in_doubt
 
 
 def test_counts_add_up() -> None:
@@ -101,33 +95,55 @@ def test_volumes_follow_the_voxel_size() -> None:
 
 
 arrays = npst.arrays(
-    st.sampled_from([np.uint8, np.uint16, np.int32]),
+    st.sampled_from([np.uint8, np.uint16, np.int32, np.float32]),
     npst.array_shapes(min_dims=3, max_dims=3, max_side=6),
     elements=st.sampled_from([0, 1, 2, 100, 127]),
 )
 
 
-@given(arrays, st.sampled_from([None, 0, 2, 127, 255]), st.integers(0, 6))
+def named_by(kinds: str, others: Meaning) -> LabelMeaning:
+    """Give each value of :data:`arrays` the meaning of its letter; ``-`` leaves it out."""
+    absent, present, unknown = (
+        tuple(v for v, kind in zip((0, 1, 2, 100, 127), kinds, strict=True) if kind == letter) for letter in "apu"
+    )
+    return LabelMeaning(absent, present, unknown, others)
+
+
+meanings = st.tuples(st.text("apu-", min_size=5, max_size=5), st.sampled_from(list(Meaning)))
+USUAL = [("ap---", P), ("apu--", P), ("ap--u", P), ("ap-uu", P)]
+said = st.one_of(meanings, st.sampled_from(USUAL))
+
+
+def looped(meaning: LabelMeaning, values: list[int]) -> VoxelCount:
+    def of(value: int) -> Meaning:
+        for kind, named in ((A, meaning.absent), (P, meaning.present), (U, meaning.unknown)):
+            if value in named:
+                return kind
+        return meaning.others
+
+    return VoxelCount(*(sum(of(value) is kind for value in values) for kind in (P, A, U)))
+
+
+@given(arrays, said, st.integers(0, 6))
 def test_counts_are_what_a_loop_finds_and_do_not_depend_on_cutting(
-    stored: np.ndarray, code: int | None, cut: int
+    stored: np.ndarray, said: tuple[str, Meaning], cut: int
 ) -> None:
-    values = stored.ravel().tolist()
-    unknown = sum(code is not None and v == code for v in values)
-    absent = sum(v == 0 != code for v in values)
-    expected = VoxelCount(len(values) - unknown - absent, absent, unknown)
-    assert count_voxels(stored, code) == expected
-    assert count_voxels(stored[:cut], code) + count_voxels(stored[cut:], code) == expected
-    assert int(is_present(stored, code).sum()) == expected.present
-    assert int(is_known(stored, code).sum()) == expected.known
-    assert not (is_present(stored, code) & ~is_known(stored, code)).any()
+    meaning = named_by(*said)
+    expected = looped(meaning, stored.ravel().tolist())
+    assert meaning.count(stored) == expected
+    assert meaning.count(stored, largest_of(stored)) == expected
+    assert meaning.count(stored[:cut]) + meaning.count(stored[cut:]) == expected
+    present, unknown = meaning.masks(stored, largest_of(stored))
+    assert int(present.sum()) == expected.present
+    assert (0 if unknown is None else int(unknown.sum())) == expected.unknown
+    assert unknown is None or not (present & unknown).any()
 
 
-@given(arrays, st.sampled_from([None, 0, 2, 127, 255]), st.tuples(*[st.integers(0, 6)] * 3))
+@given(arrays, said, st.tuples(*[st.integers(0, 6)] * 3))
 def test_only_what_is_inside_is_counted_whatever_lies_beyond(
-    stored: np.ndarray, code: int | None, sides: tuple[int, int, int]
+    stored: np.ndarray, said: tuple[str, Meaning], sides: tuple[int, int, int]
 ) -> None:
+    meaning = named_by(*said)
     inside = tuple(min(a, b) for a, b in zip(sides, stored.shape, strict=True))
     values = [int(stored[place]) for place in np.ndindex(*inside)]
-    unknown = sum(v == code for v in values)
-    absent = sum(v == 0 != code for v in values)
-    assert count_voxels(stored, code, inside) == VoxelCount(len(values) - unknown - absent, absent, unknown)
+    assert meaning.count(stored, largest_of(stored), inside) == looped(meaning, values)

@@ -19,6 +19,7 @@ from counterpoise.volumes import discover, formats
 from counterpoise.volumes.annotation import ClassCount, VoxelCount
 from counterpoise.volumes.crops import CropSet, load_crops
 from counterpoise.volumes.discover import find_crops
+from counterpoise.volumes.encoding import Annotation, StatedValues
 from counterpoise.volumes.formats import FORMATS
 from counterpoise.volumes.geometry import Grid, IndexBox, Shape3
 from counterpoise.volumes.omezarr import OME_ZARR
@@ -70,8 +71,9 @@ class NumpyVolume:
     levels: tuple[NumpyLevel, ...]
     notes: tuple[str, ...] = ()
 
-    def unknown_codes(self, class_name: str) -> list[int | None]:
-        return [UNKNOWN if class_name == "a" else None for _ in self.levels]
+    def annotations(self) -> list[Annotation]:
+        stated = StatedValues(unknown=(UNKNOWN,) if self.path.name == "a" else ())
+        return [Annotation(stated, is_instance=self.path.name == "b") for _ in self.levels]
 
     def metadata_files(self) -> list[str]:
         return [str(level.file) for level in self.levels]

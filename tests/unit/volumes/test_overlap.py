@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from counterpoise.errors import DatasplitError
 from counterpoise.notes import NoteKind
+from counterpoise.volumes.annotation import LabelMeaning
 from counterpoise.volumes.chunk_files import Naming
-from counterpoise.volumes.crops import Crop, LabelLevel, load_crops
+from counterpoise.volumes.crops import Crop, load_crops
 from counterpoise.volumes.datasplit import Split
 from counterpoise.volumes.discover import find_crops, split_crops
 from counterpoise.volumes.geometry import Grid
+from counterpoise.volumes.labels import LabelLevel
 from counterpoise.volumes.levels import ChunkedLevel
 from counterpoise.volumes.metadata import Kind, Node
 from counterpoise.volumes.omezarr import Multiscale
@@ -44,7 +46,8 @@ def crop_at(
     grid = Grid((shape[0], shape[1], shape[2]), (size, size, size), (z, y, x))
     array = StoredArray(Node(Kind.V2, {}, {}), grid.shape, (8, 8, 8), (8, 8, 8), np.dtype("uint8"), 0, Naming("", "/"))
     level = ChunkedLevel("s0", Path(f"/d/{name}/s0"), grid, array, array.naming)
-    return Crop(name, split, Multiscale(Path(raw), (level,), {}), {"a": (LabelLevel(level, None),)}, looked_for=())
+    labels = {"a": (LabelLevel(level, LabelMeaning()),)}
+    return Crop(name, split, Multiscale(Path(raw), (level,), {}), labels, looked_for=())
 
 
 blocks = st.tuples(

@@ -24,7 +24,7 @@ from counterpoise.volumes.places import is_there, place_of
 ReadLevel = Callable[[Any], np.ndarray]
 AddCrop = Callable[..., Path]
 
-VALUES = np.random.default_rng(21).integers(0, 4, (16, 16, 20)).astype(np.uint8)
+VALUES = np.random.default_rng(21).integers(0, 2, (16, 16, 20)).astype(np.uint8)
 """In chunks of 8 x 8 x 8: 2 x 2 x 3 of them."""
 
 

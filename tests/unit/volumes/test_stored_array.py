@@ -220,7 +220,7 @@ def test_a_class_without_chunks_in_a_consolidated_store_is_annotated_as_absent(
         folder.rmdir()  # nothing of it was stored, so a copy has no folder
     crops = load_crops(table, ["a", "b"])
     assert set(crops.crops[0].labels) == {"a", "b"}
-    assert crops.crops[0].labels["b"][0].count().voxels == (0, 512, 0)
+    assert crops.crops[0].labels["b"][0].count().count.voxels == (0, 512, 0)
 
 
 def test_a_group_that_no_metadata_describe_is_not_stored(tmp_path: Path, write_group: Callable[..., Path]) -> None:
