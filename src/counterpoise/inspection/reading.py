@@ -157,7 +157,7 @@ def _take(mask: np.ndarray, pick: Sequence[np.ndarray]) -> np.ndarray:
 def compressor_of(level: Level) -> dict[str, Any]:
     """Return the entry of the compressor in the metadata of a zarr v2 array; empty for other formats."""
     try:
-        entry = json.loads(level.description()).get("compressor")
-    except (OSError, ValueError, AttributeError):
+        entry = json.loads(level.description())["metadata"].get("compressor")
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return {}
     return entry if isinstance(entry, dict) else {}

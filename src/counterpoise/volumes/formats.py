@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from counterpoise.errors import LayoutError
 from counterpoise.volumes.omezarr import OME_ZARR
 from counterpoise.volumes.volume import Format, Volume
 
@@ -17,8 +18,22 @@ FORMATS: tuple[Format, ...] = (OME_ZARR,)
 
 
 def is_stored(path: Path) -> bool:
-    """Tell whether there is something at a path that one of the formats may read."""
-    return any(known.holds(path) for known in FORMATS)
+    """Tell whether there is something at a path that one of the formats may read.
+
+    Raises
+    ------
+    LayoutError
+        If that cannot be found out: what cannot be asked for is not missing.
+    """
+    try:
+        return any(known.holds(path) for known in FORMATS)
+    except OSError as error:
+        raise LayoutError(
+            f"it cannot be found out whether there is a group at {path}",
+            expected="a folder that may be read, or a server that answers",
+            found=str(error) or type(error).__name__,
+            remedy="check the network and the URL, or the permissions of the folder",
+        ) from error
 
 
 def open_volume(path: Path) -> Volume:

@@ -195,9 +195,9 @@ class ChunkedLevel:
         return IndexBox((0, 0, 0), self.grid.shape)
 
     def description(self) -> bytes:
-        """Return the metadata: fill value and codecs decide what is read, too. An archive adds its size and time."""
-        said = [self.array.node.content, self.order, self.naming, self.place.state()]
-        return json.dumps(said, sort_keys=True).encode()
+        """Return JSON with the metadata: fill value and codecs decide what is read, too. An archive adds its state."""
+        said = {"order": self.order, "naming": self.naming, "place": self.place.state()}
+        return json.dumps({"metadata": self.array.node.content, **said}, sort_keys=True).encode()
 
     def _damage(self, file: str, error: Exception) -> DamagedChunkError:
         return DamagedChunkError(
