@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from counterpoise.arrays import Vector3
-from counterpoise.cli.options import Format, Json, TextOrJson, is_json, split_names
+from counterpoise.cli.options import DataRoot, Format, Json, TextOrJson, is_json, split_names
 from counterpoise.cli.screen import console, progress_bar, side
 from counterpoise.errors import ConfigError
 from counterpoise.text import counted
@@ -49,6 +49,7 @@ def inspect(
     patch: Annotated[
         str | None, typer.Option("--patch", help="Rows and columns of a patch.", metavar="ROWS,COLUMNS")
     ] = None,
+    data_root: DataRoot = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write a page with a picture of every crop.", metavar="FILE.html")
     ] = None,
@@ -71,7 +72,7 @@ def inspect(
             found=f"no folder {out.resolve().parent}",
             remedy="make the folder, or name another place with --out",
         )
-    done = _inspect(_list(source), split_names(classes), size, sides, pictures=out is not None)
+    done = _inspect(_list(source, data_root), split_names(classes), size, sides, pictures=out is not None)
     if out is not None:
         from counterpoise.inspection.page import write_page
 
@@ -88,7 +89,7 @@ def inspect(
         console.print(f"page: {out}", soft_wrap=True)
 
 
-def _list(source: Path | None) -> Listing:
+def _list(source: Path | None, root: Path | None) -> Listing:
     """Find out what is meant; a folder may hold an experiment, a list, or crops."""
     from counterpoise.cli.places import find_source
     from counterpoise.experiment.load import load_experiment
@@ -99,10 +100,10 @@ def _list(source: Path | None) -> Listing:
         with suppress(ConfigError):
             return list_experiment(load_experiment(find_source(place)))
         listed = place / _LIST
-        return list_file(listed) if listed.is_file() else list_folder(place)
+        return list_file(listed, root=root) if listed.is_file() else list_folder(place)
     if place.suffix == ".toml":
         return list_experiment(load_experiment(find_source(place)))
-    return list_file(place)
+    return list_file(place, root=root)
 
 
 def _inspect(

@@ -21,6 +21,7 @@ from counterpoise.errors import DatasplitError
 from counterpoise.notes import Note, NoteKind
 from counterpoise.text import counted
 from counterpoise.volumes.formats import dataset_suffixes, is_stored
+from counterpoise.volumes.places import is_url
 
 __all__ = ["CropRow", "Split", "read_datasplit", "write_datasplit", "written_path"]
 
@@ -32,7 +33,6 @@ _HEADER_WORDS = {"usage", "split", "subset", "set", "type"}
 _SEPARATOR = re.compile(r"""\s*"?\s*\w+\s*"?\s*?([,;\t|])""")
 """What follows the first word of a line."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _MOST_NAMED = 10
 """Lines that an error names; the others are counted."""
 
@@ -140,9 +140,7 @@ def write_datasplit(path: Path, rows: Iterable[tuple[Split, str, str, str, str, 
 
 def written_path(path: Path, base: Path) -> str:
     """Write a path as it is to stand in a list of a folder: relative to it, but for URLs."""
-    text = str(path)
-    scheme, is_url, rest = text.partition(":/")
-    return f"{scheme}://{rest.lstrip('/')}" if is_url and "/" not in scheme else os.path.relpath(path, base)
+    return str(path).replace(":/", "://", 1) if is_url(path) else os.path.relpath(path, base)
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -186,7 +184,7 @@ class _Where:
 
     def find(self, line: int, text: str, what: str) -> tuple[Path, Path, tuple[Path, ...]]:
         """Return the path, the path with links as they are, and the folders that were tried; of an URL, itself."""
-        if _URL.match(text):
+        if is_url(text):
             return Path(text), Path(text), ()
         candidates = [*self._below_root(text), self.file.resolve().parent / text, Path.cwd() / text]
         for tried, candidate in enumerate(candidates, start=1):
