@@ -22,16 +22,16 @@ from pathlib import Path
 import numpy as np
 from measuring import CLASSES
 
-from counterpoise.phantom.cellmap_writer import (
+from counterpoise.phantom.space import SpaceGrid, noise_on
+from counterpoise.writing.cellmap import (
     LabelVolume,
-    MultiscaleGeometry,
     create_group,
     create_raw,
     write_crop,
     write_raw_block,
 )
-from counterpoise.phantom.space import SpaceGrid, noise_on
-from counterpoise.phantom.zarr_v2_writer import create_array, write_block
+from counterpoise.writing.levels import MultiscaleGeometry
+from counterpoise.writing.zarr_v2 import create_array, write_block
 
 VOXEL_NM = (8.0, 8.0, 8.0)
 LEVELS = 2

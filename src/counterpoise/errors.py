@@ -8,7 +8,8 @@
     │   ├── DatasplitError   datasplit.csv: missing, wrong columns, nothing in it
     │   ├── LayoutError      a group or array breaks the CellMap layout
     │   ├── VoxelSizeError   no level fits the requested voxel size
-    │   └── DamagedChunkError  a stored chunk cannot be decoded
+    │   ├── DamagedChunkError  a stored chunk cannot be decoded
+    │   └── SourceError      what is to be imported cannot be, as it is or as it was asked for
     ├── ClassNameError       a class nobody annotates, or one without a positive voxel
     ├── StoreError           the voxel store is damaged or cannot be written
     ├── RunFolderError       the run folder cannot be used, or holds another experiment
@@ -37,6 +38,7 @@ __all__ = [
     "LayoutError",
     "ProblemsError",
     "RunFolderError",
+    "SourceError",
     "StoreError",
     "TrialError",
     "VoxelSizeError",
@@ -109,6 +111,10 @@ class VoxelSizeError(DataError):
 
 class DamagedChunkError(DataError):
     """A stored chunk cannot be decoded."""
+
+
+class SourceError(DataError):
+    """What is to be imported cannot be, as it is or as it was asked for."""
 
 
 class ClassNameError(CounterpoiseError):

@@ -19,6 +19,7 @@ __all__ = [
     "listed",
     "percent",
     "plural",
+    "short_percent",
     "shortest",
     "signed",
     "significant",
@@ -29,6 +30,7 @@ __all__ = [
 DASH = "\N{EN DASH}"
 """Stands where there is no number."""
 
+_LEAST_WHOLE, _LEAST_SHOWN = 9.95, 0.1
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000.0
 _TEN, _MINUTE_S, _HOUR_MIN, _DAY_H = 10.0, 60, 60, 24
@@ -45,6 +47,18 @@ def percent(share: float) -> str:
     ('5 %', '97.5 %')
     """
     return f"{100 * share:.4g} %"
+
+
+def short_percent(share: float) -> str:
+    """Write a share above 0 in percent for a narrow cell: two digits, and no small one as 0.
+
+    Examples
+    --------
+    >>> short_percent(0.7512), short_percent(0.0512), short_percent(0.0004)
+    ('75', '5.1', '<0.1')
+    """
+    value = 100 * share
+    return f"{value:.0f}" if value >= _LEAST_WHOLE else f"{value:.1f}" if value >= _LEAST_SHOWN else "<0.1"
 
 
 def plural(noun: str) -> str:

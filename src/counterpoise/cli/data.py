@@ -1,4 +1,4 @@
-"""``data``: a synthetic volume to try things on."""
+"""``data``: look at crops, bring your own, split them, and a synthetic volume to try things on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from counterpoise.cli.data_import import import_data
+from counterpoise.cli.data_inspect import inspect
+from counterpoise.cli.data_split import split
 from counterpoise.cli.register import CONTEXT, Command, Group
 from counterpoise.cli.screen import console, working
 from counterpoise.errors import RunFolderError
@@ -15,13 +18,17 @@ from counterpoise.files.disk import refuse_unwritable
 __all__ = ["commands", "write_synthetic_volume"]
 
 commands = typer.Typer(
-    help="Make synthetic data.", cls=Group, no_args_is_help=True, add_completion=False, context_settings=CONTEXT
+    help="Look at your crops, bring your own, split them, or make synthetic ones.",
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings=CONTEXT,
 )
 
 
-@commands.callback()
-def _group() -> None:
-    """Keep ``phantom`` a name of its own: typer would merge a single command into the group."""
+commands.command("inspect", cls=Command)(inspect)
+commands.command("import", cls=Command)(import_data)
+commands.command(cls=Command)(split)
 
 
 @commands.command(cls=Command)

@@ -45,6 +45,9 @@ _VOXEL_SIZE = ("data", "voxel_size_nm")
 _SAME_SIZE = 1.01
 """Levels whose voxel sizes differ by less are taken for the one asked for."""
 
+_MUCH_COARSER = 1.5
+"""Sections as thick as one and a half of the voxels asked for would be cut out of nothing."""
+
 _TELL_EVERY = 1000
 """Folders between two signs of life."""
 
@@ -324,13 +327,14 @@ def _make(
     is_given = voxel_size is not None or any(override.path == _VOXEL_SIZE for override in overrides)
     sizes = [crop.raw.levels[0].grid.voxel_size_nm for crop in crops]
     factors = [max(size / wanted for size, wanted in zip(own_size, asked, strict=True)) for own_size in sizes]
+    is_coarse = min(factors, default=1.0) > _MUCH_COARSER
     coarser = [crop.crop_id for crop, factor in zip(crops, factors, strict=True) if factor > _SAME_SIZE]
     unreadable = [] if is_given else [crop for crop in crops if not _can_be_read(crop, experiment)]
     said = f"voxel size {_as_option(asked)} nm"
-    if unreadable or (len(coarser) == len(crops) and not is_given):
+    if unreadable or (is_coarse and not is_given):
         taken = unreadable[0].raw.levels[0].grid.voxel_size_nm if unreadable else Counter(sizes).most_common(1)[0][0]
         experiment = with_size(taken)
-        why = f"{unreadable[0].crop_id} cannot be read at" if unreadable else "every crop is stored coarser than"
+        why = f"{unreadable[0].crop_id} cannot be read at" if unreadable else "every crop is stored much coarser than"
         said = f"voxel size {_as_option(taken)} nm, that of raw ({why} {_as_option(asked)} nm)"
     elif coarser:
         enlarged = (

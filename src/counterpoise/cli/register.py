@@ -56,7 +56,7 @@ COMMANDS = (
     Entry("report", _RESULTS, "Write a run's report, or one page on two runs: one file that opens offline."),
     Entry("best", _RESULTS, "Write the recommended configuration: best.toml and class_weights.json."),
     Entry("store", _DATA, "Manage the cache of decoded crops."),
-    Entry("data", _DATA, "Make synthetic data."),
+    Entry("data", _DATA, "Look at your crops, bring your own, split them, or make synthetic ones."),
 )
 
 

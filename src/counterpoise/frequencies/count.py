@@ -14,7 +14,7 @@ __all__ = ["count_crops"]
 def count_crops(
     crop_set: CropSet, *, workers: int, on_array: Callable[[int], object] = lambda _: None
 ) -> FrequencyTable:
-    """Count every class of every crop exactly, at the first listed level.
+    """Count every class of every crop exactly, at the finest listed level.
 
     Parameters
     ----------

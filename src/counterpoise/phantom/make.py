@@ -13,15 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from counterpoise.phantom.cellmap_writer import (
-    UNKNOWN,
-    LabelVolume,
-    MultiscaleGeometry,
-    create_raw,
-    downsample_mode,
-    write_crop,
-    write_raw_block,
-)
 from counterpoise.phantom.cells import (
     ATOMIC_IDS,
     MEMBRANE_NM,
@@ -32,6 +23,8 @@ from counterpoise.phantom.cells import (
 )
 from counterpoise.phantom.space import Field, Shape, SmoothNoise, SpaceGrid
 from counterpoise.volumes.datasplit import Split, write_datasplit
+from counterpoise.writing.cellmap import UNKNOWN, LabelVolume, create_raw, write_crop, write_raw_block
+from counterpoise.writing.levels import MultiscaleGeometry, downsample_mode
 
 __all__ = ["PHANTOM_CLASSES", "PhantomSize", "write_phantom"]
 

@@ -17,6 +17,7 @@ class Subject(StrEnum):
     EXPERIMENT = "experiment"
     DATA = "data"
     SPLITS = "splits"
+    CROPS = "crops"
     STORE = "store"
     RUN_FOLDER = "run folder"
     ARMS = "arms"

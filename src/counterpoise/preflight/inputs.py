@@ -17,6 +17,9 @@ from counterpoise.errors import CounterpoiseError, DatasplitError, RunFolderErro
 from counterpoise.experiment.config import Experiment
 from counterpoise.files.atomic import is_leftover
 from counterpoise.files.lock import LOCK_NAMES
+from counterpoise.inspection.crop import survey_crop
+from counterpoise.inspection.problems import Severity
+from counterpoise.inspection.source import Settings
 from counterpoise.notes import Note
 from counterpoise.preflight.findings import Finding, Subject, problems_of, refusals, refuse
 from counterpoise.preflight.observer import SILENT, PreflightObserver, Stage
@@ -31,14 +34,11 @@ from counterpoise.store.store import word_dtype
 from counterpoise.text import counted, percent, shortest, size
 from counterpoise.volumes.crops import CropSet, load_crops
 from counterpoise.volumes.fit import FittedCrop, fit_crop
-from counterpoise.volumes.overlap import CropPair, describe_leaks, describe_repeats, find_pairs, leak_errors
+from counterpoise.volumes.overlap import NEAR_NM, CropPair, describe_leaks, describe_repeats, find_pairs, leak_errors
 from counterpoise.volumes.placement import PatchReach
 from counterpoise.weights import find_strategy
 
 __all__ = ["Inputs", "read_inputs", "require_own_folder", "store_key", "store_request"]
-
-NEAR_NM = 200.0
-"""Train and validation crops that are nearer than this get a warning: the distance that ``init`` keeps."""
 
 _LITTLE_LABELLED = 0.25
 
@@ -127,13 +127,15 @@ def read_inputs(experiment: Experiment, observer: PreflightObserver = SILENT, *,
     fitted, unfit = _fit(request)
     pairs = find_pairs(crop_set.crops, gap_nm=NEAR_NM)
     about_data = _check_data(crop_set, fitted, (*faults, *unfit), experiment)
+    about_crops = (_check_crops(crop_set, experiment),) if open_crops else ()
     splits = _check_splits(pairs, crop_set.source, allow=data.allow_overlap)
     about_store = _check_store(request, fitted, data.store, is_whole=not about_data.problems)
     leaks = describe_leaks(pairs) if data.allow_overlap else ()
     notes = (*leaks, *describe_repeats(pairs))
     to_remember = None if about_data.problems or splits.problems else store_key(experiment)
     opening = partial(_open_store, request, data.store, to_remember, notes)
-    return Inputs(experiment, (about_data, splits, about_store, *about_rest), notes, opening, is_recognised=False)
+    findings = (about_data, splits, *about_crops, about_store, *about_rest)
+    return Inputs(experiment, findings, notes, opening, is_recognised=False)
 
 
 def store_request(experiment: Experiment, crop_set: CropSet) -> StoreRequest:
@@ -227,6 +229,15 @@ def _check_data(
     train, validate = len(crop_set.of("train")), len(crop_set.of("validate"))
     text = f"{train} train and {validate} validation crops, {counted(len(crop_set.classes), 'class')}"
     return Finding(Subject.DATA, text, faults, tuple(_small_crops(fitted, experiment)))
+
+
+def _check_crops(crop_set: CropSet, experiment: Experiment) -> Finding:
+    """Count what `data inspect` finds without decoding a voxel."""
+    data = experiment.data
+    settings = Settings(data.classes, data.voxel_size_nm, experiment.sampling.patch_shape, data.max_upsampling)
+    found = [problem.severity for crop in crop_set.crops for problem in survey_crop(crop, settings)]
+    problems, notes = (counted(found.count(severity), severity.value) for severity in Severity)
+    return Finding(Subject.CROPS, f"{problems}, {notes} before a look at voxels: see `counterpoise data inspect`")
 
 
 def _missing_splits(crop_set: CropSet) -> tuple[CounterpoiseError, ...]:

@@ -21,6 +21,7 @@ __all__ = [
     "class_colours",
     "class_overlay",
     "fitting_step",
+    "grey_jpeg",
     "grey_png",
 ]
 
@@ -59,6 +60,9 @@ DIMMED: Rgba = (0, 0, 0, 130)
 HATCHED: Rgba = (255, 255, 255, 110)
 COMPRESSION = 6
 """Of the PNGs: the highest level takes five times as long and makes the page 1 % smaller."""
+
+QUALITY = 75
+"""Of the JPEGs."""
 
 HATCH_PERIOD, HATCH_WIDTH = 8, 2
 STRIPE_PERIOD, STRIPE_WIDTH = 7, 3
@@ -106,7 +110,12 @@ def class_colours(classes: Sequence[str], sizes: Sequence[int]) -> tuple[ClassCo
 
 def grey_png(image: Image2D) -> str:
     """Return a grey image as a data URI."""
-    return _data_uri(Image.fromarray(np.ascontiguousarray(image)))
+    return _data_uri(Image.fromarray(np.ascontiguousarray(image)), compress_level=COMPRESSION)
+
+
+def grey_jpeg(image: Image2D) -> str:
+    """Return a grey image as a data URI a quarter as long, for pages with hundreds of them; the eye sees no loss."""
+    return _data_uri(Image.fromarray(np.ascontiguousarray(image)), kind="jpeg", quality=QUALITY)
 
 
 def class_overlay(masks: Masks, colours: Sequence[ClassColour], unknown: Bool[np.ndarray, "row column"]) -> str:
@@ -184,10 +193,11 @@ def _outline(mask: Bool[np.ndarray, "row column"]) -> Bool[np.ndarray, "row colu
 def _palette_png(indices: Image2D, palette: Sequence[Rgba]) -> str:
     image = Image.fromarray(indices)
     image.putpalette([value for entry in palette for value in entry[:3]])
-    return _data_uri(image, transparency=bytes(entry[3] for entry in palette))
+    transparency = bytes(entry[3] for entry in palette)
+    return _data_uri(image, compress_level=COMPRESSION, transparency=transparency)
 
 
-def _data_uri(image: Image.Image, **options: bytes) -> str:
+def _data_uri(image: Image.Image, kind: str = "png", **options: object) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=COMPRESSION, **options)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

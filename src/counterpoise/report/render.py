@@ -18,7 +18,7 @@ from counterpoise.report.page import Judged, Page, build_page
 from counterpoise.report.sections import SECTIONS
 from counterpoise.report.svg import nice_scale
 
-__all__ = ["render", "render_pair", "write_comparison", "write_report"]
+__all__ = ["fill", "render", "render_pair", "write_comparison", "write_page", "write_report"]
 
 MOST_CLASS_COLUMNS = 8
 """With more classes, their scores get a table of their own, a row per class."""
@@ -44,7 +44,7 @@ def write_report(judged: Judged, out: Path | None = None) -> Path:
     RunFolderError
         If the file cannot be written.
     """
-    return _write(out or judged.run.folder.report, render(build_page(judged)))
+    return write_page(out or judged.run.folder.report, render(build_page(judged)))
 
 
 def write_comparison(first: Judged, second: Judged, out: Path | None = None) -> Path:
@@ -69,14 +69,14 @@ def write_comparison(first: Judged, second: Judged, out: Path | None = None) -> 
     """
     pair = compare_runs(first, second)
     report = first.run.folder.report
-    return _write(out or report.with_name(f"{report.stem}-vs-{second.run.name}{report.suffix}"), render_pair(pair))
+    return write_page(out or report.with_name(f"{report.stem}-vs-{second.run.name}{report.suffix}"), render_pair(pair))
 
 
 def render(page: Page) -> str:
     """Fill the template of one run; whatever came from files is escaped."""
     scores = [dot.value for row in page.dots for dot in row.dots]
     class_scores = [dot.value for panel in page.panels for bar in panel.bars for dot in bar.dots]
-    return _fill(
+    return fill(
         "report.html.jinja",
         page=page,
         sections=[section for section in SECTIONS if section.is_shown(page)],
@@ -89,10 +89,11 @@ def render(page: Page) -> str:
 
 def render_pair(pair: SideBySide) -> str:
     """Fill the template of two runs; whatever came from files is escaped."""
-    return _fill("pair.html.jinja", pair=pair, compare=compare, looks=compare.STYLES)
+    return fill("pair.html.jinja", pair=pair, compare=compare, looks=compare.STYLES)
 
 
-def _fill(template: str, **content: object) -> str:
+def fill(template: str, **content: object) -> str:
+    """Fill a template with what every page has, and its own content; whatever came from files is escaped."""
     environment = Environment(
         loader=PackageLoader("counterpoise.report"),
         autoescape=True,
@@ -129,11 +130,18 @@ def _fill(template: str, **content: object) -> str:
 
 def _source(environment: Environment, name: str) -> str:
     if environment.loader is None:
-        raise AssertionError("_fill() sets a loader")
+        raise AssertionError("fill() sets a loader")
     return environment.loader.get_source(environment, name)[0]
 
 
-def _write(file: Path, page: str) -> Path:
+def write_page(file: Path, page: str) -> Path:
+    """Write a page, whole or not at all.
+
+    Raises
+    ------
+    RunFolderError
+        If the file cannot be written.
+    """
     try:
         write_atomically(file, lambda stream: stream.write(page.encode("utf-8", "replace")))
     except DiskFullError:

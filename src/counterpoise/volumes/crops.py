@@ -20,7 +20,7 @@ from counterpoise.volumes.formats import dataset_suffixes, is_stored, open_volum
 from counterpoise.volumes.identity import name_crops
 from counterpoise.volumes.volume import Level, Volume
 
-__all__ = ["Crop", "CropSet", "LabelLevel", "load_crops"]
+__all__ = ["Crop", "CropSet", "LabelLevel", "load_crops", "open_labels"]
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,27 @@ def _class_name_faults(classes: Sequence[str], rows: Sequence[CropRow], dataspli
             )
 
 
+def open_labels(path: Path, name: str) -> tuple[Volume, tuple[LabelLevel, ...]]:
+    """Open the labels of one class of a crop, all levels, the finest first.
+
+    Raises
+    ------
+    LayoutError
+        If they cannot be read, or do not hold whole numbers.
+    """
+    volume = open_volume(path)
+    for level in volume.levels:
+        if level.dtype.kind not in "ui":
+            raise LayoutError(
+                f"label level {level.path} does not hold whole numbers",
+                expected="an unsigned integer type (uint8, or wider for many instances)",
+                found=str(level.dtype),
+                remedy="store labels as integers",
+            )
+    codes = volume.unknown_codes(name)
+    return volume, tuple(LabelLevel(level, code) for level, code in zip(volume.levels, codes, strict=True))
+
+
 _Opened = tuple[Crop | None, list[Note], DataError | None]
 """A crop and what to know about it, or why it cannot be used."""
 
@@ -219,21 +240,10 @@ def _open_crop(row: CropRow, crop_id: str, *, classes: tuple[str, ...]) -> tuple
                 Note(NoteKind.DATA, f"{name} is listed but has no group on disk; it is not annotated there", crop_id)
             )
             continue
-        volume = open_volume(path)
+        volume, labels[name] = open_labels(path, name)
         looked_for += volume.metadata_files()
         for text in volume.notes:
             odd.setdefault(text, []).append(name)
-        for level in volume.levels:
-            if level.dtype.kind not in "ui":
-                raise LayoutError(
-                    f"label level {level.path} does not hold whole numbers",
-                    expected="an unsigned integer type (uint8, or wider for many instances)",
-                    found=str(level.dtype),
-                    remedy="store labels as integers",
-                )
-        labels[name] = tuple(
-            LabelLevel(level, code) for level, code in zip(volume.levels, volume.unknown_codes(name), strict=True)
-        )
     notes += [Note(NoteKind.DATA, f"{', '.join(names)}: {text}", crop_id) for text, names in odd.items()]
     if not labels:
         notes.append(Note(NoteKind.DATA, "annotates none of the requested classes and is excluded", crop_id))

@@ -22,7 +22,7 @@ from counterpoise.notes import Note, NoteKind
 from counterpoise.text import counted
 from counterpoise.volumes.formats import dataset_suffixes, is_stored
 
-__all__ = ["CropRow", "Split", "read_datasplit", "write_datasplit"]
+__all__ = ["CropRow", "Split", "read_datasplit", "write_datasplit", "written_path"]
 
 Split = Literal["train", "validate"]
 
@@ -80,7 +80,8 @@ def read_datasplit(
     allow_overlap : bool
         Whether a crop may be in both splits.
     on_fault : callable, optional
-        Told of the lines that cannot be used, which are then left out; without it the error is raised.
+        Told of the lines that cannot be used, which are then left out: of each, or of very many in one error. Without
+        it one error is raised that names them.
     on_note : callable
         Told of lines that say the same.
 
@@ -113,11 +114,11 @@ def read_datasplit(
             faults.append(error)
     rows = _fold(path, parsed, faults.append, on_note)
     _find_twice(path, rows, faults.append, allow_overlap=allow_overlap)
-    if faults:
-        together = _as_one(path, faults)
-        if on_fault is None:
-            raise together
-        on_fault(together)
+    if faults and on_fault is None:
+        raise _as_one(path, faults)
+    if on_fault is not None:
+        for fault in faults if len(faults) <= _MOST_NAMED else [_as_one(path, faults)]:
+            on_fault(fault)
     return rows
 
 
@@ -135,6 +136,13 @@ def write_datasplit(path: Path, rows: Iterable[tuple[Split, str, str, str, str, 
         writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
         for split, raw_store, raw_group, label_store, label_group, classes in rows:
             writer.writerow([split, raw_store, raw_group, label_store, f"{label_group}/[{','.join(classes)}]"])
+
+
+def written_path(path: Path, base: Path) -> str:
+    """Write a path as it is to stand in a list of a folder: relative to it, but for URLs."""
+    text = str(path)
+    scheme, is_url, rest = text.partition(":/")
+    return f"{scheme}://{rest.lstrip('/')}" if is_url and "/" not in scheme else os.path.relpath(path, base)
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

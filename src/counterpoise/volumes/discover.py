@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from counterpoise.errors import DatasplitError
-from counterpoise.volumes.datasplit import Split
+from counterpoise.volumes.datasplit import Split, written_path
 from counterpoise.volumes.formats import FORMATS
 from counterpoise.volumes.volume import FoundCrop, Search
 
@@ -22,6 +22,11 @@ ENOUGH = 3
 
 GAP_NM = 200.0
 """Distance on every axis below which two crops are neighbours."""
+
+_MOST_SWAPPED = 200
+"""Among more neighbourhoods, dealing them out is even enough, and swapping takes long."""
+
+_NOTHING = 1e-9
 
 
 def find_crops(
@@ -154,7 +159,8 @@ def fold_crops(
 ) -> tuple[CropSplit, ...]:
     """Deal crops out to folds, whole neighbourhoods at a time: each crop validates in one and trains in the others.
 
-    The rarest classes are dealt out first, each neighbourhood to the fold that has fewest crops of its classes.
+    The rarest classes are dealt out first, each neighbourhood to the fold that has fewest crops of its classes; then
+    neighbourhoods are swapped as long as that makes the folds more alike.
 
     Parameters
     ----------
@@ -181,19 +187,46 @@ def fold_crops(
     gap, groups = fitting[0]
     place = generator.permutation(len(groups))
     rarity = has.sum(0)
-    own = [has[group].sum(0) for group in groups]
-    rarest = [min(rarity[counts > 0], default=len(crops)) for counts in own]
+    own = np.array([[*has[group].sum(0), len(group)] for group in groups])  # crops of each class, and all crops
+    rarest = [min(rarity[counts > 0], default=len(crops)) for counts in own[:, :-1]]
     order = sorted(range(len(groups)), key=lambda g: (rarest[g], -len(groups[g]), place[g]))
-    held = np.zeros((folds, has.shape[1] + 1), np.int64)  # crops of each class, and all crops
-    fold_of = np.zeros(len(crops), np.int64)
+    held = np.zeros((folds, own.shape[1]), np.int64)
+    fold_of = np.zeros(len(groups), np.int64)
     for g in order:
-        mine = held[:, :-1][:, own[g] > 0]
+        mine = held[:, :-1][:, own[g, :-1] > 0]
         # An empty fold comes first; then the class that is rarest decides, then the number of crops.
-        by_rarity = mine[:, np.argsort(rarity[own[g] > 0], kind="stable")]
+        by_rarity = mine[:, np.argsort(rarity[own[g, :-1] > 0], kind="stable")]
         fold = min(range(folds), key=lambda f: (held[f, -1] > 0 and not held[:, -1].all(), *by_rarity[f], held[f, -1]))
-        held[fold] += [*own[g], len(groups[g])]
-        fold_of[groups[g]] = fold
-    return tuple(CropSplit(tuple("validate" if f == fold else "train" for f in fold_of), gap) for fold in range(folds))
+        held[fold] += own[g]
+        fold_of[g] = fold
+    if len(groups) <= _MOST_SWAPPED:
+        _even_out(fold_of, held, own)
+    validates = np.zeros(len(crops), np.int64)
+    for group, chosen in zip(groups, fold_of, strict=True):
+        validates[group] = chosen
+    return tuple(
+        CropSplit(tuple("validate" if f == fold else "train" for f in validates), gap) for fold in range(folds)
+    )
+
+
+def _even_out(
+    fold_of: Int[np.ndarray, " group"], held: Int[np.ndarray, "fold count"], own: Int[np.ndarray, "group count"]
+) -> None:
+    """Swap neighbourhoods of two folds, in place, as long as that makes the folds more alike.
+
+    The sum of ``held**2 / total`` over folds and classes falls with every swap, so that this ends.
+    """
+    weight = 1.0 / np.maximum(own.sum(0), 1)
+    apart = own[None] - own[:, None]
+    while True:
+        between = held[fold_of][:, None] - held[fold_of][None]
+        change = (weight * apart * (between + apart)).sum(2) * (fold_of[:, None] != fold_of[None])
+        g, h = np.unravel_index(change.argmin(), change.shape)
+        if change[g, h] > -_NOTHING:
+            return
+        held[fold_of[g]] += apart[g, h]
+        held[fold_of[h]] -= apart[g, h]
+        fold_of[g], fold_of[h] = fold_of[h], fold_of[g]
 
 
 def _has(crops: Sequence[FoundCrop], classes: Iterable[str]) -> Int[np.ndarray, "crop class_"]:
@@ -242,8 +275,8 @@ def datasplit_rows(
     for crop, split in zip(crops, splits, strict=True):
         listed = [name for name in classes if name in crop.classes]
         if listed:
-            store = os.path.relpath(crop.store, base)
-            yield split, store, crop.raw, store, crop.labels, listed
+            store, label_store = (written_path(p, base) for p in (crop.store, crop.label_store or crop.store))
+            yield split, store, crop.raw, label_store, crop.labels, listed
 
 
 def _neighbourhoods(crops: Sequence[FoundCrop], gap_nm: float) -> list[list[int]]:

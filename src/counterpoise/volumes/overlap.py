@@ -18,7 +18,10 @@ from counterpoise.text import percent
 from counterpoise.volumes.crops import Crop
 from counterpoise.volumes.geometry import Box, round_nm
 
-__all__ = ["CropPair", "describe_leaks", "describe_repeats", "find_pairs", "leak_errors"]
+__all__ = ["NEAR_NM", "CropPair", "describe_leaks", "describe_repeats", "find_pairs", "leak_errors"]
+
+NEAR_NM = 200.0
+"""Train and validation crops that are nearer than this are told: the distance that ``init`` keeps."""
 
 _TOUCH = 0.5 * (1 + 1e-4)
 """Share of a voxel up to which two blocks only touch: rounding, or a corner that was taken for a centre."""

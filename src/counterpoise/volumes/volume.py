@@ -113,13 +113,17 @@ class Volume(Protocol):
 
 @dataclass(frozen=True)
 class FoundCrop:
-    """A crop on disk: the dataset's store, raw and label group in it, the crop's classes and its place."""
+    """A crop on disk: the dataset's store, raw and label group in it, the crop's classes and its place.
+
+    ``label_store`` is named only if the labels are in another store than the raw.
+    """
 
     store: Path
     raw: str
     labels: str
     classes: tuple[str, ...]
     box: Box
+    label_store: Path | None = None
 
 
 @dataclass(frozen=True)

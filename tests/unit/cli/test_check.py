@@ -64,8 +64,8 @@ def test_a_sound_experiment_can_be_run(write: Callable[..., Path], as_json: Call
     assert said["can_run"]
     assert said["problems"] == []
     subjects = [finding["subject"] for finding in said["findings"]]
-    assert subjects[:5] == ["data", "splits", "store", "run folder", "arms"]
-    assert subjects[5:] == ["classes", "trials", "first steps", "disk", "time", "verdict"]
+    assert subjects[:6] == ["data", "splits", "crops", "store", "run folder", "arms"]
+    assert subjects[6:] == ["classes", "trials", "first steps", "disk", "time", "verdict"]
     assert said["cost"]["run_s"] > 0
     assert said["steps"][0]["slot"] == "cpu-0"
     assert any("too few" in text or "fewer than" in text for text in said["warnings"])

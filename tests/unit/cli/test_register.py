@@ -76,6 +76,7 @@ def test_formats_are_asked_for_in_one_way() -> None:
     assert printing == {name for name, options in asked.items() if "--json" in options}
     assert printing == {
         "hardware", "frequencies", "weights", "plan", "check", "status", "results", "verdict", "store info",
+        "data inspect",
     }  # fmt: skip
 
 

@@ -158,7 +158,7 @@ def test_everything_that_is_wrong_is_said_at_once(write: Callable[..., Path], pr
     with pytest.raises(ProblemsError) as caught:
         look(file).require_usable()
     said = str(caught.value)
-    for words in ("meta", "crop3", "crop5 (line 16)", "nowhere", "in the way"):
+    for words in ("meta", "crop3", "crop5 (train)", "nowhere", "in the way"):
         assert words in said, words
     assert len(caught.value.problems) == said.count("to fix:") == said.count("expected:") == 5
 
@@ -170,11 +170,9 @@ def test_every_wrong_line_and_class_is_said(write: Callable[..., Path], project:
     lines[3] = lines[3].replace("crop4/", "crop44/")
     table.write_text("\n".join([*lines, '"train","somewhere"', '"maybe","a","b"']) + "\n", encoding="utf-8")
     found = problems(write(classes='["nuc", "pn"]'))
-    assert [word for error in found for word in ("line 4", "line 16", "line 17") if word in error.problem] == [
-        "line 4",
-        "line 16",
-        "line 17",
-    ]
+    (error,) = found
+    assert error.problem == f"3 lines of {table} cannot be used"
+    assert [told[:8].rstrip(": ") for told in error.found.splitlines()] == ["line 4", "line 16", "line 17"]
     table.write_text("\n".join(lines[:1] + lines[2:3] + lines[4:]) + "\n", encoding="utf-8")
     found = problems(write(classes='["nuc", "pn", "mit"]'))
     assert ["'pn'" in found[0].problem, "'mit'" in found[1].problem, len(found)] == [True, True, 2]
@@ -184,7 +182,7 @@ def test_a_leak_is_refused_unless_it_is_allowed(write: Callable[..., Path], proj
     add_line(project, 5, "train")
     file = write()
     (problem,) = problems(file)
-    assert "crop5 (line 5) shares voxels with train crop phantom-1/crop5 (line 16)" in problem.problem
+    assert "crop5 (validate) shares voxels with train crop phantom-1/crop5 (train)" in problem.problem
     with pytest.raises(CounterpoiseError, match="shares voxels"):
         design_of(file)
     assert not (project / "store").exists(), "nothing was decoded"
@@ -192,7 +190,7 @@ def test_a_leak_is_refused_unless_it_is_allowed(write: Callable[..., Path], proj
     assert problems(allowed) == ()
     prepared = prepare(allowed)
     (note,) = of_kind(prepared.notes, NoteKind.LEAK)
-    assert "phantom-1/crop5 (line 5) (100 % of it in phantom-1/crop5 (line 16))" in note.text
+    assert "phantom-1/crop5 (validate) (100 % of it in phantom-1/crop5 (train))" in note.text
     assert asdict(note) in json.loads(prepared.run.weights.read_text(encoding="utf-8"))["notes"]
     assert note in judge_run(read_run(prepared.run)).notes
     assert f"* {note}." in verdict_lines(judge_run(read_run(prepared.run)))

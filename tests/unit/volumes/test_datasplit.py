@@ -231,11 +231,13 @@ def test_of_very_many_faults_ten_are_named_and_the_others_counted(root: Path) ->
     assert "--data-root" in error.remedy
 
 
-def test_lines_that_can_be_used_are_kept_beside_one_error_about_the_others(root: Path) -> None:
-    (root / "datasplit.csv").write_text(f"{line()}\n{line(crop='crop8')}\n{line(crop='crop9')}\n")
+@pytest.mark.parametrize(("broken", "errors"), [(2, 2), (10, 10), (11, 1)])
+def test_lines_that_can_be_used_are_kept_beside_errors_about_the_others(root: Path, broken: int, errors: int) -> None:
+    lines = [line(), *(line(crop=f"crop{number}") for number in range(100, 100 + broken))]
+    (root / "datasplit.csv").write_text("\n".join(lines))
     faults: list[DatasplitError] = []
     rows = read_datasplit(root / "datasplit.csv", on_fault=faults.append)
-    assert ([row.line for row in rows], len(faults)) == ([1], 1)
+    assert ([row.line for row in rows], len(faults)) == ([1], errors)
 
 
 @pytest.mark.parametrize(

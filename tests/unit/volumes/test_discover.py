@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from counterpoise.errors import DatasplitError
 from counterpoise.volumes.crops import load_crops
 from counterpoise.volumes.datasplit import read_datasplit, write_datasplit
-from counterpoise.volumes.discover import datasplit_rows, find_crops, split_crops
+from counterpoise.volumes.discover import datasplit_rows, find_crops, fold_crops, split_crops
 from counterpoise.volumes.geometry import Box
 from counterpoise.volumes.volume import FoundCrop
 
@@ -180,3 +180,89 @@ def test_no_class_is_lost_to_validation_and_no_neighbours_are_parted(
         for b, second in zip(crops, found, strict=True):
             apart = max(a.box.lower_nm[2], b.box.lower_nm[2]) - min(a.box.upper_nm[2], b.box.upper_nm[2])
             assert first == second or apart >= made.gap_nm
+
+
+def labelled(store: Path, write_group: WriteGroup, raw: str | None = RAW, names: tuple[str, ...] = ("er",)) -> Path:
+    """Write one crop, and a raw group of some name next to it."""
+    for name in names:
+        write_group(store / LABELS / "crop1" / name, ONES)
+    if raw:
+        write_group(store / raw, ONES)
+    return store
+
+
+def test_links_are_followed_each_real_folder_once_and_loops_end(tmp_path: Path, write_group: WriteGroup) -> None:
+    labelled(tmp_path / "disk/dA/dA.zarr", write_group)
+    data = tmp_path / "data"
+    labelled(data / "dB/dB.zarr", write_group)
+    (data / "dA").symlink_to("../disk/dA")
+    (data / "again").symlink_to("../disk/dA")
+    (data / "loop").symlink_to(".")
+    (data / "itself").symlink_to("itself")
+    (data / "gone").symlink_to("nowhere")
+    assert sorted(found.store.name for found in find_crops(data)) == ["dA.zarr", "dB.zarr"]
+
+
+@pytest.mark.parametrize("name", ["em/tem-uint8", "em/fibsem-uint16", "em/xray", "raw", "volumes/raw"])
+def test_raw_of_other_names_is_found(tmp_path: Path, write_group: WriteGroup, name: str) -> None:
+    labelled(tmp_path / "d.zarr", write_group, raw=f"recon-1/{name}")
+    assert find_crops(tmp_path)[0].raw == f"recon-1/{name}"
+
+
+def test_of_several_raw_groups_one_of_8_bits_is_taken_and_the_others_are_named(
+    tmp_path: Path, write_group: WriteGroup
+) -> None:
+    store = labelled(tmp_path / "d.zarr", write_group, raw="recon-1/em/a-uint16")
+    write_group(store / "recon-1/em/tem-uint8", ONES)
+    notes: list[str] = []
+    assert find_crops(tmp_path, on_note=notes.append)[0].raw == "recon-1/em/tem-uint8"
+    assert "raw is tem-uint8; there are also a-uint16" in notes[0]
+
+
+def test_labels_without_raw_are_counted_in_the_error(tmp_path: Path, write_group: WriteGroup) -> None:
+    labelled(tmp_path / "d.zarr", write_group, raw=None)
+    with pytest.raises(DatasplitError) as caught:
+        find_crops(tmp_path)
+    assert "labels of 1 crop below" in caught.value.found
+
+
+@pytest.mark.parametrize("name", ["raw", "em", "image", "fibsem-uint8", "my_uint16"])
+def test_an_image_is_no_class_by_its_name_unless_it_is_asked_for(
+    tmp_path: Path, write_group: WriteGroup, name: str
+) -> None:
+    labelled(tmp_path / "d.zarr", write_group, names=("er", name))
+    notes: list[str] = []
+    assert find_crops(tmp_path, on_note=notes.append)[0].classes == ("er",)
+    assert name in notes[0]
+    assert find_crops(tmp_path, wanted=[name])[0].classes == tuple(sorted(("er", name)))
+
+
+def test_an_image_of_any_name_is_no_class_by_its_values_and_many_objects_are(
+    tmp_path: Path, write_group: WriteGroup
+) -> None:
+    labelled(tmp_path / "d.zarr", write_group)
+    grey = np.random.default_rng(0).integers(60, 180, (16, 16, 16)).astype(np.uint8)
+    objects = np.repeat(np.repeat(np.arange(64, dtype=np.uint8).reshape(4, 4, 4), 8, 2), 4, 1)
+    write_group(tmp_path / "d.zarr" / LABELS / "crop1/tissue", grey)
+    write_group(tmp_path / "d.zarr" / LABELS / "crop1/cell", objects)
+    assert find_crops(tmp_path)[0].classes == ("cell", "er")
+
+
+def test_classes_get_three_validation_crops_where_twice_as_many_are_there() -> None:
+    crops = [crop(1e3 * i, "ab" if i < 6 else "a") for i in range(12)]
+    for seed in range(10):
+        found = split(crops, 0.1, seed=seed, enough=3)
+        assert sum(s == "validate" for s in found[:6]) == 3
+        assert found.count("validate") <= 6
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("seed", range(5))
+def test_three_folds_of_the_real_data_have_three_crops_of_every_class(real_data: Path, seed: int) -> None:
+    # Of its twelve crops 9 annotate ecs and nuc each, so that three for every fold must be dealt out exactly.
+    found = find_crops(real_data / "vnc" / "vnc_stack1")
+    names = sorted({name for item in found for name in item.classes})
+    folds = fold_crops(found, names, folds=3, generator=np.random.default_rng(seed))
+    for made in folds:
+        validated = [item.classes for item, s in zip(found, made.splits, strict=True) if s == "validate"]
+        assert all(sum(name in classes for classes in validated) >= 3 for name in names)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs import Zstd
 
-__all__ = ["create_array", "write_array", "write_block", "write_metadata"]
+__all__ = ["create_array", "write_block", "write_metadata"]
 
 Shape = tuple[int, int, int]
 Labels = npt.NDArray[np.unsignedinteger[Any]]
@@ -39,7 +39,6 @@ def create_array(
     shape: Shape,
     dtype: np.dtype[Any],
     chunk: Shape,
-    attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Describe an array (little endian, C order, fill value 0) without writing a chunk of it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,20 +54,13 @@ def create_array(
         "dimension_separator": "/",
     }
     write_metadata(folder / ".zarray", description)
-    if attributes is not None:
-        write_metadata(folder / ".zattrs", attributes)
 
 
-def write_array(folder: Path, values: Labels, chunk: Shape, attributes: Mapping[str, Any] | None = None) -> None:
-    """Write a whole array; chunks are no larger than it, and those that are all zero are left out."""
-    z, y, x = (min(edge, length) for edge, length in zip(chunk, values.shape, strict=True))
-    shape = (values.shape[0], values.shape[1], values.shape[2])
-    create_array(folder, shape, values.dtype, (z, y, x), attributes)
-    write_block(folder, (0, 0, 0), values)
+def write_block(folder: Path, start: Sequence[int], block: Labels, *, keep_zeros: bool = False) -> None:
+    """Paste a block into an array; chunks that are only partly covered keep the rest of what they hold.
 
-
-def write_block(folder: Path, start: Sequence[int], block: Labels) -> None:
-    """Paste a block into an array; chunks that are only partly covered keep the rest of what they hold."""
+    Chunks that are all zero are left out, unless ``keep_zeros``: raw that is not stored counts as not fetched.
+    """
     array = json.loads((folder / ".zarray").read_text(encoding="utf-8"))
     stop = [first + length for first, length in zip(start, block.shape, strict=True)]
     if min(start) < 0 or any(last > length for last, length in zip(stop, array["shape"], strict=True)):
@@ -83,7 +75,7 @@ def write_block(folder: Path, start: Sequence[int], block: Labels) -> None:
         inside = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         part = block[tuple(slice(o + a, o + b) for o, a, b in zip(origin, low, high, strict=True))]
         path = folder.joinpath(*map(str, index))
-        if part.any() or path.exists():
+        if keep_zeros or part.any() or path.exists():
             for parent in (path.parent.parent, path.parent):
                 if parent not in made:
                     parent.mkdir(exist_ok=True)

@@ -9,15 +9,13 @@ import numpy.typing as npt
 import pytest
 import zarr
 
-from counterpoise.phantom.cellmap_writer import (
+from counterpoise.writing.cellmap import (
     LabelVolume,
-    MultiscaleGeometry,
     create_raw,
-    downsample_mean,
-    downsample_mode,
     write_crop,
     write_raw_block,
 )
+from counterpoise.writing.levels import MultiscaleGeometry, downsample_mean, downsample_mode
 
 CROP = "recon-1/labels/groundtruth/crop3"
 

@@ -1,0 +1,84 @@
+"""Open a crop as far as it can be opened: what cannot is a problem of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from counterpoise.errors import CounterpoiseError, DataError
+from counterpoise.inspection.problems import Problem, ProblemCode
+from counterpoise.volumes.crops import Crop, LabelLevel, open_labels
+from counterpoise.volumes.datasplit import CropRow, Split
+from counterpoise.volumes.formats import is_stored, open_volume
+from counterpoise.volumes.geometry import Box, round_nm
+from counterpoise.volumes.volume import Volume
+
+__all__ = ["UNFORESEEN", "OpenedCrop", "open_row"]
+
+UNFORESEEN = (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError)
+"""What odd metadata may raise that no reader thought of: a problem of one crop, not the end of all."""
+
+
+@dataclass(frozen=True)
+class OpenedCrop:
+    """A crop as far as it can be opened; ``volumes`` are those of its classes."""
+
+    crop_id: str
+    usage: str | None
+    split: Split
+    raw: Volume | None
+    labels: Mapping[str, tuple[LabelLevel, ...]]
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    damaged: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def box(self) -> Box | None:
+        """Return the block that holds all its labels."""
+        boxes = [levels[0].level.grid.box for levels in self.labels.values()]
+        if not boxes:
+            return None
+        lower, upper = (np.array([getattr(box, side) for box in boxes]) for side in ("lower_nm", "upper_nm"))
+        return Box(round_nm(lower.min(axis=0)), round_nm(upper.max(axis=0)))
+
+    def as_crop(self) -> Crop | None:
+        """Return what comparing places needs: one class per distinct block; None without raw or labels."""
+        if self.raw is None or not self.labels:
+            return None
+        blocks = {levels[0].level.grid: (name, levels[:1]) for name, levels in self.labels.items()}
+        return Crop(self.crop_id, self.split, self.raw, dict(blocks.values()))
+
+
+def open_row(row: CropRow, crop_id: str, classes: Iterable[str], *, has_splits: bool) -> OpenedCrop:
+    """Open raw and labels of a crop; what cannot be opened is a problem."""
+    problems: list[Problem] = []
+    labels: dict[str, tuple[LabelLevel, ...]] = {}
+    volumes: dict[str, Volume] = {}
+    damaged = set()
+    raw = None
+    try:
+        raw = open_volume(row.raw_path)
+    except DataError as error:
+        problems.append(_damage(error, crop_id, "raw"))
+    for name in classes:
+        path = row.class_path(name)
+        if name not in row.classes or not is_stored(path):
+            continue
+        try:
+            volumes[name], labels[name] = open_labels(path, name)
+        except DataError as error:
+            damaged.add(name)
+            problems.append(_damage(error, crop_id, name))
+        except UNFORESEEN as error:
+            damaged.add(name)
+            text = f"{name} cannot be read: {type(error).__name__}: {error}"
+            problems.append(Problem(ProblemCode.DAMAGED, text, (crop_id,), name))
+    usage = row.split if has_splits else None
+    return OpenedCrop(crop_id, usage, row.split, raw, labels, volumes, frozenset(damaged), tuple(problems))
+
+
+def _damage(error: CounterpoiseError, crop_id: str, what: str) -> Problem:
+    text = f"{what} cannot be read: {error.problem}; expected {error.expected}, found {error.found}"
+    return Problem(ProblemCode.DAMAGED, text, (crop_id,), "" if what == "raw" else what)
