@@ -83,14 +83,15 @@ class ChunkDecoder:
     def decode(self, content: Any, memory: np.ndarray) -> np.ndarray:
         """Decode a chunk."""
         if self.steps and self.ends_with_compressor:
-            *first, last = self.steps
-            for step in first:
-                content = step(content)
+            last = self.steps[-1]
+            if len(self.steps) > 1:
+                for step in self.steps[:-1]:
+                    content = step(content)
             # A codec does not tell when its content ends early, but then the last byte stays as it was.
             memory[-1] = _UNLIKELY
             last(content, memory)
             if memory[-1] != _UNLIKELY:
-                return self._arranged(memory)
+                return memory.view(self.dtype).reshape(self.shape) if self.axes is None else self._arranged(memory)
             content = last(content)
         else:
             for step in self.steps:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +93,11 @@ class ChunkedLevel:
             memory = decoder.memory()
         except _DECODER_ERRORS as error:
             raise self._unreadable(block, error) from error
-        whole = self.chunks
+        whole, sharded = self.chunks, self.array.files != self.array.chunks
         for box, file, load in self._loads(decoder, block):
             voxels: np.ndarray | None = None
             try:
-                content = load()
+                content = load() if load else decoder.load(self.place, file, self._index(box) if sharded else ())
                 if content is not None:
                     voxels = decoder.decode(content, memory)
             except _DECODER_ERRORS as error:
@@ -111,34 +110,30 @@ class ChunkedLevel:
                     voxels = voxels[:depth, :height, :width]
             yield box, voxels
 
-    def _loads(self, decoder: Decoder, block: IndexBox) -> Iterator[tuple[IndexBox, str, Callable[[], bytes | None]]]:
-        """Walk over chunks, each with what returns its bytes; those that take a while are asked for in advance."""
-        chunks = self.chunks
-        calls = (
-            (box, file, partial(decoder.load, self.place, file, self._index(box, chunks)))
-            for box, file in self.chunk_paths(block)
-        )
+    def _loads(
+        self, decoder: Decoder, block: IndexBox
+    ) -> Iterator[tuple[IndexBox, str, Callable[[], bytes | None] | None]]:
+        """Walk over chunks; those that take a while are asked for in advance and come with what returns their bytes."""
         if self.place.at_once == 1:
-            yield from calls
+            for box, file in self.chunk_paths(block):
+                yield box, file, None
             return
         with ThreadPoolExecutor(self.place.at_once) as pool:
             waiting: deque[tuple[IndexBox, str, Callable[[], bytes | None]]] = deque()
             try:
-                for box, file, load in calls:
-                    waiting.append((box, file, pool.submit(load).result))
+                for box, file in self.chunk_paths(block):
+                    call = pool.submit(decoder.load, self.place, file, self._index(box))
+                    waiting.append((box, file, call.result))
                     if len(waiting) > self.place.at_once:
                         yield waiting.popleft()
                 yield from waiting
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _index(self, box: IndexBox, chunks: Shape3) -> tuple[int, ...]:
+    def _index(self, box: IndexBox) -> tuple[int, ...]:
         """Return the place of a chunk among all chunks, by stored axis."""
-        (z, y, x), (depth, height, width) = box.start, chunks
-        if self.order == _IN_ORDER and len(self.array.shape) == len(_IN_ORDER):
-            return (z // depth, y // height, x // width)
         index = [0] * len(self.array.shape)
-        for axis, start, length in zip(self.order, box.start, chunks, strict=True):
+        for axis, start, length in zip(self.order, box.start, self.chunks, strict=True):
             index[axis] = start // length
         return tuple(index)
 

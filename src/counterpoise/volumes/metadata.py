@@ -97,13 +97,14 @@ def is_consolidated(place: Place, path: Path) -> bool:
     return any(True for _ in _consolidated(place, path))
 
 
-def looked_for_at(path: Path, arrays: list[Path], group: Node) -> list[str]:
+def looked_for_at(path: Path, group: Node, arrays: Mapping[Path, Node | None]) -> list[str]:
     """Name the files that metadata were looked for in, there or not."""
     names = [".zattrs"] if group.kind is Kind.V2 else [".zattrs", *list(_FILES.values())[1:]]
     files = [f"{path}/{name}" for name in names]
     of_array = (".zarray", ".zattrs") if group.kind is Kind.V2 else tuple(_FILES.values())
     files += [f"{array}/{name}" for array in arrays for name in of_array]
-    return files + ([f"{group.root}/.zmetadata", f"{group.root}/zarr.json"] if group.root else [])
+    roots = {node.root for node in (group, *arrays.values()) if node and node.root}
+    return files + [f"{root}/{name}" for root in roots for name in (".zmetadata", "zarr.json")]
 
 
 def _groups(place: Place, path: Path) -> Iterator[Node]:

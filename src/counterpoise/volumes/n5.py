@@ -136,7 +136,7 @@ def _resolution(attributes: Mapping[str, Any]) -> tuple[Vector3, float] | None:
 
 
 def _placed(name: str, size: Vector3, shift: Vector3, path: Path, axes: Axes) -> LevelPlace:
-    check_voxel_size(size, axes, path / name)
+    check_voxel_size(size, axes, path, name)
     return LevelPlace(name, round_nm(size), round_nm(shift))
 
 

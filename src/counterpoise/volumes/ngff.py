@@ -134,8 +134,8 @@ def parse_axes(described: Any, path: Path, count: int = 3, units: Sequence[objec
     )
 
 
-def check_voxel_size(voxel_size_nm: Vector3, axes: Axes, path: Path) -> None:
-    """Refuse a voxel size that no electron micrograph has, and name the unit that was likely meant.
+def check_voxel_size(voxel_size_nm: Vector3, axes: Axes, path: Path, name: str) -> None:
+    """Refuse a voxel size of a level that no electron micrograph has, and name the unit that was likely meant.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def check_voxel_size(voxel_size_nm: Vector3, axes: Axes, path: Path) -> None:
     said = "as the axes say" if axes.has_unit else "the axes name no unit"
     meant = f"give the axes the unit that is meant, probably {likely[0]!r}" if likely else "correct the scale"
     raise LayoutError(
-        f"{path} has an impossible voxel size",
+        f"{path / name} has an impossible voxel size",
         expected=f"three numbers from {_MIN_VOXEL_SIZE_NM:g} to {_MAX_VOXEL_SIZE_NM:.0f} nm",
         found=f"{voxel_size_nm} nm (z, y, x); {said}",
         remedy=f"{meant} (in the metadata of the group)",
@@ -190,7 +190,7 @@ def _place(name: str, entries: Sequence[Any], axes: Axes, path: Path) -> LevelPl
     if not has_scale:
         raise _unusable(path, list(entries), axes)
     z, y, x = _times(axes.pick(scale), axes.nm)
-    check_voxel_size((z, y, x), axes, path / name)
+    check_voxel_size((z, y, x), axes, path, name)
     return LevelPlace(name, round_nm((z, y, x)), round_nm(_times(axes.pick(shift), axes.nm)))
 
 

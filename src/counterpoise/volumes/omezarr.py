@@ -75,12 +75,14 @@ def open_multiscale(path: Path) -> Multiscale:
     """
     place = place_of(path)
     group = group_at(place, path)
-    arrays: dict[str, Node | None] = {}
+    paths: dict[str, Path] = {}
+    arrays: dict[Path, Node | None] = {}
 
     def array_of(name: str) -> Node | None:
-        if name not in arrays:
-            arrays[name] = array_at(place, path / name, group)
-        return arrays[name]
+        where = paths.setdefault(name, path / name)
+        if where not in arrays:
+            arrays[where] = array_at(place, where, group)
+        return arrays[where]
 
     axes, listed = _listed(group, path, array_of, place)
     levels: list[ChunkedLevel] = []
@@ -88,27 +90,27 @@ def open_multiscale(path: Path) -> Multiscale:
     seen: set[Path] = set()
     for entry in listed:
         name = entry.path
-        if path / name in seen:
+        node = array_of(name)
+        if paths[name] in seen:
             notes.append(f"level {name} is listed twice; the first entry counts")
             continue
-        seen.add(path / name)
-        node = array_of(name)
+        seen.add(paths[name])
         if node is None:
             notes.append(f"level {name} is listed but not there; it is passed over")
             continue
-        level, note = open_level(place, path / name, entry, axes, node)
+        level, note = open_level(place, paths[name], entry, axes, node)
         levels.append(level)
         notes += [f"{name}: {note}"] if note else []
     if not levels:
         raise LayoutError(
             f"no level that the metadata of {path} list is there",
             expected="array metadata (.zarray, zarr.json or attributes.json) in at least one of them",
-            found=f"none in {', '.join(arrays)}",
+            found=f"none in {', '.join(paths)}",
             remedy="check the path in the datasplit, or fetch the data again",
         )
     levels.sort(key=lambda level: voxel_volume_nm3(level.grid.voxel_size_nm))
-    looked_for = looked_for_at(path, [path / name for name in arrays], group)
-    return Multiscale(path, tuple(levels), group.attributes, tuple(notes), (*looked_for, *place.watched()))
+    looked_for = (*looked_for_at(path, group, arrays), *place.watched())
+    return Multiscale(path, tuple(levels), group.attributes, tuple(notes), looked_for)
 
 
 def _listed(

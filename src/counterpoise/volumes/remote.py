@@ -86,6 +86,13 @@ class _Remote:
             return bool(self.fetch_part(file, 0, 1))
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise LayoutError(
+                f"nobody can tell whether {_url(file)} is there",
+                expected="the file, or an answer that there is none",
+                found=str(error),
+                remedy="check the address, the network and, for a private place, your credentials; then start again",
+            ) from error
 
     @staticmethod
     def state() -> str:
