@@ -86,7 +86,8 @@ def _inspect_row(named: tuple[CropRow, str], *, listing: Listing, settings: Sett
     row, crop_id = named
     usage = row.split if listing.has_splits else None
     try:
-        return inspect_crop(open_row(row, crop_id, settings.classes, has_splits=listing.has_splits), settings, draw)
+        opened = open_row(row, crop_id, settings.classes, has_splits=listing.has_splits, values=settings.values)
+        return inspect_crop(opened, settings, draw)
     except UNFORESEEN as error:  # a file that nobody foresaw
         text = f"cannot be inspected: {type(error).__name__}: {error}"
         return CropFacts(crop_id, usage, problems=(Problem(ProblemCode.DAMAGED, text, (crop_id,)),))

@@ -37,7 +37,7 @@ def count_label(crop_id: str, name: str, label: LabelLevel) -> tuple[ClassFacts,
     try:
         found = label.count()
     except LayoutError as error:  # a value may be the class, or unknown
-        text = f"{name} cannot be counted: {error.problem} ({error.found}); {error.remedy}"
+        text = f"cannot be counted: {error.problem} ({error.found}); {error.remedy}"
         return ClassFacts(ClassState.DAMAGED, voxel_size_nm=size), [
             Problem(ProblemCode.UNEXPECTED_VALUES, text, (crop_id,), name)
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from counterpoise.errors import CounterpoiseError, DataError
 from counterpoise.inspection.problems import Problem, ProblemCode
 from counterpoise.volumes.crops import Crop
 from counterpoise.volumes.datasplit import CropRow, Split
+from counterpoise.volumes.encoding import StatedValues
 from counterpoise.volumes.formats import is_stored, open_volume
 from counterpoise.volumes.geometry import Box, round_nm
 from counterpoise.volumes.labels import LabelLevel, open_labels
@@ -51,8 +53,15 @@ class OpenedCrop:
         return Crop(self.crop_id, self.split, self.raw, dict(blocks.values()))
 
 
-def open_row(row: CropRow, crop_id: str, classes: Iterable[str], *, has_splits: bool) -> OpenedCrop:
-    """Open raw and labels of a crop; what cannot be opened is a problem."""
+def open_row(
+    row: CropRow,
+    crop_id: str,
+    classes: Iterable[str],
+    *,
+    has_splits: bool,
+    values: Mapping[str, StatedValues] = MappingProxyType({}),
+) -> OpenedCrop:
+    """Open raw and labels of a crop, whose values mean what the user says; what cannot be opened is a problem."""
     problems: list[Problem] = []
     labels: dict[str, tuple[LabelLevel, ...]] = {}
     damaged = set()
@@ -66,7 +75,7 @@ def open_row(row: CropRow, crop_id: str, classes: Iterable[str], *, has_splits: 
         if name not in row.classes or not is_stored(path):
             continue
         try:
-            _, labels[name], _ = open_labels(path, name, crop_id)
+            _, labels[name], _ = open_labels(path, name, crop_id, values)
         except DataError as error:
             damaged.add(name)
             problems.append(_damage(error, crop_id, name))
