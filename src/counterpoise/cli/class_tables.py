@@ -89,7 +89,7 @@ def values_set(datasplit: Path, classes: tuple[str, ...], overrides: Sequence[Ov
     if not overrides:
         return {}
     text = tomli_w.dumps({"data": {"datasplit": str(datasplit), "classes": list(classes)}})
-    return parse_experiment(text, name="--datasplit", overrides=overrides).data.stated_values()
+    return parse_experiment(text, name="--set", overrides=overrides).data.stated_values()
 
 
 def count(

@@ -141,9 +141,11 @@ def tables_in(annotation: Any) -> list[type[BaseModel]]:
 def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     if not loc:
         return list(model.model_fields)
-    field = model.model_fields.get(str(loc[0]))
-    tables = tables_in(field.annotation) if field else []
-    chosen = [table for table in tables if table.__name__ in loc] or tables
+    chosen = [model]
+    for part in map(str, loc):
+        fields = [table.model_fields[part] for table in chosen if part in table.model_fields]
+        tables = [table for field in fields for table in tables_in(field.annotation)]
+        chosen = [table for table in tables if table.__name__ in loc] or tables or chosen
     return [key for table in chosen[:1] for key in table.model_fields]
 
 

@@ -85,9 +85,8 @@ def inspect_listing(
 def _inspect_row(named: tuple[CropRow, str], *, listing: Listing, settings: Settings, draw: Draw) -> CropFacts:
     row, crop_id = named
     usage = row.split if listing.has_splits else None
-    values = listing.experiment.data.stated_values() if listing.experiment else {}
     try:
-        opened = open_row(row, crop_id, settings.classes, values, has_splits=listing.has_splits)
+        opened = open_row(row, crop_id, settings.classes, has_splits=listing.has_splits, values=settings.values)
         return inspect_crop(opened, settings, draw)
     except UNFORESEEN as error:  # a file that nobody foresaw
         text = f"cannot be inspected: {type(error).__name__}: {error}"

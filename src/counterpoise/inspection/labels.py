@@ -48,7 +48,7 @@ def count_label(crop_id: str, name: str, label: LabelLevel) -> CountedClass:
     try:
         done = label.count()
     except LayoutError as error:
-        text = f"{name}: {error.problem}: {error.found}; {error.remedy}"
+        text = f"cannot be counted: {error.problem} ({error.found}); {error.remedy}"
         problem = Problem(ProblemCode.UNEXPECTED_VALUES, text, (crop_id,), name)
         return CountedClass(ClassFacts(ClassState.DAMAGED, voxel_size_nm=size), label, (problem,))
     except DamagedChunkError:

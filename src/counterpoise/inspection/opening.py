@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -53,9 +54,14 @@ class OpenedCrop:
 
 
 def open_row(
-    row: CropRow, crop_id: str, classes: Iterable[str], values: Mapping[str, StatedValues], *, has_splits: bool
+    row: CropRow,
+    crop_id: str,
+    classes: Iterable[str],
+    *,
+    has_splits: bool,
+    values: Mapping[str, StatedValues] = MappingProxyType({}),
 ) -> OpenedCrop:
-    """Open raw and labels of a crop, with what the user says about values; what cannot be opened is a problem."""
+    """Open raw and labels of a crop, whose values mean what the user says; what cannot be opened is a problem."""
     problems: list[Problem] = []
     labels: dict[str, tuple[LabelLevel, ...]] = {}
     damaged = set()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from counterpoise.arrays import Vector3
@@ -14,6 +14,7 @@ from counterpoise.experiment.config import DataConfig, Experiment, SamplingConfi
 from counterpoise.inspection.problems import Problem, ProblemCode
 from counterpoise.volumes.datasplit import CropRow, read_datasplit
 from counterpoise.volumes.discover import find_crops
+from counterpoise.volumes.encoding import StatedValues
 from counterpoise.volumes.formats import dataset_suffixes, open_volume
 from counterpoise.volumes.geometry import choose_level
 from counterpoise.volumes.identity import name_crops
@@ -27,12 +28,13 @@ _ASKED = 50
 
 @dataclass(frozen=True)
 class Settings:
-    """What crops are measured against: voxel size (z, y, x), patch (rows, columns), classes."""
+    """What crops are measured against: voxel size (z, y, x), patch (rows, columns), classes, meaning of values."""
 
     classes: tuple[str, ...]
     voxel_size_nm: Vector3
     patch: tuple[int, int]
     max_upsampling: float
+    values: Mapping[str, StatedValues] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def find_settings(
         voxel_size_nm or (data.voxel_size_nm if data else _fitting_size(listing.rows, max_upsampling)),
         patch or (own.sampling if own else SamplingConfig()).patch_shape,
         max_upsampling,
+        data.stated_values() if data else {},
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from counterpoise.volumes.fit import FittedCrop
 from counterpoise.volumes.geometry import Grid, IndexBox, Shape3
 
-__all__ = ["bars", "nearest", "outside", "part_of"]
+__all__ = ["bars", "nearest", "outside", "part_of", "parts_without_raw"]
 
 _TIE = 1e-6
 """Nearest-neighbour ties (a position exactly between two voxels) go up, whatever the rounding of the division."""
@@ -64,3 +65,13 @@ def nearest(grid: Grid, other: Grid, axis: int) -> np.ndarray:
     index = (centres - other.translation_nm[axis]) / other.voxel_size_nm[axis]
     found: np.ndarray = np.floor(index + 0.5 + _TIE).astype(np.int64)
     return found
+
+
+def parts_without_raw(item: FittedCrop, missing: Sequence[IndexBox]) -> Iterator[IndexBox]:
+    """Find the label voxels that lie outside the raw volume, or in one of its chunks that is not on disk."""
+    index = [nearest(item.grid, item.raw.grid, axis) for axis in range(3)]
+    yield from outside(part_of(index, item.raw.whole()), item.grid.shape)
+    for box in missing:
+        part = part_of(index, box)
+        if part.voxels:
+            yield part

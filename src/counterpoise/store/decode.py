@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from counterpoise.notes import Note, NoteKind
-from counterpoise.store.bars import bars, nearest, outside, part_of
+from counterpoise.store.bars import bars, nearest, outside, part_of, parts_without_raw
 from counterpoise.store.files import BlockFile
 from counterpoise.store.window import RawWindow
 from counterpoise.store.workspace import BarWords, Workspace
@@ -137,7 +137,7 @@ def decode_crop(
         if name not in counted:
             counted[name] = label.settled() if name in packer.in_doubt else label.compared(packer.counts[name])
     notes = [*item.notes, *raw.notes, *(note for name in item.labels for note in counted[name].notes)]
-    if packer.in_doubt:  # rare: only now is it known what these values mean
+    if packer.in_doubt:  # rare: only now it is known what these values mean
         item, passed_over = _settle(item, packer.in_doubt, counted)
         notes += passed_over
         packer = _pack(item, classes, blocks, raw.missing, workspace)
@@ -264,7 +264,7 @@ class _Packer:
         self._item, self._dtype, self._workspace = item, dtype, workspace
         self._bits = {name: dtype.type(1 << classes.index(name)) for name in item.labels}
         self._groups = _same_chunks(item)
-        self._blank = np.array(list(_parts_without_raw(item, missing)), dtype=np.int64).reshape(-1, 2, 3)
+        self._blank = np.array(list(parts_without_raw(item, missing)), dtype=np.int64).reshape(-1, 2, 3)
         self.known_word = sum(int(bit) for bit in self._bits.values())
         self.counts = {name: VoxelCount(0, 0, 0) for names in self._groups for name in names}
         self.in_doubt: set[str] = set()
@@ -318,7 +318,7 @@ class _Packer:
                 if stored is None and not label.level.fill_value and label.meaning.zero_is_absent:
                     continue  # every voxel is absent, as the words say already
                 # Packed as wide as it is stored: rows without gaps are packed several times faster than parts of rows.
-                voxels = _filled(label, shape) if stored is None else stored[z]
+                voxels = label.filled(shape) if stored is None else stored[z]
                 kinds = self._add(voxels, name, packed, np.s_[:])
                 touched |= {(name, kind) for kind in kinds}
             if is_first:
@@ -359,7 +359,7 @@ class _Packer:
         for box, stored in level.decoded_chunks(needed):
             part = part_of(index, box).common(bar)
             places = [i[a:b] - s for i, a, b, s in zip(index, part.start, part.stop, box.start, strict=True)]
-            voxels = _filled(label, box.shape) if stored is None else stored
+            voxels = label.filled(box.shape) if stored is None else stored
             place = part.within(bar)
             if "unknown" in self._add(voxels[np.ix_(*places)], name, words, place):
                 self.has_unknown |= bool(np.any(words.unknown[place] & bit))
@@ -388,10 +388,6 @@ class _Packer:
         return ("present", "unknown")
 
 
-def _filled(label: LabelLevel, shape: Shape3) -> np.ndarray:
-    return np.full(shape, label.level.fill_value, label.level.dtype)
-
-
 def _same_chunks(item: FittedCrop) -> list[list[str]]:
     """Group the classes that lie on the crop's own grid by the shape of their chunks."""
     groups: dict[tuple[int, int, int], list[str]] = {}
@@ -399,13 +395,3 @@ def _same_chunks(item: FittedCrop) -> list[list[str]]:
         if label.level.grid == item.grid:
             groups.setdefault(label.level.chunks, []).append(name)
     return list(groups.values())
-
-
-def _parts_without_raw(item: FittedCrop, missing: Sequence[IndexBox]) -> Iterator[IndexBox]:
-    """Find the label voxels that lie outside the raw volume, or in one of its chunks that is not on disk."""
-    index = [nearest(item.grid, item.raw.grid, axis) for axis in range(3)]
-    yield from outside(part_of(index, item.raw.whole()), item.grid.shape)
-    for box in missing:
-        part = part_of(index, box)
-        if part.voxels:
-            yield part

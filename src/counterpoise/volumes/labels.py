@@ -62,17 +62,18 @@ class LabelLevel:
 
     def count_missing(self, voxels: int) -> VoxelCount:
         """Count voxels whose chunk is not on disk: each has the fill value."""
-        present, absent, unknown = self.meaning.count(self._fill)
+        present, absent, unknown = self.meaning.count(self.filled((1,)))
         return VoxelCount(present * voxels, absent * voxels, unknown * voxels)
 
     @property
     def doubts_missing(self) -> bool:
         """Return whether the value of voxels that are not on disk is in doubt."""
-        return self.meaning.is_in_doubt(self._fill, largest_of(self._fill))
+        fill = self.filled((1,))
+        return self.meaning.is_in_doubt(fill, largest_of(fill))
 
-    @property
-    def _fill(self) -> np.ndarray:
-        return np.array([self.level.fill_value], self.level.dtype)
+    def filled(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Make a block as it is where no chunk is stored."""
+        return np.full(shape, self.level.fill_value, self.level.dtype)
 
     def settled(self) -> CountedLabel:
         """Look at all values of the array, decide what those mean that nobody declared, and count."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from counterpoise.errors import LayoutError
+from counterpoise.text import counted
 from counterpoise.volumes.annotation import LabelMeaning, VoxelCount
 from counterpoise.volumes.encoding import SENTINELS
 from counterpoise.volumes.volume import Level
@@ -215,7 +216,7 @@ def _require_a_positive(
 def _listed(whole: Counter[int], values: list[int]) -> str:
     shown = "; ".join(f"{value}: {whole[value]:,} voxels" for value in values[:_MOST_SHOWN])
     more = len(values) - _MOST_SHOWN
-    return f" ({shown}; and {more:,} other values)" if more > 0 else f" ({shown})"
+    return f" ({shown}; and {counted(more, 'other value')})" if more > 0 else f" ({shown})"
 
 
 def _voxels(count: int) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from counterpoise.cli.app import app
 from counterpoise.cli.frequencies import show_exposure
+from counterpoise.errors import ConfigError, LayoutError
 from counterpoise.files.atomic import append_line, write_json
 from counterpoise.frequencies.exposure import ClassExposure, Exposure
 from counterpoise.frequencies.table import CropCount, FrequencyTable
@@ -131,3 +134,33 @@ def test_an_experiment_names_crops_and_classes(phantom: Path, tmp_path: Path) ->
     through = CliRunner().invoke(app, ["frequencies", str(experiment), "--format", "json"])
     assert direct.exit_code == through.exit_code == 0
     assert json.loads(through.stdout) == json.loads(direct.stdout)
+
+
+def masks_of_255(tmp_path: Path, add_crop: Callable[..., Path]) -> Path:
+    """List a crop whose class is 255, as its attributes do not say."""
+    mask = np.zeros((8, 8, 8), np.uint8)
+    mask[:2] = 255
+    return add_crop(tmp_path, "crop1", {"er": mask})
+
+
+def test_what_values_mean_can_be_said_for_a_list(tmp_path: Path, add_crop: Callable[..., Path]) -> None:
+    listed = ["frequencies", "--datasplit", str(masks_of_255(tmp_path, add_crop)), "--classes", "er", "--json"]
+    refused = CliRunner().invoke(app, listed)
+    assert isinstance(refused.exception, LayoutError)
+    assert "data.labels.er.present = 255" in refused.exception.remedy
+    said = CliRunner().invoke(app, [*listed, "--set", "data.labels.er.present=255"])
+    assert json.loads(said.stdout)["total_pos"] == {"er": 128}
+    assert json.loads(said.stdout)["total_valid"] == {"er": 512}
+    unknown = CliRunner().invoke(app, [*listed, "--set", 'data.labels."*".unknown=[255]'])
+    assert json.loads(unknown.stdout)["total_valid"] == {"er": 384}
+    misspelt = CliRunner().invoke(app, [*listed, "--set", "data.labels.er.presnt=255"])
+    assert isinstance(misspelt.exception, ConfigError)
+    assert "did you mean 'present'?" in misspelt.exception.remedy
+
+
+def test_numbers_that_differ_from_the_metadata_are_shown(tmp_path: Path, add_crop: Callable[..., Path]) -> None:
+    levels = [{"values": np.ones((8, 8, 8), np.uint8), "counts": {"absent": 12, "unknown": 0}}]
+    table = add_crop(tmp_path, "crop1", {"er": levels})
+    result = CliRunner().invoke(app, ["frequencies", "--datasplit", str(table), "--classes", "er"])
+    assert "d/crop1: what er holds differs from the complement_counts of s0" in result.stderr
+    assert "(counted 0 absent instead of 12)" in result.stderr

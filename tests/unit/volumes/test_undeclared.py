@@ -186,7 +186,7 @@ def test_a_note_names_the_values_and_their_voxels(made: Made) -> None:
     values = filled("u1", _1=100, _2=30, _3=20, _4=9, _5=8, _6=7, _7=6)
     _, (note,) = made.write(values, SEMANTIC).count()
     assert "taken as present" in note.text
-    assert note.numbers == (" (2: 30 voxels; 3: 20 voxels; 4: 9 voxels; 5: 8 voxels; 6: 7 voxels; and 1 other values)")
+    assert note.numbers == (" (2: 30 voxels; 3: 20 voxels; 4: 9 voxels; 5: 8 voxels; 6: 7 voxels; and 1 other value)")
     assert str(note) == f"d/crop1: {note.text}{note.numbers}"
 
 
