@@ -155,7 +155,9 @@ class LabelMeaning:
         if stored.dtype.kind == "f" and not np.array_equal(np.floor(stored), stored):  # NaN is not equal to itself
             return True
         if not self.has_ids:
-            return sum(int(np.count_nonzero(stored == value)) for value in self.named) < stored.size
+            is_beyond = stored > self._calm if largest is not None else np.ones(stored.shape, bool)
+            named = [value for value in self.named if largest is None or self._calm < value <= largest]
+            return sum(int(np.count_nonzero(stored == value)) for value in named) < int(np.count_nonzero(is_beyond))
         if largest is None:
             negative = sum(int(np.count_nonzero(stored == value)) for value in self.named if value < 0)
             if int(np.count_nonzero(stored < 0)) > negative:
