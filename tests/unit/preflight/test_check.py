@@ -153,7 +153,7 @@ def test_everything_that_is_wrong_is_said_at_once(write: Callable[..., Path], pr
     (group / ".zattrs").write_text("{", encoding="utf-8")
     crop = next((project / "data").glob("*/*/recon-1/labels/groundtruth/crop3"))
     for level in crop.glob("*/s*/.zarray"):
-        level.write_text(level.read_text().replace('"|u1"', '"<f4"'), encoding="utf-8")
+        level.write_text(level.read_text().replace('"|u1"', '"<c8"'), encoding="utf-8")
     file = write(run="in the way/run", arms='strategies = ["weight_uniform", "nowhere:rule"]')
     with pytest.raises(ProblemsError) as caught:
         look(file).require_usable()
