@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ class Annotation:
         What could not be understood and is ignored.
     faults : mapping
         Keys of the encoding whose value is no whole number, and what it is.
-    source : str
-        The files that say all this, for errors.
+    array : Path, optional
+        Folder of the level, for errors.
     """
 
     values: StatedValues = StatedValues()
@@ -95,7 +96,14 @@ class Annotation:
     counts: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     faults: Mapping[str, str] = field(default_factory=dict)
-    source: str = "its metadata"
+    array: Path | None = None
+
+    @property
+    def source(self) -> str:
+        """Return the files that say all this."""
+        if self.array is None:
+            return "its metadata"
+        return f"{self.array.parent / '.zattrs'} and {self.array / '.zattrs'}"
 
 
 def read_annotation(
@@ -125,9 +133,8 @@ def read_annotation(
             _read_encoding(each, found, faults, remarks)
     is_instance = next((kind for kind, _ in kinds if kind is not None), None)
     counts = _counts(annotations[0].get("complement_counts"), remarks)
-    source = f"{array.parent / '.zattrs'} and {array / '.zattrs'}" if array is not None else Annotation.source
     values = StatedValues(found.get("absent"), found.get("present"), found.get("unknown"))
-    return Annotation(values, is_instance, counts, tuple(dict.fromkeys(remarks)), faults, source)
+    return Annotation(values, is_instance, counts, tuple(dict.fromkeys(remarks)), faults, array)
 
 
 def meaning_of(
@@ -152,8 +159,16 @@ def meaning_of(
         If the encoding cannot be used: an entry is no whole number, or a value has two meanings.
     """
     _require_readable(annotation, class_name, said)
-    stated = said.over(annotation.values)
     is_instance = class_name in INSTANCE_CLASSES if annotation.is_instance is None else annotation.is_instance
+    return _meaning_of(annotation.values, said, is_instance, annotation.counts.get("unknown"), dtype)
+
+
+@lru_cache(maxsize=1024)
+def _meaning_of(
+    values: StatedValues, said: StatedValues, is_instance: bool, counted: int | None, dtype: np.dtype[Any]
+) -> LabelMeaning:
+    """Decide what values mean; kept, because the many arrays of a list say few different things."""
+    stated = said.over(values)
     taken = {value for key in _KEYS for value in getattr(stated, key) or ()}
 
     def default(*values: int) -> tuple[int, ...]:
@@ -169,7 +184,6 @@ def meaning_of(
     if dtype.kind == "u":  # -1 as an unsigned type holds it
         doubtful += tuple(value % (1 << 8 * dtype.itemsize) for value in codes if value < 0)
     if said.unknown is None and is_instance:
-        counted = annotation.counts.get("unknown")
         if not counted:  # 0 and negative values are no ids
             unknown = tuple(value for value in codes if value <= 0)
         in_doubt = tuple(value for value in codes if value > 0)
@@ -206,10 +220,8 @@ def _require_readable(annotation: Annotation, class_name: str, said: StatedValue
             found=", ".join(f"{key}: {found}" for key, found in left.items()),
             remedy=remedy,
         )
-    # Only what the metadata say by themselves: the user's words are laid over them without a contradiction.
-    values = replace(said.over(annotation.values), others=None)
-    named = [value for key in _KEYS for value in getattr(values, key) or ()]
-    if len(set(named)) < len(named):
+    values = _laid_over(annotation.values, said)
+    if _is_contradictory(values):
         found = ", ".join(
             f"{key}: {', '.join(map(str, getattr(values, key)))}" for key in _KEYS if getattr(values, key) is not None
         )
@@ -219,6 +231,18 @@ def _require_readable(annotation: Annotation, class_name: str, said: StatedValue
             found=found,
             remedy=remedy,
         )
+
+
+@lru_cache(maxsize=1024)
+def _laid_over(values: StatedValues, said: StatedValues) -> StatedValues:
+    """Return what the metadata say by themselves: the user's words are laid over them without a contradiction."""
+    return replace(said.over(values), others=None)
+
+
+@lru_cache(maxsize=1024)
+def _is_contradictory(values: StatedValues) -> bool:
+    named = [value for key in _KEYS for value in getattr(values, key) or ()]
+    return len(set(named)) < len(named)
 
 
 def _held(values: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
