@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,7 +153,7 @@ def test_everything_that_is_wrong_is_said_at_once(write: Callable[..., Path], pr
     (group / ".zattrs").write_text("{", encoding="utf-8")
     crop = next((project / "data").glob("*/*/recon-1/labels/groundtruth/crop3"))
     for level in crop.glob("*/s*/.zarray"):
-        level.write_text(level.read_text().replace('"|u1"', '"<f4"'), encoding="utf-8")
+        level.write_text(level.read_text().replace('"|u1"', '"<c8"'), encoding="utf-8")
     file = write(run="in the way/run", arms='strategies = ["weight_uniform", "nowhere:rule"]')
     with pytest.raises(ProblemsError) as caught:
         look(file).require_usable()
@@ -189,7 +189,7 @@ def test_a_leak_is_refused_unless_it_is_allowed(write: Callable[..., Path], proj
     prepared = prepare(allowed)
     (note,) = of_kind(prepared.notes, NoteKind.LEAK)
     assert "phantom-1/crop5 (validate) (100 % of it in phantom-1/crop5 (train))" in note.text
-    assert asdict(note) in json.loads(prepared.run.weights.read_text(encoding="utf-8"))["notes"]
+    assert note.plain() in json.loads(prepared.run.weights.read_text(encoding="utf-8"))["notes"]
     assert note in judge_run(read_run(prepared.run)).notes
     assert f"* {note}." in verdict_lines(judge_run(read_run(prepared.run)))
 
