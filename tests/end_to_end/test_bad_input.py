@@ -93,10 +93,18 @@ def test_damaged_chunk(run_on: Callable[..., object], own_data: Path) -> None:
     run_on(own_data, "cannot be decoded", "/".join(chunk.parts[-3:]))
 
 
-def test_raw_that_is_not_uint8(run_on: Callable[..., object], own_data: Path) -> None:
+def test_raw_of_more_than_16_bits(run_on: Callable[..., object], own_data: Path) -> None:
+    for level in _raw_levels(own_data):
+        _edit_json(level / ".zarray", lambda meta: meta.update(dtype="<f4"))
+    run_on(own_data, "has values that cannot be used", "float32")
+
+
+def test_raw_whose_metadata_say_another_type_than_its_chunks_have(
+    run_on: Callable[..., object], own_data: Path
+) -> None:
     for level in _raw_levels(own_data):
         _edit_json(level / ".zarray", lambda meta: meta.update(dtype="<u2"))
-    run_on(own_data, "is not 8-bit", "uint16")
+    run_on(own_data, "cannot be decoded", "uint16")
 
 
 @pytest.mark.parametrize("size", [0.0, -8.0, 1e9])

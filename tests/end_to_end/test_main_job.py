@@ -42,8 +42,10 @@ width = 4
 depth = 2
 [training]
 epochs = 2
-steps_per_epoch = 3
+steps_per_epoch = 4
 batch_size = 2
+learning_rate = 0.02
+ema_decay = 0
 [validation]
 tiles_per_crop = 2
 [arms]

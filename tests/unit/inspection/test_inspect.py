@@ -165,6 +165,24 @@ def test_values_that_mean_nothing(data: Data, found: Found, inspected: Inspected
     assert problem.details == {"values": {"7": 5}}
 
 
+def test_chunks_of_labels_that_were_lost(data: Data, found: Found, inspected: Inspected) -> None:
+    folder = data.labels(9, "pm") / "s0"
+    before = int((read(folder) == 1).sum())
+    lost = next(file for file in sorted(folder.rglob("*")) if file.is_file() and file.name.isdigit())
+    lost.unlink()
+    after = int((read(folder) == 1).sum())
+    assert after < before
+    assert found(data.datasplit) == {("counts", "crop9", "pm")}
+    (problem,) = inspected(data.datasplit).of(Severity.PROBLEM)
+    assert f"{after:,} present instead of {before:,}" in problem.text
+
+
+def test_chunks_that_are_named_otherwise_than_the_metadata_say(data: Data, found: Found, inspected: Inspected) -> None:
+    change(data.labels(9, "pm") / "s0" / ".zarray", lambda content: content.pop("dimension_separator"))
+    assert found(data.datasplit) == {("metadata", "crop9", "pm")}
+    assert not inspected(data.datasplit).of(Severity.PROBLEM)
+
+
 def test_specks(data: Data, found: Found) -> None:
     folder = data.labels(9, "golgi_mem") / "s0"
     values = read(folder) * 0
