@@ -81,6 +81,7 @@ class ArmsRecord:
         """Write ``weights.json``."""
         content = {
             **asdict(self),
+            "notes": [note.plain() for note in self.notes],
             "verdict": self.verdict.model_dump(mode="json"),
             "hypotheses": [hypothesis.model_dump(mode="json") for hypothesis in self.hypotheses],
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -189,7 +189,7 @@ def test_a_leak_is_refused_unless_it_is_allowed(write: Callable[..., Path], proj
     prepared = prepare(allowed)
     (note,) = of_kind(prepared.notes, NoteKind.LEAK)
     assert "phantom-1/crop5 (validate) (100 % of it in phantom-1/crop5 (train))" in note.text
-    assert asdict(note) in json.loads(prepared.run.weights.read_text(encoding="utf-8"))["notes"]
+    assert note.plain() in json.loads(prepared.run.weights.read_text(encoding="utf-8"))["notes"]
     assert note in judge_run(read_run(prepared.run)).notes
     assert f"* {note}." in verdict_lines(judge_run(read_run(prepared.run)))
 
