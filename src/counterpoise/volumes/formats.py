@@ -44,7 +44,7 @@ def open_volume(path: Path) -> Volume:
     LayoutError
         If there is none, or its metadata break the rules of its format.
     """
-    return next((known for known in FORMATS if known.holds(path)), FORMATS[-1]).open(path)
+    return next((known for known in FORMATS[:-1] if known.holds(path)), FORMATS[-1]).open(path)
 
 
 def dataset_suffixes() -> set[str]:

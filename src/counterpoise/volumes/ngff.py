@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +121,32 @@ def parse_axes(described: Any, path: Path, count: int = 3, units: Sequence[objec
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in entries]
     if units:
         axes = [axis | {"unit": unit} for axis, unit in zip(axes, units, strict=False)]
-    names = [str(axis.get("name")).lower() for axis in axes]
-    if all(names.count(name) == 1 for name in _SPACE):
-        z, y, x = order = (names.index("z"), names.index("y"), names.index("x"))
-        nm = [nm_of_unit(axes[k].get("unit")) for k in order]
-        if nm[0] is not None and nm[1] is not None and nm[2] is not None:
-            return Axes((z, y, x), (nm[0], nm[1], nm[2]), len(axes), all(axes[k].get("unit") for k in order))
+    found = _axes_of(tuple((str(axis.get("name")).lower(), _hashable(axis.get("unit"))) for axis in axes))
+    if found is not None:
+        return found
     raise LayoutError(
         f"{path} has axes that cannot be used",
         expected="z, y and x, each once, in nanometer, micrometer or another unit of length",
         found=json.dumps(entries),
         remedy="correct the axes in the group's metadata",
     )
+
+
+def _hashable(unit: object) -> object:
+    return unit if unit is None or isinstance(unit, str) else repr(unit)
+
+
+@lru_cache(maxsize=256)
+def _axes_of(axes: tuple[tuple[str, object], ...]) -> Axes | None:
+    """Find z, y, x among names and units; kept, because the groups of a list are alike."""
+    names = [name for name, _ in axes]
+    if not all(names.count(name) == 1 for name in _SPACE):
+        return None
+    z, y, x = order = (names.index("z"), names.index("y"), names.index("x"))
+    nm = [nm_of_unit(axes[k][1]) for k in order]
+    if nm[0] is None or nm[1] is None or nm[2] is None:
+        return None
+    return Axes((z, y, x), (nm[0], nm[1], nm[2]), len(axes), all(axes[k][1] for k in order))
 
 
 def check_voxel_size(voxel_size_nm: Vector3, axes: Axes, path: Path, name: str) -> None:
