@@ -20,7 +20,7 @@ from counterpoise.importing.plan import Advance, CropPlan, ImportPlan, make_plan
 from counterpoise.importing.record import RECORD, Record, read_record
 from counterpoise.importing.request import CropRequest, ImportRequest
 from counterpoise.importing.source import Source
-from counterpoise.importing.sources import Hashing
+from counterpoise.importing.sources import Hashing, source_entry
 from counterpoise.importing.window import Window
 from counterpoise.notes import Note, NoteKind
 from counterpoise.text import percent, size
@@ -254,11 +254,11 @@ def _write_crop(
             if window is not None and beyond > _CLIPPED * math.prod(raw.shape):
                 share = percent(beyond / math.prod(raw.shape))
                 notes.append(f"{raw.name}: {share} of it lies beyond the window {window.low:g} to {window.high:g}")
-            record.sources.append(_source_entry(crop, raw, hashing, crop_name=None, classes=[]))
+            record.sources.append(source_entry(crop, raw, hashing, crop_name=None, classes=[]))
         _write_labels(store, labels, plan, advance)
         for file, source in zip(crop.labels, labels, strict=True):
             names = [rule.name for rule in file.rules]
-            record.sources.append(_source_entry(crop, source, hashing, crop_name=crop.crop, classes=names))
+            record.sources.append(source_entry(crop, source, hashing, crop_name=crop.crop, classes=names))
             record.classes += [name for name in names if name not in record.classes]
     record.voxel_size_nm[crop.dataset] = list(plan.voxel_size_nm)
     record.values[f"{crop.dataset}/{crop.crop}"] = _values_entry(plan)
@@ -334,31 +334,15 @@ def _chunk(shape: Shape3, depth: int) -> Shape3:
 # The record -----------------------------------------------------------------------------------------------------
 
 
-def _source_entry(
-    crop: CropRequest, source: Source, hashing: Hashing, *, crop_name: str | None, classes: list[str]
-) -> dict[str, Any]:
-    return {
-        "dataset": crop.dataset,
-        "crop": crop_name,
-        "classes": classes,
-        "name": source.name,
-        "path": str(source.path.absolute()),
-        "sha256": hashing.result(source.path),
-        "shape": list(source.shape),
-        "dtype": str(source.dtype),
-    }
-
-
 def _values_entry(plan: CropPlan) -> dict[str, Any]:
     found: dict[str, Any] = {"offset_voxels": list(plan.offset), "classes": {}}
     for file, codings in zip(plan.request.labels, plan.codings, strict=True):
         for rule, coding in zip(file.rules, codings, strict=True):
-            is_unknown = coding.holds_unknown & (coding.codes == 255)  # noqa: PLR2004
-            entry: dict[str, Any] = {"unknown": coding.stored[is_unknown].tolist()}
+            entry: dict[str, Any] = {"unknown": coding.unknown.tolist()}
             if rule.is_instance:
                 entry["renumbered"] = {str(old): new for old, new in coding.renumbered.items()}
             else:
-                entry["present"] = coding.stored[(coding.codes != 0) & ~is_unknown].tolist()
+                entry["present"] = coding.present.tolist()
             found["classes"][rule.name] = {"instance": rule.is_instance} | entry
     return found
 

@@ -228,8 +228,7 @@ def _occurs(plan: CropPlan, name: str) -> bool:
     for file, codings, counts in zip(plan.request.labels, plan.codings, plan.counts, strict=True):
         for rule, coding in zip(file.rules, codings, strict=True):
             if rule.name == name:
-                present = coding.stored[(coding.codes != 0) & ~(coding.holds_unknown & (coding.codes == 255))]  # noqa: PLR2004
-                return any(counts.get(int(value)) for value in present)
+                return any(counts.get(int(value)) for value in coding.present)
     return False
 
 

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from counterpoise.importing.request import CropRequest
 from counterpoise.importing.source import Source
 
-__all__ = ["Hashing"]
+__all__ = ["Hashing", "source_entry"]
 
 _BLOCK = 1 << 20
 
@@ -51,3 +53,19 @@ class Hashing:
             while not self._is_over.is_set() and (block := stream.read(_BLOCK)):
                 found.update(block)
         return found.hexdigest()
+
+
+def source_entry(
+    crop: CropRequest, source: Source, hashing: Hashing, *, crop_name: str | None, classes: list[str]
+) -> dict[str, Any]:
+    """Make the entry of one source in ``import.json``; ``crop_name`` is None for raw, which crops share."""
+    return {
+        "dataset": crop.dataset,
+        "crop": crop_name,
+        "classes": classes,
+        "name": source.name,
+        "path": str(source.path.absolute()),
+        "sha256": hashing.result(source.path),
+        "shape": list(source.shape),
+        "dtype": str(source.dtype),
+    }

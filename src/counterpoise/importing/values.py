@@ -83,6 +83,20 @@ class Coding:
     holds_unknown: bool
     renumbered: Mapping[int, int]
 
+    @property
+    def unknown(self) -> np.ndarray:
+        """Return the stored values that are written as unknown."""
+        return np.asarray(self.stored[self._is_unknown])
+
+    @property
+    def present(self) -> np.ndarray:
+        """Return the stored values that are written as the class, or as its objects."""
+        return np.asarray(self.stored[(self.codes != ABSENT) & ~self._is_unknown])
+
+    @property
+    def _is_unknown(self) -> np.ndarray:
+        return np.asarray((self.codes == UNKNOWN) & self.holds_unknown)
+
     def apply(self, block: np.ndarray) -> np.ndarray:
         """Translate a block."""
         if block.dtype.kind == "f":
