@@ -20,6 +20,8 @@ class NoteKind(StrEnum):
     """Crops, their annotation, classes without positive voxels."""
     COUNTS = "counts"
     """Voxels that were counted, and what the metadata say was there."""
+    RAW = "raw"
+    """Crops whose raw shows nothing, or is mostly black."""
     LEAK = "leak"
     """Train and validation crops share voxels: scores are too high."""
     WEIGHTS = "weights"

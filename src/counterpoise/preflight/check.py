@@ -12,6 +12,7 @@ from counterpoise.experiment.config import Experiment
 from counterpoise.files.disk import refuse_unwritable
 from counterpoise.frequencies.table import FrequencyTable
 from counterpoise.machine.hardware import Hardware
+from counterpoise.notes import NoteKind, of_kind
 from counterpoise.preflight.cost import BUSY, Cost, Work, estimate_cost
 from counterpoise.preflight.design import Design, design_experiment, require_same_experiment
 from counterpoise.preflight.findings import Finding, Subject, problems_of, refusals
@@ -84,7 +85,7 @@ def check_experiment(experiment: Experiment, hardware: Hardware, observer: Prefl
     except CounterpoiseError as error:
         return Check((*inputs.findings, Finding(Subject.CLASSES, "no weights can be derived", (error,))))
     left = design.count_unfinished()
-    about_trials = (_check_classes(design.frequencies), _check_trials(design, left))
+    about_trials = (*_check_raw(design), _check_classes(design.frequencies), _check_trials(design, left))
     done = Check((*inputs.findings, *about_trials), design, left=left)
     if not left:
         done = done.adding(Finding(Subject.FIRST_STEPS, "not tried: every trial is finished"))
@@ -98,6 +99,14 @@ def check_experiment(experiment: Experiment, hardware: Hardware, observer: Prefl
         done = _check_steps(done, design, hardware, busy=load > BUSY * hardware.cores)
     done = done.adding(_check_scores(design))
     return _keep(done, design, done.steps) if done.steps is not None and not done.problems else done
+
+
+def _check_raw(design: Design) -> Iterator[Finding]:
+    """Warn of crops whose raw shows nothing; the notes name them."""
+    dark = of_kind(design.notes, NoteKind.RAW)
+    if dark:
+        crops = f"{len(dark)} of {counted(len(design.store.crops), 'crop')}"
+        yield Finding(Subject.RAW, "", (), (f"{crops} with raw of one value, or mostly 0: see the notes",))
 
 
 def _check_classes(table: FrequencyTable) -> Finding:

@@ -19,6 +19,7 @@ class Subject(StrEnum):
     SPLITS = "splits"
     CROPS = "crops"
     STORE = "store"
+    RAW = "raw"
     RUN_FOLDER = "run folder"
     ARMS = "arms"
     CLASSES = "classes"

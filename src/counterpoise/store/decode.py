@@ -232,10 +232,10 @@ class _Grey:
     def notes(self, crop_id: str) -> Iterator[Note]:
         if self._voxels and self._lowest == self._highest:
             text = f"its raw is {self._lowest} everywhere: there is nothing to see, whatever the labels say"
-            yield Note(NoteKind.DATA, text, crop_id)
+            yield Note(NoteKind.RAW, text, crop_id)
         elif self._zeros > _MOST_ZEROS * self._voxels:
             text = f"{percent(round(self._zeros / self._voxels, 2))} of its raw is stored as 0: was it copied whole?"
-            yield Note(NoteKind.DATA, text, crop_id)
+            yield Note(NoteKind.RAW, text, crop_id)
 
 
 class _Packer:

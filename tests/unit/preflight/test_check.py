@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import zarr
 
 from counterpoise.errors import CounterpoiseError, ProblemsError, RunFolderError, StoreError, TrialError
 from counterpoise.experiment.config import Precision
@@ -362,6 +363,21 @@ def test_a_network_that_fails_in_its_first_step_fails_before_there_is_a_run(
     with pytest.raises(TrialError, match="first steps of a trial failed"):
         require_first_steps(design_of(file), CPU)
     assert not (project / "run").exists()
+
+
+def test_raw_that_shows_nothing_is_a_warning_that_counts_its_crops(write: Callable[..., Path], project: Path) -> None:
+    file = write()
+    assert not [finding for finding in check(file).findings if finding.subject is Subject.RAW]
+    (volume,) = (project / "data").glob("phantom-1/*.zarr/recon-1/em/fibsem-uint8")
+    for level in volume.glob("s*"):
+        zarr.open_array(str(level), mode="r+")[...] = 7
+    (warned,) = (finding for finding in check(file).findings if finding.subject is Subject.RAW)
+    listed = (project / "data" / "datasplit.csv").read_text(encoding="utf-8").splitlines()
+    spoilt = sum("phantom-1/" in line for line in listed)
+    assert (warned.problems, warned.warnings) == (
+        (),
+        (f"{spoilt} of {len(listed)} crops with raw of one value, or mostly 0: see the notes",),
+    )
 
 
 def test_steps_are_really_made_and_their_room_is_measured(write: Callable[..., Path], project: Path) -> None:
