@@ -53,13 +53,18 @@ class ArrayFile:
 
 @dataclass
 class _Written:
-    """The CRC-32 of what was written to a block so far, as long as each part went where the one before it ended."""
+    """The CRC-32 of what was written to a block so far, as long as each part went where the one before it ended.
+
+    ``is_blank`` says that nothing was: the block of a new file is zeros.
+    """
 
     crc: int = 0
     size: int = 0
+    is_blank: bool = True
 
     def add(self, first: int, content: memoryview) -> None:
         """Follow what is written; the first part that goes elsewhere ends this for good."""
+        self.is_blank = False
         if first == self.size:
             self.crc = zlib.crc32(content, self.crc)
             self.size += content.nbytes
@@ -89,10 +94,10 @@ class BlockFile:
         bar : IndexBox
             Place in the block; its last axis is the whole width.
         elements : array, shape ``bar.shape``, or None
-            Contiguous; None for zeros, which a new file holds already.
+            Contiguous; None for zeros, which a new file holds already: nothing is written as long as nothing was.
         """
         if elements is None:
-            if self.array.is_new:
+            if self.array.is_new and self._written.is_blank:
                 return
             elements = np.zeros(bar.shape, self.dtype)
         _, height, width = self.shape

@@ -471,6 +471,26 @@ def test_raw_that_shows_nothing_is_named(tmp_path: Path, add_crop: AddCrop, raw:
     assert [str(note)[: len(said) + 9] for note in notes] == ([f"d/crop1: {said}"] if said else [])
 
 
+def test_what_was_unknown_until_an_array_was_seen_whole_leaves_nothing_behind(
+    tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """255 is taken for unknown at first; the ids up to 254, found in a later bar, make it an object."""
+    monkeypatch.setattr("counterpoise.store.bars._BAR_BYTES", 1024)  # a bar per layer of chunks
+    ids = np.zeros((16, 16, 16), np.uint8)
+    ids[0, :4, :4] = 255
+    ids[8:].ravel()[:254] = np.arange(1, 255)
+    other = np.zeros((16, 16, 16), np.uint8)
+    other[11], other[12:] = 1, 255  # really unknown, so that the crop has unknown words
+    table = add_crop(tmp_path, "crop1", {"er": ids, "b": other})
+    store = build(table, tmp_path / "s", ("er", "b"))
+    (crop,) = store.crops
+    assert tuple(crop.counts["er"].voxels) == (16 + 254, 16**3 - 16 - 254, 0)
+    np.testing.assert_array_equal(store.known_of(crop) & 1, 1)
+    np.testing.assert_array_equal(store.present_of(crop) & 1, ids != 0)
+    np.testing.assert_array_equal((store.known_of(crop) & 2) != 0, other != 255)
+    assert find_damage(store) == []
+
+
 def test_labels_outside_the_raw_volume_are_unknown(tmp_path: Path, add_crop: AddCrop) -> None:
     labels = {"a": [{"values": np.ones((8, 8, 8), np.uint8), "origin": (-16.0, 0.0, 20 * 8.0)}]}
     store = build(add_crop(tmp_path, "crop1", labels), tmp_path / "s", ("a",))
