@@ -30,9 +30,9 @@ def is_stored(path: Path) -> bool:
     except OSError as error:
         raise LayoutError(
             f"it cannot be found out whether there is a group at {path}",
-            expected="a folder that may be read, or a server that answers",
+            expected="folders that may be read",
             found=str(error) or type(error).__name__,
-            remedy="check the network and the URL, or the permissions of the folder",
+            remedy="check the permissions of the folders above it",
         ) from error
 
 

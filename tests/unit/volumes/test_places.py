@@ -255,3 +255,13 @@ def test_a_url_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LayoutError, match="s3:// paths cannot be read") as caught:
         is_stored(Path("s3://bucket/x.zarr/em"))
     assert "counterpoise[remote]" in caught.value.remedy
+
+
+def test_a_server_that_does_not_answer_makes_no_class_missing(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(remote, "_FIRST_PAUSE_S", 0.0)
+    text = table.read_text(encoding="utf-8").replace('"d.zarr', '"http://127.0.0.1:9/d.zarr')
+    table.write_text(text, encoding="utf-8")
+    with pytest.raises(LayoutError) as caught:
+        load_crops(table, ["a"])
+    assert "cannot be fetched" in caught.value.found
