@@ -65,12 +65,14 @@ def counted_classes(
     Raises
     ------
     typer.BadParameter
-        If both are named, or half of the second.
+        If both are named, or half of the second, or a key is set that has no meaning for a list.
     """
     names, overrides = split_names(classes), read_overrides(settings, None)
     if datasplit is not None or names:
         if datasplit is None or not names or place is not None:
             raise typer.BadParameter("Name an experiment or its run, or --datasplit and --classes.")
+        if ignored := [override for override in overrides if override.path[:2] != ("data", "labels")]:
+            raise typer.BadParameter(f"{ignored[0].shown} changes nothing about a list: --set data.labels does.")
         return CountedClasses(*count(datasplit, names, root, values_set(datasplit, names, overrides)), None)
     source = find_source(place, overrides)
     find_own_modules(source.folder, Path.cwd())

@@ -24,6 +24,9 @@ from counterpoise.volumes.volume import FoundCrop
 
 __all__ = ["split", "write_splits"]
 
+_SHARE = 0.2
+"""Of the crops, for validation."""
+
 
 def split(
     crops: Annotated[
@@ -31,8 +34,9 @@ def split(
         typer.Argument(help="A folder of crops, or a list of them (csv) to split anew.", metavar="ROOT|DATASPLIT.CSV"),
     ],
     validate: Annotated[
-        float, typer.Option(help="Share of the crops to validate on, above 0 and below 1.", metavar="SHARE")
-    ] = 0.2,
+        float | None,
+        typer.Option(help="Share of the crops to validate on, above 0 and below 1. Default: 0.2.", metavar="SHARE"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another split.", metavar="N")] = 0,
     folds: Annotated[
         int | None,
@@ -54,7 +58,11 @@ def split(
 
     Example: counterpoise data split ./data --validate 0.2 --seed 0
     """
-    names = split_names(classes)
+    if folds is not None and validate is not None:
+        raise typer.BadParameter(
+            "--folds and --validate: each crop validates in one fold, so there is no share to choose."
+        )
+    names, validate = split_names(classes), _SHARE if validate is None else validate
     write_splits(crops, asked=names, validate=validate, seed=seed, folds=folds, out=out, root=data_root, force=force)
 
 
@@ -62,7 +70,7 @@ def write_splits(
     source: Path,
     *,
     asked: Sequence[str] = (),
-    validate: float = 0.2,
+    validate: float = _SHARE,
     seed: int = 0,
     folds: int | None = None,
     out: Path | None = None,

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from counterpoise.cli.app import app
 from counterpoise.cli.data_split import write_splits
 from counterpoise.errors import ClassNameError, DatasplitError, RunFolderError
 from counterpoise.volumes.datasplit import read_datasplit
@@ -132,3 +134,11 @@ def test_three_validation_crops_of_every_class_of_the_real_data(real_data: Path,
         listed = [row.classes for row in read_datasplit(tmp_path / "datasplit.csv") if row.split == "validate"]
         for name in ("cell", "cyto", "ecs", "mito", "nuc", "pm", "synapse"):
             assert sum(name in classes for classes in listed) >= 3
+
+
+def test_a_share_beside_folds_is_refused_rather_than_ignored(phantom: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["data", "split", str(phantom.parent), "--folds", "3", "--validate", "0.5", "--out", str(tmp_path)]
+    )
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "no share to choose" in " ".join(done.output.split())

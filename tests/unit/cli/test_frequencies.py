@@ -153,6 +153,8 @@ def test_what_values_mean_can_be_said_for_a_list(tmp_path: Path, add_crop: Calla
     assert json.loads(said.stdout)["total_valid"] == {"er": 512}
     unknown = CliRunner().invoke(app, [*listed, "--set", 'data.labels."*".unknown=[255]'])
     assert json.loads(unknown.stdout)["total_valid"] == {"er": 384}
+    ignored = CliRunner().invoke(app, [*listed, "--set", "data.allow_overlap=true"])
+    assert (ignored.exit_code, "changes nothing about a list" in " ".join(ignored.output.split())) == (2, True)
     misspelt = CliRunner().invoke(app, [*listed, "--set", "data.labels.er.presnt=255"])
     assert isinstance(misspelt.exception, ConfigError)
     assert "did you mean 'present'?" in misspelt.exception.remedy
