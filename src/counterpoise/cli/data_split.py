@@ -60,7 +60,7 @@ def split(
     """
     if folds is not None and validate is not None:
         raise typer.BadParameter(
-            "--folds and --validate: each crop validates in one fold, so there is no share to choose."
+            "--folds with --validate: each crop validates in one fold, there is no share to choose."
         )
     names, validate = split_names(classes), _SHARE if validate is None else validate
     write_splits(crops, asked=names, validate=validate, seed=seed, folds=folds, out=out, root=data_root, force=force)
