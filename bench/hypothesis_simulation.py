@@ -20,7 +20,8 @@ from counterpoise.statistics.arm_score import arm_score
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.hypotheses import judge_hypotheses
 from counterpoise.statistics.hypothesis_types import Grounds, HypothesisOutcome, HypothesisVerdict
-from counterpoise.statistics.inference import Scope, fit_run_noise
+from counterpoise.statistics.inference import Scope
+from counterpoise.statistics.run_noise import fit_run_noise
 from counterpoise.statistics.scores import effective_crops, pooled_scores, pseudo_values, scorable_classes
 from counterpoise.statistics.verdict import judge
 

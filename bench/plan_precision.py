@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoise.statistics.inference import compare_pairs, fit_run_noise, intervals
+from counterpoise.statistics.inference import compare_pairs, intervals
 from counterpoise.statistics.precision import PlannedNoise, plan_precision
+from counterpoise.statistics.run_noise import fit_run_noise
 
 ALPHA = 0.05
 

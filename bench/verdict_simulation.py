@@ -23,15 +23,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit
 
-from counterpoise.statistics.inference import (
-    Label,
-    Scope,
-    best_set,
-    compare_pairs,
-    fit_run_noise,
-    intervals,
-    label_interval,
-)
+from counterpoise.statistics.inference import Label, Scope, best_set, compare_pairs, intervals, label_interval
+from counterpoise.statistics.run_noise import fit_run_noise
 from counterpoise.statistics.scores import effective_crops, pooled_scores, pseudo_values, scorable_classes
 
 ALPHA, MARGIN = 0.05, 0.01

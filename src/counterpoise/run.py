@@ -17,13 +17,14 @@ from counterpoise.preflight.design import design_run
 from counterpoise.preflight.first_steps import require_first_steps
 from counterpoise.preflight.observer import PreflightObserver
 from counterpoise.preflight.prepare import PreparedRun, prepare_run
+from counterpoise.racing import Race
 from counterpoise.report.formats import write_csv
 from counterpoise.report.page import Judged
 from counterpoise.report.render import write_report
-from counterpoise.report.verdict_file import keep_verdict
+from counterpoise.report.verdict_file import take_look
+from counterpoise.runs.arms import read_arms
 from counterpoise.runs.read import read_run
 from counterpoise.statistics.results import Results, summarise_run
-from counterpoise.statistics.verdict import judge_run
 from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = ["FinishedRun", "Observer", "run_experiment"]
@@ -103,19 +104,21 @@ def run_experiment(source: Source | Path, observer: Observer) -> FinishedRun:
 def _conclude(prepared: PreparedRun, outcomes: tuple[TrialOutcome, ...]) -> FinishedRun:
     """Read the run once; write its table, its verdict and its report."""
     run = read_run(prepared.run)
-    results, verdict = summarise_run(run), judge_run(run)
+    results, verdict = summarise_run(run), take_look(run).verdict
     write_csv(results)
-    keep_verdict(run.folder.verdict, verdict)
     return FinishedRun(prepared, outcomes, results, verdict, write_report(Judged(run, verdict)))
 
 
 def _run_trials(experiment: Experiment, prepared: PreparedRun, observer: Observer) -> tuple[TrialOutcome, ...]:
     """Have the experiment's engine run the trials; which one it is changes no result."""
+    plan = read_arms(prepared.run)
+    race = None if plan.race is None else Race(prepared.run, plan, observer.told)
     request = EngineRequest(
-        prepared.trials,
+        prepared.trials if race is None else (),
         prepared.design.machine.slots,
         experiment.engine,
         prepared.run.engine,
+        later=race,
         per_gpu=experiment.run.per_gpu,
         retries=experiment.run.retries,
         on_change=lambda: observer.changed(prepared),

@@ -12,11 +12,11 @@ from counterpoise.cli.results import print_outcome
 from counterpoise.cli.screen import side
 from counterpoise.cli.watch import watch_run
 from counterpoise.engines.background import wait_for_end
+from counterpoise.report.verdict_file import take_look
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.progress import read_progress
 from counterpoise.runs.read import read_run
 from counterpoise.statistics.results import summarise_run
-from counterpoise.statistics.verdict import judge_run
 from counterpoise.text import counted
 
 __all__ = ["attach", "show_until_end"]
@@ -44,7 +44,7 @@ def show_until_end(run: RunFolder) -> int:
     ended = read_run(run)
     unfinished = sum(not trial.is_finished for trial in ended.trials)
     if unfinished < len(ended.trials):
-        print_outcome(summarise_run(ended), judge_run(ended), run.report)
+        print_outcome(summarise_run(ended), take_look(ended).verdict, run.report)
     if unfinished:
         side.print(f"{counted(unfinished, 'trial')} not finished; `counterpoise run` continues")
     return 1 if unfinished else 0

@@ -85,10 +85,9 @@ def _describe_noise(plan: Plan) -> Iterator[str]:
         yield f"beyond that, what all arms of a seed share: {shared}, which the comparison removes"
     else:
         yield "nothing is assumed to be shared by the arms of a seed"
-    if not plan.support.is_about_new_crops:
-        only = statements.these_only(Settings(unit=plan.support.unit))
-        yield f"{only}, and how arms differ from {unit} to {unit} is left out"
-    elif noise.values.crop_sd > 0:
+    if not plan.support.has_enough_crops:
+        yield statements.few_planned(Settings(unit=plan.support.unit))
+    if noise.values.crop_sd > 0:
         yield f"the difference of two arms varies by ±{noise.values.crop_sd:.4f} from {unit} to {unit}"
     elif noise.is_measured:
         yield f"no difference of two arms was found to vary from {unit} to {unit}"
@@ -255,7 +254,6 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         },
         "no_verdict": _obstacle(plan),
         "untestable": [{"claim": claim, "reason": text} for claim, text in _untestable(plan)],
-        "scope": "new" if support.is_about_new_crops else "this",
         "power": POWER,
         "precision": [] if outlook is None else [{"seeds": s, **asdict(p)} for s, p in outlook.by_seeds.items()],
         "margin": experiment.verdict.margin,

@@ -25,9 +25,9 @@ from counterpoise.report import statements
 from counterpoise.report.formats import results_as_csv, results_as_json, write_reference
 from counterpoise.report.latex import as_latex
 from counterpoise.report.paper import as_csv, as_markdown
+from counterpoise.report.verdict_file import take_look
 from counterpoise.runs.read import read_run
 from counterpoise.statistics.results import ArmResult, Results, Spread, summarise_run
-from counterpoise.statistics.verdict import judge_run
 from counterpoise.statistics.verdict_types import Verdict
 from counterpoise.text import DASH, counted, fixed, signed
 
@@ -60,7 +60,7 @@ _PAPER: Mapping[ResultsFormat, Callable[[Verdict], str]] = {
 
 def _as_text(results: Results, output: ResultsFormat) -> str:
     if output in _PAPER:
-        verdict = judge_run(results.run)
+        verdict = take_look(results.run).verdict
         if not verdict.has_verdict:
             side.print(f"no intervals: {statements.obstacle(verdict)}", soft_wrap=True)
         return _PAPER[output](verdict)

@@ -34,6 +34,12 @@ def run(
     experiment: ExperimentPlace = None,
     seeds: Seeds = None,
     settings: SetKeys = None,
+    race: Annotated[
+        bool,
+        typer.Option(
+            "--race", help="Drop arms that cannot win and stop when decided: sets arms.design = race (see `plan`)."
+        ),
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Run without this terminal; `attach` and `stop` reach it.")
     ] = False,
@@ -56,7 +62,9 @@ def run(
     """
     from counterpoise.cli.places import find_source
 
-    source = find_source(experiment, read_overrides(settings, seeds))
+    source = find_source(
+        experiment, read_overrides([*(settings or []), *(["arms.design=race"] if race else [])], seeds)
+    )
     if print_jobs is not None:
         from counterpoise.cli.job_scripts import print_jobs as print_script
 

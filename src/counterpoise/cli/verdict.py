@@ -9,9 +9,8 @@ from counterpoise.cli.options import Format, Json, RunPlace, TextOrJson, is_json
 from counterpoise.cli.places import find_run
 from counterpoise.cli.screen import console, fold, side, wrapped
 from counterpoise.report.blocks import Block, Paragraph, Table, align, verdict_blocks, verdict_lines
-from counterpoise.report.verdict_file import keep_verdict, verdict_document
+from counterpoise.report.verdict_file import take_look, verdict_document
 from counterpoise.runs.read import read_run
-from counterpoise.statistics.verdict import judge_run
 from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = ["fold_blocks", "print_verdict", "verdict"]
@@ -54,15 +53,15 @@ def _fold_table(grid: Table, width: int) -> Iterator[str]:
 def verdict(run: RunPlace = None, output: TextOrJson = Format.text, as_json: Json = False) -> None:
     """Say what the runs can tell about the weightings, with error bars.
 
-    It judges the trainings that are finished, and keeps the verdict in the run folder.
+    It judges the trainings that are finished, and keeps the verdict in the run folder. Every look at new results is
+    on record there, and the verdict pays for it.
 
     Example: counterpoise verdict runs/classic
     """
-    opened = read_run(find_run(run))
-    found = judge_run(opened)
-    if not keep_verdict(opened.folder.verdict, found):
-        side.print(f"note: {opened.folder.verdict} was not written: read-only folder", soft_wrap=True)
+    look = take_look(read_run(find_run(run)))
+    if look.unrecorded:
+        side.print(f"note: {look.unrecorded}", soft_wrap=True)
     if is_json(output, as_json):
-        print(json.dumps(verdict_document(found), indent=1))
+        print(json.dumps(verdict_document(look.verdict), indent=1))
     else:
-        print_verdict(found)
+        print_verdict(look.verdict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from counterpoise.engines.engine import EngineRequest, StoppedError, TrialOutcome, open_engine
+from counterpoise.engines.engine import Engine, EngineRequest, StoppedError, TrialOutcome, open_engine
 from counterpoise.engines.queue import TrialQueue
 from counterpoise.engines.stopping import StopRequest, stop_requests
 
@@ -23,7 +23,8 @@ def run_trials(request: EngineRequest) -> tuple[TrialOutcome, ...]:
     Returns
     -------
     tuple of TrialOutcome
-        One per trial, in the order given. A trial is left waiting if no slot is left (every GPU was lost).
+        One per trial, in the order given, then those that followed. A trial is left waiting if no slot is left
+        (every GPU was lost).
 
     Raises
     ------
@@ -36,6 +37,8 @@ def run_trials(request: EngineRequest) -> tuple[TrialOutcome, ...]:
         If the engine cannot be started, or nothing more can come of it.
     """
     queue = TrialQueue(request.trials, retries=request.retries, say=request.say)
+    if request.later is not None:
+        queue.add(request.later.more(()))
     if queue.is_settled:
         return queue.outcomes()  # no engine is started for nothing
     try:
@@ -48,9 +51,9 @@ def run_trials(request: EngineRequest) -> tuple[TrialOutcome, ...]:
 def _drive(queue: TrialQueue, request: EngineRequest) -> None:
     passed_on = StopRequest.NONE
     with stop_requests() as stop, open_engine(request) as engine:
-        while not queue.is_settled:
-            while queue.has_waiting and engine.free() and not stop.request:
-                engine.start(*queue.take())
+        while not _is_over(queue, request):
+            if not stop.request:
+                _start(queue, request, engine)
             time.sleep(_POLL_S)
             asked = stop.request
             if asked is StopRequest.NOW:  # before anything else: the signal may have hit the engine's helpers, too
@@ -69,3 +72,23 @@ def _drive(queue: TrialQueue, request: EngineRequest) -> None:
                 raise StoppedError
             if not queue.has_started and not engine.free():
                 return  # every GPU is lost
+
+
+def _start(queue: TrialQueue, request: EngineRequest, engine: Engine) -> None:
+    """Start trials in the free slots: those that wait, then those that follow from what is known by now."""
+    while engine.free():
+        if not queue.has_waiting and request.later is not None:
+            queue.add(request.later.more(queue.pending))
+        if not queue.has_waiting:
+            return
+        engine.start(*queue.take())
+
+
+def _is_over(queue: TrialQueue, request: EngineRequest) -> bool:
+    """Whether nothing is left to train, or nothing that is trained is needed."""
+    if request.later is not None:
+        if queue.is_settled:
+            queue.add(request.later.more(()))
+        if request.later.is_over():
+            return True
+    return queue.is_settled

@@ -17,7 +17,7 @@ A new engine must promise:
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,7 +29,17 @@ from counterpoise.machine.plan import Slot
 from counterpoise.runs.layout import TrialFolder
 from counterpoise.runs.records import TrialStatus
 
-__all__ = ["INTERRUPTIONS", "Ended", "Engine", "EngineRequest", "Reason", "StoppedError", "TrialOutcome", "open_engine"]
+__all__ = [
+    "INTERRUPTIONS",
+    "Ended",
+    "Engine",
+    "EngineRequest",
+    "Reason",
+    "StoppedError",
+    "TrialOutcome",
+    "TrialSource",
+    "open_engine",
+]
 
 
 class Reason(StrEnum):
@@ -63,6 +73,22 @@ class StoppedError(Exception):
     """The run was asked to stop; all trial processes have ended."""
 
 
+class TrialSource(Protocol):
+    """Decides from the results of trials which others are trained."""
+
+    def more(self, pending: Container[TrialFolder]) -> Sequence[TrialFolder]:
+        """Return trials to start now; asked whenever a slot is free and nothing waits.
+
+        Parameters
+        ----------
+        pending : container of TrialFolder
+            Trials that are being trained.
+        """
+
+    def is_over(self) -> bool:
+        """Return whether nothing that is still being trained is needed."""
+
+
 @dataclass(frozen=True)
 class EngineRequest:
     """What an engine is asked to run.
@@ -71,6 +97,8 @@ class EngineRequest:
     ----------
     trials : sequence of TrialFolder
         Those with the most steps left are started first, else in this order. One that is finished is not run again.
+    later : TrialSource, optional
+        Says which trials follow from the results of others.
     slots : sequence of Slot
         As many as trials may run at the same time.
     config : EngineConfig
@@ -91,6 +119,7 @@ class EngineRequest:
     slots: Sequence[Slot]
     config: EngineConfig
     folder: Path
+    later: TrialSource | None = None
     per_gpu: int = 1
     retries: int = 0
     on_change: Callable[[], object] = lambda: None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -79,6 +79,19 @@ class TrialQueue:
         self._waiting = sorted(unfinished, key=lambda entry: -_steps_left(entry.folder))
         self._started: dict[TrialFolder, _Entry] = {}
         self._died_at_once: list[tuple[_Entry, _Failure]] = []
+
+    def add(self, trials: Sequence[TrialFolder]) -> None:
+        """Let more trials wait; one that is known, or has finished, is not run again."""
+        known = {entry.folder for entry in self._entries}
+        for entry in [_Entry(folder) for folder in trials if folder not in known]:
+            self._entries.append(entry)
+            if entry.status().state != "finished":
+                self._waiting.append(entry)
+
+    @property
+    def pending(self) -> Collection[TrialFolder]:
+        """Return the trials that are being trained."""
+        return self._started.keys()
 
     @property
     def has_waiting(self) -> bool:

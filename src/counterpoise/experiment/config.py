@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -38,9 +39,8 @@ MOST_SEEDS = 1000
 MOST_CLASSES = 64
 """A label word has a bit for each class, and the longest word has 64."""
 
-MOST_LOOKS = 100
-"""More is a typing error. Each look widens the intervals: those of 100 looks at six arms of five seeds
-are 1.9 times as wide as those of one (t quantiles with 12 degrees of freedom)."""
+FIRST_LOOK = 3
+"""Seeds before the first look of a race: with two, the noise is hardly known."""
 
 _SEEDS_RULE = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers"
 
@@ -191,8 +191,12 @@ class ArmsConfig(_Table):
     """Weighting strategies to compare: names, or module:function for your own."""
     baseline: str = "weight_uniform"
     """The strategy the others are compared to."""
+    design: Literal["fixed", "race"] = "fixed"
+    """fixed: every arm gets every seed; race: arms that cannot win are dropped after some seeds, and it ends early."""
+    looks: tuple[Annotated[int, Field(ge=2)], ...] | Literal["auto"] = "auto"
+    """Of a race: after how many seeds to look; auto: 3, 5, 8, 12, 17, ... and the last."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0, 1, 2, 3, 4)
-    """How many seeds, or a list of them. Every arm is trained once per seed, with the same patches."""
+    """How many seeds, or a list of them. Every arm is trained once per seed, with the same patches; a race: at most."""
     duplicates: Literal["once", "run"] = "once"
     """Arms whose weights are the same after scaling: train them once, or run them on purpose."""
     manual_weights: dict[str, NonNegative] = {}
@@ -228,6 +232,36 @@ class ArmsConfig(_Table):
             raise broken("every strategy once", f"{twice[0]} twice", remedy=f"delete one {twice[0]}")
         return value
 
+    @property
+    def race_looks(self) -> tuple[int, ...] | None:
+        """Return after how many seeds a race looks; None for an experiment of fixed size."""
+        if self.design == "fixed":
+            return None
+        most = len(self.seeds)
+        if self.looks != "auto":
+            return self.looks
+        usual = itertools.accumulate(itertools.count(2), initial=FIRST_LOOK)
+        return (*itertools.takewhile(lambda seeds: seeds < most, usual), most)
+
+    @model_validator(mode="after")
+    def _race_has_looks(self) -> Self:
+        most = len(self.seeds)
+        if self.design == "fixed":
+            if self.looks != "auto":
+                rule, remedy = "looks of a race", 'set arms.design = "race", or delete arms.looks'
+                raise broken(rule, list(self.looks), remedy=remedy, key="arms.looks")
+            return self
+        if most <= FIRST_LOOK:
+            rule = f"more than {FIRST_LOOK} seeds: a race looks first after {FIRST_LOOK}, and goes on"
+            raise broken(rule, most, remedy="set arms.seeds = 8", key="arms.seeds")
+        if self.looks != "auto":
+            looks = self.looks
+            ascending = all(a < b for a, b in itertools.pairwise(looks))
+            if not ascending or not looks or looks[0] < FIRST_LOOK or looks[-1] != most:
+                rule = f"numbers of seeds, ascending, from {FIRST_LOOK} on, the last of them all seeds ({most})"
+                raise broken(rule, list(looks), remedy=f"set arms.looks = [3, 5, {most}]", key="arms.looks")
+        return self
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.baseline not in self.strategies:
@@ -245,8 +279,6 @@ class VerdictConfig(_Table):
     """What the answer is to hold for: new crops of the same data sets, or (data_set) new data sets."""
     thresholds: Literal["half", "tuned"] = "half"
     """Present above probability 1/2 (half), or above a threshold tuned on half of the crops (the rest is scored)."""
-    looks: Annotated[int, Field(ge=1, le=MOST_LOOKS)] = 1
-    """How often you will look at the verdict while you add seeds, 100 at most; each look widens the intervals."""
     allow_unstable: bool = False
     """Whether an arm may be recommended although a training of it diverged."""
 

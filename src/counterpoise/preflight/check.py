@@ -169,8 +169,8 @@ def _about_scores(design: Design, unit: str, seeds: int, *, any_scored: bool) ->
                 f"{entry.name} has positives in {entry.positive_crops} of the scored {unit}, and needs "
                 f"{Settings.min_crops} to be scored"
             )
-    if any_scored and not design.support.is_about_new_crops:
-        yield statements.these_only(Settings(unit=design.support.unit))
+    if any_scored and not design.support.has_enough_crops:
+        yield statements.few_planned(Settings(unit=design.support.unit))
     if seeds < Settings.min_seeds:
         yield f"a verdict needs {Settings.min_seeds} seeds, and there are {seeds}"
 

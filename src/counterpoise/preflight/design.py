@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,6 +39,7 @@ __all__ = [
     "design_run",
     "reference_weights",
     "require_same_experiment",
+    "seed_shifts",
 ]
 
 
@@ -117,8 +118,11 @@ def design_experiment(inputs: Inputs, hardware: Hardware, observer: PreflightObs
     machine = plan_machine(experiment, hardware, trials=len(running) * len(experiment.arms.seeds))
     plan = PatchPlan([c.label_grid for c in store.of("validate")], store.voxel_size_nm, experiment.sampling)
     tiles = list_tiles(plan, store, cap=experiment.validation.tiles_per_crop)
+    shifts = seed_shifts(arms, experiment.arms.seeds)
     trials = tuple(
-        _trial_config(experiment, arm, seed, store, tiles, machine) for seed in experiment.arms.seeds for arm in running
+        _trial_config(experiment, arm, seed + shifts[arm.name], store, tiles, machine)
+        for seed in experiment.arms.seeds
+        for arm in running
     )
     notes = (
         *store.notes,
@@ -130,6 +134,13 @@ def design_experiment(inputs: Inputs, hardware: Hardware, observer: PreflightObs
         *_slow_averages(experiment.training),
     )
     return Design(experiment, machine, store, table, statistics, arms, tiles, trials, notes)
+
+
+def seed_shifts(arms: Sequence[Arm], seeds: Sequence[int]) -> dict[str, int]:
+    """Return what is added to the seeds of each arm: nothing, but for controls, which are trained with others."""
+    controls = [arm.name for arm in arms if arm.runs and arm.same_as]
+    span = max(seeds) + 1
+    return {arm.name: span * (controls.index(arm.name) + 1) if arm.name in controls else 0 for arm in arms}
 
 
 def design_run(experiment: Experiment, hardware: Hardware, observer: PreflightObserver = SILENT) -> Design:

@@ -251,13 +251,11 @@ def _look_ahead(experiment: Experiment, arms: int, support: PlannedSupport, nois
     """Work out what can be seen, for the planned and some other numbers of seeds; None if nothing is compared."""
     if arms < _TWO_ARMS:
         return None
-    looks, effective = experiment.verdict.looks, support.effective
-    crops = effective if effective is not None and support.is_about_new_crops else math.inf
+    effective = support.effective
+    crops = math.inf if effective is None else effective
     numbers = sorted({*_SEEDS, len(experiment.arms.seeds)} - {1})
-    by_seeds = {
-        seeds: plan_precision(noise, arms=arms, seeds=seeds, crops=crops, looks=looks, power=POWER) for seeds in numbers
-    }
-    needed = seeds_to_show(experiment.verdict.margin, noise, arms=arms, crops=crops, looks=looks, power=POWER)
+    by_seeds = {seeds: plan_precision(noise, arms=arms, seeds=seeds, crops=crops, power=POWER) for seeds in numbers}
+    needed = seeds_to_show(experiment.verdict.margin, noise, arms=arms, crops=crops, power=POWER)
     # Two seeds may find the margin, and are too few for a verdict.
     return Outlook(by_seeds, None if needed is None else max(needed, Settings.min_seeds))
 

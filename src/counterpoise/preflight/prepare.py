@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import Source, as_source
 from counterpoise.files.atomic import write_json, write_text
 from counterpoise.machine.hardware import Hardware
-from counterpoise.notes import Note, NoteKind, of_kind
-from counterpoise.preflight.design import Design, changed_keys, reference_weights, require_same_experiment
+from counterpoise.notes import Note
+from counterpoise.preflight.design import Design, reference_weights, require_same_experiment, seed_shifts
 from counterpoise.preflight.inputs import require_own_folder
-from counterpoise.runs.arms import ArmRecord, ArmsRecord
+from counterpoise.preflight.same_race import require_same_race
+from counterpoise.runs.arms import ArmRecord, ArmsRecord, Asked, Race
 from counterpoise.runs.environment import describe_environment
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.records import TrialStatus
@@ -57,46 +57,17 @@ def prepare_run(design: Design, source: Source | Path, hardware: Hardware) -> Pr
     run = design.run
     require_own_folder(run)
     require_same_experiment(design)
-    notes = (*design.notes, *_changed_since_results(run, design.experiment))
-    _write_run(design, as_source(source), notes, hardware)
-    return PreparedRun(run, design, tuple(design.folders), notes)
+    plan = _plan(design)
+    require_same_race(run, plan)
+    _write_run(design, replace(plan, first=_first_asked(run, plan.asked)), as_source(source), hardware)
+    return PreparedRun(run, design, tuple(design.folders), design.notes)
 
 
-def _changed_since_results(run: RunFolder, experiment: Experiment) -> tuple[Note, ...]:
-    """Note if margin, hypotheses or the like are others than those that finished trainings were started with."""
-    if not run.weights.exists() or not _has_finished_trials(run):
-        return ()
-    try:
-        before = ArmsRecord.read(run.weights)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        lost = "the verdict settings of the finished trainings are not known"
-        return (Note(NoteKind.CHANGED, f"{lost}: {run.weights.name} could not be read ({type(error).__name__})"),)
-    earlier = of_kind(before.notes, NoteKind.CHANGED)
-    asked = {
-        "verdict": experiment.verdict.model_dump(mode="json"),
-        "hypothesis": [str(h.claim) for h in experiment.hypothesis],
-    }
-    asked_before = {
-        "verdict": before.verdict.model_dump(mode="json"),
-        "hypothesis": [str(h.claim) for h in before.hypotheses],
-    }
-    changed = changed_keys(asked_before, asked)
-    if not changed:
-        return earlier
-    text = f"verdict settings or hypotheses were changed after trainings had finished: {', '.join(changed)}"
-    return (*earlier, Note(NoteKind.CHANGED, text))
-
-
-def _has_finished_trials(run: RunFolder) -> bool:
-    return any(TrialStatus.read(folder.status).state == "finished" for folder in run.trials())
-
-
-def _write_run(design: Design, source: Source, notes: tuple[Note, ...], hardware: Hardware) -> None:
-    run, experiment = design.run, design.experiment
-    run.path.mkdir(parents=True, exist_ok=True)
-    text = source.text()  # before anything is written: it may be this folder's own copy
+def _plan(design: Design) -> ArmsRecord:
+    experiment = design.experiment
     summaries = {find_strategy(name).name: find_strategy(name).summary for name in experiment.arms.strategies}
-    ArmsRecord(
+    shifts, looks = seed_shifts(design.arms, experiment.arms.seeds), experiment.arms.race_looks
+    return ArmsRecord(
         classes=experiment.data.classes,
         baseline=find_strategy(experiment.arms.baseline).name,
         seeds=experiment.arms.seeds,
@@ -108,13 +79,39 @@ def _write_run(design: Design, source: Source, notes: tuple[Note, ...], hardware
                 arm.weights.clamped,
                 arm.same_as,
                 arm.runs,
+                shifts[arm.name],
             )
             for arm in design.arms
         ),
-        notes=notes,
+        notes=design.notes,
         verdict=experiment.verdict,
         hypotheses=experiment.hypothesis,
-    ).write(run.weights)  # the first file: by it a run that was killed here recognises its folder
+        race=None if looks is None else Race(looks),
+    )
+
+
+def _first_asked(run: RunFolder, asked: Asked) -> Asked | None:
+    """Return what was asked when the first training had finished; None if none has."""
+    if not _has_finished_trials(run):
+        return None
+    if not run.weights.exists():
+        return asked
+    try:
+        before = ArmsRecord.read(run.weights)
+    except (OSError, ValueError, KeyError, TypeError):
+        return replace(asked, is_known=False)
+    return before.first or before.asked
+
+
+def _has_finished_trials(run: RunFolder) -> bool:
+    return any(TrialStatus.read(folder.status).state == "finished" for folder in run.trials())
+
+
+def _write_run(design: Design, plan: ArmsRecord, source: Source, hardware: Hardware) -> None:
+    run, experiment = design.run, design.experiment
+    run.path.mkdir(parents=True, exist_ok=True)
+    text = source.text()  # before anything is written: it may be this folder's own copy
+    plan.write(run.weights)  # the first file: by it a run that was killed here recognises its folder
     write_text(run.config, text)
     if not run.environment.exists():  # of the first trials, not of the last call
         write_json(run.environment, describe_environment(source, gpus=[gpu.name for gpu in hardware.gpus]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from counterpoise.report import hypothesis_statements, statements
-from counterpoise.statistics.verdict_types import ArmVerdict, Verdict
+from counterpoise.report import history_statements, hypothesis_statements, statements
+from counterpoise.statistics.arm_verdict import ArmVerdict
+from counterpoise.statistics.verdict_types import Verdict
 from counterpoise.text import fixed, interval, signed
 
 __all__ = ["Block", "Paragraph", "Table", "align", "labelled", "verdict_blocks", "verdict_lines"]
@@ -82,7 +83,7 @@ def labelled(entries: Iterable[statements.Entry], width: int) -> Iterator[Paragr
 
 
 def _arms_table(verdict: Verdict) -> Iterator[Block]:
-    level = f"{statements.confidence(verdict.settings)} range (all together)"
+    level = f"{history_statements.confidence(verdict)} range (all together)"
     by_unit = f"Dice by {verdict.settings.unit.noun}"
     rows: list[tuple[str, ...]] = [("arm", "runs", "Dice", "vs baseline", level, "verdict", "IoU", by_unit, "sd")]
     rows += [_arm_row(arm, verdict) for arm in verdict.arms]
@@ -110,10 +111,10 @@ def _arm_row(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
 
 def _hypotheses(verdict: Verdict) -> Iterator[Paragraph]:
     yield _line(hypothesis_statements.heading(verdict))
-    hang = max(len(entry.outcome) for entry in verdict.hypotheses) + 2
-    rows = align(
-        [(entry.outcome, entry.claim, hypothesis_statements.figures(entry, verdict)) for entry in verdict.hypotheses]
-    )
+    outcomes = [hypothesis_statements.outcome(entry, verdict) for entry in verdict.hypotheses]
+    hang = max(map(len, outcomes)) + 2
+    figures = [(entry.claim, hypothesis_statements.figures(entry, verdict)) for entry in verdict.hypotheses]
+    rows = align([(outcome, *rest) for outcome, rest in zip(outcomes, figures, strict=True)])
     for entry, row in zip(verdict.hypotheses, rows, strict=True):
         yield Paragraph(row, hang)
         if entry.because:
@@ -126,8 +127,7 @@ def _classes_table(verdict: Verdict) -> Iterator[Block]:
         yield _line("Per class: Dice, mean over the finished runs.")
     else:
         yield _line(f"Per class: Dice, difference to the baseline, its single interval. {statements.EXPLORATORY}")
-    if any(entry.is_about_these_crops for entry in entries):
-        yield _line(statements.few_crops(verdict))
+        yield _line(statements.by_chance(verdict))
     rows = [("arm", *verdict.scored)]
     rows += [(arm.name, *map(statements.score_in_words, arm.classes)) for arm in verdict.arms]
     yield Table(tuple(rows))
@@ -143,7 +143,7 @@ def _tuning_table(verdict: Verdict) -> Iterator[Block]:
     ]
     yield _line(
         f"Thresholds tuned on one half of the {verdict.settings.unit.nouns}, scored on the other (mean over runs; no "
-        "claim is made):"
+        "claim is made). Both scores rest on that other half alone, not on what the table of arms rests on:"
     )
     yield Table(tuple(rows))
     yield _line("The last columns: the probability above which a voxel counts as the class, mean over runs.")

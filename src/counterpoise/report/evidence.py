@@ -6,15 +6,16 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from counterpoise.report import hypothesis_statements, statements
+from counterpoise.report import history_statements, hypothesis_statements, statements
 from counterpoise.report.balance import Balance
 from counterpoise.report.blocks import verdict_lines
 from counterpoise.report.forest import Forest, ForestRow, difference_scale, whisker
 from counterpoise.report.statements import Entry
 from counterpoise.report.svg import ArmStyle
 from counterpoise.report.trade import Trades, trade_off
+from counterpoise.statistics.arm_verdict import ClassDifference
 from counterpoise.statistics.hypothesis_types import HypothesisVerdict
-from counterpoise.statistics.verdict_types import ClassDifference, Verdict
+from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = ["ClassTable", "Evidence", "show_verdict"]
 
@@ -30,7 +31,7 @@ class ClassTable:
     arms: tuple[str, ...]
     rows: tuple[tuple[str, tuple[ClassDifference | None, ...]], ...]
     is_compared: bool
-    few_crops: str
+    by_chance: str
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ class Evidence:
     forest: Forest | None
     has_inner: bool
     confidence: str
+    single_confidence: str
     risk: str
     class_forests: tuple[Forest, ...]
     class_table: ClassTable | None
     trades: Trades | None
     hypotheses_heading: str
-    hypotheses: tuple[tuple[HypothesisVerdict, str], ...]
-    """Each with its figures in words."""
+    hypotheses: tuple[tuple[HypothesisVerdict, str, str], ...]
+    """Each with its outcome and its figures in words."""
 
 
 def show_verdict(verdict: Verdict, balance: Balance, styles: Mapping[str, ArmStyle]) -> Evidence:
@@ -79,13 +81,17 @@ def show_verdict(verdict: Verdict, balance: Balance, styles: Mapping[str, ArmSty
         basis=tuple((label, tuple(entry.text for entry in group)) for label, group in grouped),
         forest=_forest(verdict, styles, has_inner=has_inner) if compared else None,
         has_inner=has_inner,
-        confidence=statements.confidence(verdict.settings),
-        risk=statements.risk(verdict.settings),
+        confidence=history_statements.confidence(verdict),
+        single_confidence=history_statements.single_confidence(verdict.settings),
+        risk=history_statements.risk(verdict),
         class_forests=_class_forests(verdict, styles),
         class_table=_class_table(verdict),
         trades=trade_off(verdict, balance, styles),
         hypotheses_heading=hypothesis_statements.heading(verdict) if verdict.hypotheses else "",
-        hypotheses=tuple((entry, hypothesis_statements.figures(entry, verdict)) for entry in verdict.hypotheses),
+        hypotheses=tuple(
+            (entry, hypothesis_statements.outcome(entry, verdict), hypothesis_statements.figures(entry, verdict))
+            for entry in verdict.hypotheses
+        ),
     )
 
 
@@ -116,8 +122,7 @@ def _class_forests(verdict: Verdict, styles: Mapping[str, ArmStyle]) -> tuple[Fo
         rows = tuple(ForestRow(arm.name, styles[arm.name], whisker(entry)) for arm, entry in entries if whisker(entry))
         if rows:
             scale = difference_scale((row.outer for row in rows), margin, most=3)
-            few = any(entry.is_about_these_crops for _, entry in entries)
-            forests.append(Forest(name, rows, scale, margin, nouns, f"these {nouns} only" if few else ""))
+            forests.append(Forest(name, rows, scale, margin, nouns))
     return tuple(forests)
 
 
@@ -130,5 +135,5 @@ def _class_table(verdict: Verdict) -> ClassTable | None:
         arms=tuple(arm.name for arm in arms),
         rows=tuple((name, tuple(arm.of_class(name) for arm in arms)) for name in verdict.scored),
         is_compared=any(entry.low is not None for entry in entries),
-        few_crops=statements.few_crops(verdict) if any(entry.is_about_these_crops for entry in entries) else "",
+        by_chance=statements.by_chance(verdict),
     )

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from counterpoise.report.svg import ArmStyle, Scale, element, grid_lines, marker, nice_scale, percent, picture, span
 from counterpoise.report.typography import interval, signed
-from counterpoise.statistics.verdict_types import BaselineComparison, ClassDifference
+from counterpoise.statistics.arm_verdict import BaselineComparison, ClassDifference
 
 __all__ = ["Forest", "ForestRow", "Whisker", "backdrop", "difference_scale", "forest_strip", "whisker"]
 
@@ -82,7 +82,6 @@ class Forest:
     scale: Scale
     margin: float
     nouns: str
-    note: str = ""
 
 
 def difference_scale(bars: Iterable[Whisker | None], margin: float, *, most: int) -> Scale:

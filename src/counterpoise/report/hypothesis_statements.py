@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from counterpoise.report import statements
+from counterpoise.report import history_statements, statements
 from counterpoise.statistics.hypothesis_types import (
     Grounds,
     HypothesisOutcome,
@@ -17,14 +17,27 @@ from counterpoise.statistics.hypothesis_types import (
 from counterpoise.statistics.verdict_types import Settings, Verdict
 from counterpoise.text import counted, fixed, interval, shortest, signed
 
-__all__ = ["figures", "heading", "untestable"]
+__all__ = ["figures", "heading", "outcome", "untestable"]
 
 
 def heading(verdict: Verdict) -> str:
     """Say how many hypotheses were tested, and how often their outcomes may be wrong."""
-    tested = sum(entry.outcome is not HypothesisOutcome.NOT_TESTED for entry in verdict.hypotheses)
-    risk = f"; {statements.risk(verdict.settings)}" if tested else ""
-    return f"Hypotheses stated before the run, {tested} of {len(verdict.hypotheses)} tested{risk}."
+    stated = [entry for entry in verdict.hypotheses if not entry.is_exploratory]
+    tested = sum(entry.outcome is not HypothesisOutcome.NOT_TESTED for entry in stated)
+    risk = f"; {history_statements.risk(verdict)}" if tested else ""
+    text = f"Hypotheses stated before the run, {tested} of {len(stated)} tested{risk}."
+    later = len(verdict.hypotheses) - len(stated)
+    if not later:
+        return text
+    return f"{text} {counted(later, 'hypothesis')} stated after results came: exploratory, outside that rate."
+
+
+def outcome(entry: HypothesisVerdict, verdict: Verdict) -> str:
+    """Name an outcome, and say where it is no confirmation."""
+    is_exploratory = entry.is_exploratory or verdict.is_exploratory
+    if entry.outcome is HypothesisOutcome.NOT_TESTED or not is_exploratory:
+        return entry.outcome
+    return f"{entry.outcome} (exploratory)"
 
 
 def figures(entry: HypothesisVerdict, verdict: Verdict) -> str:
@@ -111,5 +124,3 @@ def _remark(remark: Remark, verdict: Verdict) -> str:
             return f"{remark.names[0]} has the same weights and is excluded"
         case RemarkKind.DIVERGED:
             return f"without {remark.count} diverged of {counted(len(verdict.seeds), 'training')} of {remark.names[0]}"
-        case RemarkKind.THESE_CROPS:
-            return f"about these validation {verdict.settings.unit.nouns} only"

@@ -7,9 +7,10 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 
-from counterpoise.report import statements
+from counterpoise.report import history_statements, statements
+from counterpoise.statistics.arm_verdict import ArmVerdict, ClassDifference
 from counterpoise.statistics.inference import Label
-from counterpoise.statistics.verdict_types import ArmVerdict, ClassDifference, Verdict
+from counterpoise.statistics.verdict_types import Verdict
 from counterpoise.text import DASH, counted, fixed, interval, shortest, signed
 
 __all__ = [
@@ -29,12 +30,12 @@ __all__ = [
 
 def arms_caption(verdict: Verdict) -> str:
     """Say what the table of arms shows, how it was made, and what it holds for."""
-    return " ".join(_describe_arms(verdict))
+    return " ".join(filter(None, _describe_arms(verdict)))
 
 
 def classes_caption(verdict: Verdict) -> str:
     """Say what the table of classes shows."""
-    return " ".join(_describe_classes(verdict))
+    return " ".join(filter(None, _describe_classes(verdict)))
 
 
 def _describe_arms(verdict: Verdict) -> Iterator[str]:
@@ -44,14 +45,15 @@ def _describe_arms(verdict: Verdict) -> Iterator[str]:
     yield statements.scoring(verdict)
     if verdict.has_verdict:
         yield (
-            f"Δ: difference to {verdict.baseline} over the seeds both have, with the {statements.confidence(settings)} "
-            f"interval that holds for all {_comparisons(verdict)} together (jackknife over validation "
-            f"{settings.unit.nouns}, additive model of arm and seed, moderated pair variance, Satterthwaite's degrees "
-            "of freedom, Bonferroni)."
+            f"Δ: difference to {verdict.baseline} over the seeds both have, with the "
+            f"{history_statements.confidence(verdict)} interval that holds for all {_comparisons(verdict)} "
+            f"together (jackknife over validation {settings.unit.nouns}, additive model of arm and seed, moderated pair "
+            "variance, Satterthwaite's degrees of freedom, Bonferroni)."
         )
         yield f"The verdict's margin is {shortest(settings.margin)}."
         yield "Best: whether the arm is in the set that cannot be told apart from the best."
-        yield statements.scope(verdict)
+        yield f"Holds {statements.scope(verdict)}, this split, this model and schedule."
+        yield statements.few_effective(verdict)
     else:
         yield f"No intervals and no verdict: {statements.obstacle(verdict)}."
         yield f"Δ: mean difference to {verdict.baseline} over the seeds both have."
@@ -59,8 +61,10 @@ def _describe_arms(verdict: Verdict) -> Iterator[str]:
 
 
 def _comparisons(verdict: Verdict) -> str:
-    text = counted(max(len(verdict.arms) - 1, 1), "comparison")
-    return text if verdict.settings.looks == 1 else f"{text} at {verdict.settings.looks} looks"
+    controls = sum(arm.control_of is not None for arm in verdict.arms)
+    text = counted(max(len(verdict.arms) - controls - 1, 1), "comparison")
+    looks = len(set(verdict.looks.seeds))
+    return text if looks <= 1 else f"{text} at {looks} looks"
 
 
 def _describe_classes(verdict: Verdict) -> Iterator[str]:
@@ -72,10 +76,10 @@ def _describe_classes(verdict: Verdict) -> Iterator[str]:
     if not verdict.has_verdict:
         yield f"Δ: mean difference to {verdict.baseline}; no intervals: {statements.obstacle(verdict)}."
         return
-    yield f"Δ: difference to {verdict.baseline} with its single {statements.confidence(verdict.settings)} interval."
+    level = history_statements.single_confidence(verdict.settings)
+    yield f"Δ: difference to {verdict.baseline} with its single {level} interval."
     yield statements.EXPLORATORY
-    if any(entry.is_about_these_crops for arm in verdict.arms for entry in arm.classes):
-        yield statements.few_crops(verdict)
+    yield statements.by_chance(verdict)
 
 
 # Cells ----------------------------------------------------------------------------------------------------------
@@ -83,13 +87,13 @@ def _describe_classes(verdict: Verdict) -> Iterator[str]:
 
 def arms_heading(verdict: Verdict) -> list[str]:
     """Return the headings of the table of arms."""
-    return ["arm", "n", "Dice", "Δ", f"{statements.confidence(verdict.settings)} interval", "verdict", "IoU", "best"]
+    return ["arm", "n", "Dice", "Δ", f"{history_statements.confidence(verdict)} interval", "verdict", "IoU", "best"]
 
 
 def arm_cells(arm: ArmVerdict, verdict: Verdict) -> list[str]:
     """Write one line of the table of arms."""
     comparison = arm.comparison
-    label = statements.label(arm, verdict) if verdict.has_verdict or arm.name == verdict.baseline else DASH
+    label = str(statements.label(arm, verdict)) if verdict.has_verdict or arm.name == verdict.baseline else DASH
     return [
         arm.name,
         f"{arm.runs}" if arm.runs == arm.planned else f"{arm.runs}/{arm.planned}",
@@ -104,18 +108,17 @@ def arm_cells(arm: ArmVerdict, verdict: Verdict) -> list[str]:
 
 def classes_heading(verdict: Verdict) -> list[str]:
     """Return the headings of the table of classes."""
-    return ["class", "arm", "Dice", "Δ", f"{statements.confidence(verdict.settings)} interval"]
+    return ["class", "arm", "Dice", "Δ", f"{history_statements.single_confidence(verdict.settings)} interval"]
 
 
 def class_cells(arm: ArmVerdict, entry: ClassDifference) -> list[str]:
     """Write one line of the table of classes."""
-    mark = statements.FEW_CROPS if entry.is_about_these_crops else ""
     return [
         entry.name,
         arm.name,
         _spread(entry.dice, entry.sd),
         signed(_difference(entry)),
-        interval(entry.low, entry.high) + mark,
+        interval(entry.low, entry.high),
     ]
 
 
@@ -177,7 +180,7 @@ def as_csv(verdict: Verdict) -> str:
 
     ``class`` is ``(mean)`` for an arm's mean over the scored classes. Numbers are not rounded; what there is none of
     is an empty field. ``interval`` says what the bounds hold for: ``all arms together``, or ``exploratory``: this
-    class of this arm alone, not corrected (``exploratory, these crops only``: it rests on too few crops).
+    class of this arm alone, not corrected.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -205,7 +208,7 @@ def _arm_fields(arm: ArmVerdict, verdict: Verdict) -> list[object]:
         found.difference if found else arm.plain_difference,
         *bounds,
         "all arms together" if has_bounds else None,
-        shortest(1 - verdict.settings.alpha) if has_bounds else None,
+        shortest(round(1 - verdict.looks.error_rate, 3)) if has_bounds else None,
         label,
         ("yes" if arm.is_in_best_set else "no") if verdict.has_verdict else None,
     ]
@@ -213,14 +216,13 @@ def _arm_fields(arm: ArmVerdict, verdict: Verdict) -> list[object]:
 
 def _class_fields(arm: ArmVerdict, entry: ClassDifference, verdict: Verdict) -> list[object]:
     has_bounds = entry.low is not None
-    holds_for = "exploratory, these crops only" if entry.is_about_these_crops else "exploratory"
     return [
         arm.name,
         entry.name,
         arm.runs,
         arm.planned,
         *(entry.dice, entry.sd, entry.iou, _difference(entry), entry.low, entry.high),
-        holds_for if has_bounds else None,
+        "exploratory" if has_bounds else None,
         shortest(1 - verdict.settings.alpha) if has_bounds else None,
         Label.BASELINE if arm.name == verdict.baseline else None,
         None,

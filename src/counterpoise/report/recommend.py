@@ -12,11 +12,11 @@ from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import parse_experiment
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.report import statements
+from counterpoise.report.verdict_file import take_look
 from counterpoise.runs.arms import ArmRecord
 from counterpoise.runs.read import Run, Trial, Unreadable
 from counterpoise.statistics.counts import RunState
 from counterpoise.statistics.results import Results, summarise_run
-from counterpoise.statistics.verdict import judge_run
 from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = ["Choice", "choose_arm", "class_weights_document"]
@@ -78,7 +78,7 @@ def choose_arm(run: Run, by_hand: str | None = None) -> Choice:
         If nothing is recommended, there is no such arm, none of its trainings has finished, or a file of the run is
         missing or damaged.
     """
-    results, verdict = summarise_run(run), judge_run(run)
+    results, verdict = summarise_run(run), take_look(run).verdict
     name = by_hand if by_hand is not None else _recommended(run, verdict)
     found = next((arm for arm in results.arms if arm.record.name == name), None)
     if found is None:

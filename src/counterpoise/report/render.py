@@ -118,7 +118,6 @@ def fill(template: str, **content: object) -> str:
         "trade": trade,
         "agreement": AGREEMENT,
         "dash": text.DASH,
-        "mark": statements.FEW_CROPS,
         "no_score": statements.NO_SCORE,
         "interval": typography.interval,
         "styles": Markup(_source(environment, "report.css")),  # noqa: S704 -- our own file

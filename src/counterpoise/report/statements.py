@@ -10,33 +10,27 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from counterpoise.report import history_statements as history
 from counterpoise.runs.read import Trial
+from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference, SeedsBand
 from counterpoise.statistics.counts import RunCell, RunState
-from counterpoise.statistics.inference import Label, Scope
+from counterpoise.statistics.inference import Label, chance_of_any
 from counterpoise.statistics.micro_batches import BatchParts, TrainingParts
+from counterpoise.statistics.run_noise import STRAY_SD
 from counterpoise.statistics.verdict import NOISY_RATIO
-from counterpoise.statistics.verdict_types import (
-    ArmVerdict,
-    BaselineComparison,
-    ClassDifference,
-    Obstacle,
-    RecommendationReason,
-    Settings,
-    Verdict,
-)
+from counterpoise.statistics.verdict_types import Obstacle, RecommendationReason, Settings, Unit, Verdict
 from counterpoise.text import counted, fixed, interval, listed, percent, shortest, signed
 
 __all__ = [
-    "EXPLORATORY", "FEW_CROPS", "NO_SCORE", "ONE_ARM", "Entry", "arm_flags", "basis", "comparison_text", "conclusions",
-    "confidence", "design", "effective", "few_crops", "headline", "label", "nonfinite", "notes", "obstacle", "parts",
-    "question", "reason", "retraining", "risk", "scope", "score_in_words", "scoring", "these_only",
+    "EXPLORATORY", "NO_SCORE", "ONE_ARM", "Entry", "arm_flags", "basis", "bet", "by_chance", "comparison_text",
+    "conclusions", "design", "effective", "few_effective", "few_planned", "headline", "label", "nonfinite", "notes",
+    "obstacle", "parts", "question", "reason", "retraining", "scope", "score_in_words", "scoring",
 ]  # fmt: skip
 
 ONE_ARM = "there is one arm, and nothing to compare it with"
 NO_SCORE = "No trial has finished, so there is no score to show."
 
-FEW_CROPS = "†"
-"""Marks an interval that holds for these validation crops only."""
+ROUGH = "the intervals allow for that, and are wide and rough themselves"
 
 EXPLORATORY = "Exploratory: not corrected for the number of classes and arms."
 
@@ -55,21 +49,16 @@ class Entry:
 # Pieces -----------------------------------------------------------------------------------------------------------
 
 
-def confidence(settings: Settings) -> str:
-    """Write the level of the intervals."""
-    return percent(1 - settings.alpha)
-
-
-def risk(settings: Settings) -> str:
-    """Say how often any claim of a verdict may be wrong."""
-    return f"overall error rate at most {percent(settings.alpha)}"
-
-
 def label(arm: ArmVerdict, verdict: Verdict) -> str:
     """Say in a word or two what an arm's comparison shows."""
     if arm.name == verdict.baseline:
         return Label.BASELINE
-    return arm.comparison.label if arm.comparison else "no verdict"
+    if arm.comparison is None:
+        return "no verdict"
+    found = arm.comparison.label
+    rests_on_margin = found in {Label.SAME, Label.BETTER_BY_MARGIN}
+    is_exploratory = verdict.is_exploratory or (verdict.has_new_margin and rests_on_margin)
+    return f"{found} (exploratory)" if is_exploratory and found is not Label.NOT_COMPARED else found
 
 
 def comparison_text(found: BaselineComparison | ClassDifference) -> str:
@@ -108,20 +97,29 @@ def headline(verdict: Verdict) -> str:
     """Say the outcome in one sentence."""
     if not verdict.has_verdict:
         return f"No verdict: {obstacle(verdict)}."
-    chosen = verdict.recommendation
-    if chosen.arm is None:
-        return f"No recommendation: {reason(verdict)}."
-    if chosen.arm == verdict.baseline:
+    mark = "Exploratory, no claim. " if verdict.is_exploratory else ""
+    chosen, where = verdict.recommendation, scope(verdict)
+    if chosen.arm is None or chosen.arm == verdict.baseline:
         labels = [arm.comparison.label for arm in verdict.arms if arm.comparison]
+        keep = f"{mark}Keep {verdict.baseline} {where}: {reason(verdict)}"
         if labels and set(labels) <= _GOOD_AS_BASELINE:
             margin = shortest(verdict.settings.margin)
-            return f"Keep {chosen.arm}: {reason(verdict)}; every other arm is worse, or the same within {margin}."
-        return f"Keep {chosen.arm}: {reason(verdict)}. {undetectable(verdict)}"
+            return f"{keep}; every other arm is worse, or the same within {margin}."
+        return f"{keep}. {undetectable(verdict)}"
     comparison = verdict.arm(chosen.arm).comparison
     against = ""
     if comparison and comparison.difference is not None:
-        against = f" Against {verdict.baseline}: {comparison_text(comparison)} ({comparison.label})."
-    return f"Use {chosen.arm}: {reason(verdict)}.{against}"
+        found = label(verdict.arm(chosen.arm), verdict)
+        against = f" Against {verdict.baseline}: {comparison_text(comparison)} ({found})."
+    return f"{mark}Use {chosen.arm} {where}: {reason(verdict)}.{against}"
+
+
+def scope(verdict: Verdict) -> str:
+    """Say what a verdict is for: what was sampled."""
+    if verdict.settings.unit is Unit.DATA_SET:
+        return f"for new data sets like these {verdict.crops}"
+    this = "this data set" if verdict.data_sets == 1 else f"these {counted(verdict.data_sets, 'data set')}"
+    return f"for new crops of {this}"
 
 
 def obstacle(verdict: Verdict) -> str:
@@ -153,10 +151,9 @@ def reason(verdict: Verdict) -> str:
     text = {
         RecommendationReason.NO_VERDICT: f"no verdict: {obstacle(verdict)}",
         RecommendationReason.BASELINE_MAY_BE_BEST: f"no evidence that {_rival(verdict)}",
-        RecommendationReason.NONE_ELIGIBLE: "no arm that may be recommended is left",
-        RecommendationReason.HIGHEST: "the highest score of those that cannot be told apart from the best",
+        RecommendationReason.HIGHEST: f"the highest score of those that beat {verdict.baseline}",
         RecommendationReason.SIMPLEST: (
-            f"the simplest of those within {margin} of {chosen.top}, which has the highest score"
+            f"the simplest of those that beat {verdict.baseline} and are within {margin} of {chosen.top}, the highest"
         ),
     }[chosen.reason]
     return f"{text}; the baseline is unstable" if chosen.baseline_is_unstable else text
@@ -186,6 +183,9 @@ def basis(verdict: Verdict) -> Iterator[Entry]:
     yield Entry("Runs", _runs(verdict))
     yield from (Entry("Runs", _incomplete(cell)) for cell in verdict.incomplete)
     yield from (Entry("Noise", text) for text in _noise(verdict))
+    yield from (Entry("Looks", text) for text in history.looks(verdict))
+    yield from (Entry("Race", text) for text in history.race(verdict))
+    yield from (Entry("Changed", f"{text}.") for text in history.changes(verdict))
 
 
 def _data(verdict: Verdict) -> str:
@@ -241,6 +241,11 @@ def _noise(verdict: Verdict) -> Iterator[str]:
         return
     about = f"; {fixed(noise.low, 4)} to {fixed(noise.high, 4)}, {noise.df:.0f} degrees of freedom"
     yield f"{retraining(noise.sd, about)}. {undetectable(verdict)}".strip()
+    if verdict.baseline_is_noisy:
+        yield (
+            f"{verdict.baseline}, the baseline, varies more from seed to seed than the others: its comparisons rest "
+            "mostly on its own noise, and more of them are wrong than the overall rate says"
+        )
     share = percent(round(noise.seed_share, 2))
     yield f"{share} of that variance is the seed's own, the same for all arms: it cancels in differences"
 
@@ -266,57 +271,80 @@ def conclusions(verdict: Verdict) -> Iterator[Entry]:
         return
     yield Entry("Best", best_set(verdict))
     yield from (Entry("Seeds", text) for text in _seeds_to_decide(verdict))
-    yield Entry("Scope", scope(verdict))
+    yield from (Entry("Bet", text) for text in bet(verdict))
+    yield Entry(
+        "Scope", f"Holds {scope(verdict)}, this split, this model and schedule. {few_effective(verdict)}".strip()
+    )
 
 
 def best_set(verdict: Verdict) -> str:
     """Name the arms that cannot be told apart from the best."""
     inside = listed(verdict.best_set) or "none"
     count = f"{len(verdict.best_set)} of {counted(len(verdict.arms), 'arm')}"
-    text = f"Cannot be told apart from the best: {inside} ({count})."
-    top = next((arm for arm in verdict.arms if arm.is_in_best_set and arm.name != verdict.baseline), None)
-    if top is None or top.beats_baseline is None:
-        return text
-    return f"{text} P({top.name} beats {verdict.baseline} in one fresh run): {top.beats_baseline:.2f}"
+    return f"Cannot be told apart from the best: {inside} ({count})."
+
+
+def bet(verdict: Verdict) -> Iterator[str]:
+    """Say what to bet on if one had to; it is no claim, and never stands alone."""
+    found = verdict.bet
+    if found is None:
+        return
+    if found.arm == verdict.baseline:
+        yield f"Best bet, not a claim: {found.arm}; the arms spread no further above it than noise does."
+    else:
+        yield (
+            f"Best bet, not a claim: {found.arm}, expected {signed(found.expected)} against {verdict.baseline} (what "
+            "was seen, shrunk by what noise explains)."
+        )
 
 
 def _seeds_to_decide(verdict: Verdict) -> Iterator[str]:
     margin = fixed(verdict.settings.margin)
     undecided = [arm for arm in verdict.arms if arm.is_undecided]
     for arm in undecided:
-        if arm.seeds_to_decide is not None:
+        if (band := arm.seeds_to_decide) is not None:
             yield (
-                f"To decide {arm.name} vs {verdict.baseline} at {margin} you would need about {arm.seeds_to_decide} "
-                "seeds each."
+                f"To find a difference of {margin} between {arm.name} and {verdict.baseline}, if there is one, would "
+                f"take {_band(band)} seeds each (this finds a difference; it does not prove two arms equal)."
             )
     if limited := [arm.name for arm in undecided if arm.seeds_to_decide is None]:
         yield (
-            f"No number of seeds decides at {margin}: {listed(limited)}. The {_units(verdict)} set the limit; it takes "
-            "more of them."
+            f"No number of seeds finds a difference of {margin}: {listed(limited)}. The {_units(verdict)} set the "
+            "limit; it takes more of them."
         )
 
 
-def scope(verdict: Verdict) -> str:
-    """Say what the intervals hold for."""
-    nouns = verdict.settings.unit.nouns
-    if verdict.scope is Scope.NEW:
-        return f"Holds for new {nouns} like these, this split, this model and schedule."
+def _band(band: SeedsBand) -> str:
+    if band.high is None:
+        return f"more than {band.low}"
+    return f"{band.low}" if band.low == band.high else f"{band.low} to {band.high}"
+
+
+def few_effective(verdict: Verdict) -> str:
+    """Say that an answer rests on few crops; empty where it does not."""
+    least, number = verdict.settings.min_effective, verdict.effective_crops
+    if number is None or number >= least:
+        return ""
+    return f"It rests on few {verdict.settings.unit.nouns} ({effective(number)}): {ROUGH}."
+
+
+def few_planned(settings: Settings) -> str:
+    """Say that an answer will rest on few crops, before there is one."""
+    return f"fewer than {shortest(settings.min_effective)} effective validation {settings.unit.nouns}: {ROUGH}"
+
+
+def by_chance(verdict: Verdict) -> str:
+    """Say how often a table of single intervals shows something where there is nothing; empty without intervals."""
+    shown = [entry for arm in verdict.arms for entry in arm.classes if entry.low is not None]
+    arms = len({arm.name for arm in verdict.arms if any(entry.low is not None for entry in arm.classes)})
+    if not shown or not arms:
+        return ""
+    classes, alpha = len(shown) // arms, verdict.settings.alpha
+    chance = chance_of_any(arms, classes, alpha)
     return (
-        f"Holds for these {_units(verdict)} only ({effective(verdict.effective_crops)}, below "
-        f"{shortest(verdict.settings.min_effective)}: too few to generalise), this model and schedule."
+        f"Of these {len(shown)} intervals, some exclude 0 in about {percent(round(chance, 2))} of experiments in which "
+        "all arms are equal."
     )
-
-
-def these_only(settings: Settings) -> str:
-    """Say what a verdict on few crops will hold for, before there is one."""
-    least, units = shortest(settings.min_effective), f"validation {settings.unit.nouns}"
-    return f"fewer than {least} effective {units}: the verdict will hold for these only"
-
-
-def few_crops(verdict: Verdict) -> str:
-    """Explain the mark of a class that rests on few crops."""
-    nouns = verdict.settings.unit.nouns
-    return f"{FEW_CROPS}: too few effective {nouns} to generalise; the interval is about these {nouns} only."
 
 
 # What else must be known ------------------------------------------------------------------------------------------
@@ -326,6 +354,11 @@ def notes(verdict: Verdict) -> Iterator[str]:
     """Say what else must be known of arms and runs."""
     for arm in verdict.arms:
         yield from (f"{arm.name}: {text}." for text in arm_flags(arm, verdict))
+    if any(arm.is_adjusted for arm in verdict.arms):
+        yield (
+            f"Dice of arms with other seeds than {verdict.baseline} is adjusted: what they would have on its seeds "
+            "(its mean plus the difference over common seeds)."
+        )
     for name, other in verdict.copies:
         yield f"{name} has the weights of {other}: not trained, excluded."
     yield from (f"{note}." for note in verdict.notes)
@@ -341,10 +374,22 @@ def arm_flags(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
         if arm.score_with_failures is not None:
             text += f"; with these counted as 0 it scores {fixed(arm.score_with_failures)}"
         flags.append(text)
+    if arm.stray:
+        seeds = listed(tuple(map(str, arm.stray)))
+        which = "seed" if len(arm.stray) == 1 else "seeds"
+        flags.append(
+            f"unstable, {which} {seeds} scored more than {shortest(STRAY_SD)} robust standard deviations below its "
+            "other runs: a failed training that nothing else reports; an interval does not describe this"
+        )
+    if arm.dropped_after is not None:
+        flags.append(f"left the race after {counted(arm.dropped_after, 'seed')}")
     if arm.is_noisy:
         flags.append(f"varies more than {shortest(NOISY_RATIO)} times as much as the others from seed to seed")
     if arm.control_of:
-        flags.append(f"a control, the weights of {arm.control_of} trained again; never recommended")
+        flags.append(
+            f"a control: {arm.control_of} again with other seeds, so its difference is noise; not in the noise, the "
+            "number of comparisons or the recommendation"
+        )
     return tuple(flags)
 
 
@@ -380,4 +425,4 @@ def score_in_words(entry: ClassDifference) -> str:
     """Write a class's Dice, and its difference and interval if there are any."""
     if entry.low is None:
         return fixed(entry.dice)
-    return f"{fixed(entry.dice)} {comparison_text(entry)}{FEW_CROPS if entry.is_about_these_crops else ''}"
+    return f"{fixed(entry.dice)} {comparison_text(entry)}"

@@ -13,7 +13,8 @@ from counterpoise.report.balance import Balance, WeightCell, WeightColumn, weigh
 from counterpoise.report.forest import Whisker, backdrop, difference_scale, whisker
 from counterpoise.report.svg import ArmStyle, Scale, element, percent, picture, span
 from counterpoise.report.typography import minus
-from counterpoise.statistics.verdict_types import ArmVerdict, ClassDifference, Verdict
+from counterpoise.statistics.arm_verdict import ArmVerdict, ClassDifference
+from counterpoise.statistics.verdict_types import Verdict
 from counterpoise.text import listed, signed, times
 
 __all__ = ["ArmTrade", "TradeBar", "Trades", "trade_off", "trade_strip"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import read_json, write_json
 from counterpoise.report import hypothesis_statements, statements
 from counterpoise.report.blocks import verdict_lines
+from counterpoise.runs.looks import add_look
+from counterpoise.runs.read import Run
+from counterpoise.statistics.counts import tabulate_counts
+from counterpoise.statistics.run_verdict import judge_run, look_now
 from counterpoise.statistics.verdict_types import Verdict
 
-__all__ = ["VERDICT_VERSION", "keep_verdict", "read_verdict", "verdict_document"]
+__all__ = ["VERDICT_VERSION", "Look", "keep_verdict", "read_verdict", "take_look", "verdict_document"]
 
-VERDICT_VERSION = 2
-"""Raised when a key changes its meaning or goes. Version 1 had NaN as null and reasons as text only."""
+VERDICT_VERSION = 3
+"""Raised when a key changes its meaning or goes. Version 1 had NaN as null and reasons as text only; version 2 a scope
+per verdict, one number of seeds to decide, and no looks."""
 
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -39,6 +45,37 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
         "no_verdict": statements.obstacle(verdict),
         **document,
     }
+
+
+@dataclass(frozen=True)
+class Look:
+    """A verdict that is about to be shown; ``unrecorded`` says why this look is not on record, empty if it is."""
+
+    verdict: Verdict
+    unrecorded: str = ""
+
+
+def take_look(run: Run) -> Look:
+    """Judge a run to show the verdict: the look goes on record before anybody sees it, and ``verdict.json`` is written.
+
+    Looking again at the same runs is the same look. The looks of a race are recorded by the race alone.
+
+    Raises
+    ------
+    RunFolderError
+        If the run's counts cannot be used together.
+    """
+    verdict = judge_run(run)
+    try:
+        if not run.looks.race and verdict.looks.recorded > len(run.looks.records):
+            add_look(run.folder.looks, look_now(tabulate_counts(run), run.looks))
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        return Look(verdict, f"{run.folder.path} may only be read: this look is not on record, and no verdict is kept")
+    if not keep_verdict(run.folder.verdict, verdict):
+        return Look(verdict, f"{run.folder.verdict} was not written: read-only folder")
+    return Look(verdict)
 
 
 def keep_verdict(file: Path, verdict: Verdict) -> bool:

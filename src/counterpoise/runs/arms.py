@@ -16,10 +16,10 @@ from counterpoise.notes import Note
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.legacy import kind_of_note
 
-__all__ = ["ArmRecord", "ArmsRecord", "read_arms"]
+__all__ = ["ArmRecord", "ArmsRecord", "Asked", "Race", "read_arms"]
 
-PLAN_VERSION = 2
-"""Since version 2 notes have kinds."""
+PLAN_VERSION = 3
+"""Since version 2 notes have kinds, since version 3 it says what was asked first; looks are counted, not planned."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class ArmRecord:
         The arm whose weights these are after scaling; such an arm is not trained a second time.
     runs : bool
         Whether the arm has trials of its own.
+    seed_shift : int
+        What is added to the run's seeds for this arm: a control is trained with others than its original, or it
+        would measure nothing.
     """
 
     name: str
@@ -48,11 +51,63 @@ class ArmRecord:
     clamped: Sequence[str]
     same_as: str | None
     runs: bool
+    seed_shift: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of the runs, as far as an answer depends on it.
+
+    Parameters
+    ----------
+    baseline : str
+        The arm the others are compared to.
+    arms : tuple of str
+        Those that are trained.
+    verdict : VerdictConfig
+        Margin, unit, thresholds.
+    claims : tuple of str
+        The hypotheses.
+    is_known : bool
+        Whether this is on record; False where it was lost.
+    """
+
+    baseline: str
+    arms: tuple[str, ...]
+    verdict: VerdictConfig
+    claims: tuple[str, ...]
+    is_known: bool = True
+
+    def plain(self) -> dict[str, Any]:
+        """Return the values that JSON holds."""
+        return {**asdict(self), "verdict": self.verdict.model_dump(mode="json")}
+
+    @classmethod
+    def of_plain(cls, content: Mapping[str, Any]) -> Self:
+        """Rebuild what :meth:`plain` made."""
+        return cls(
+            content["baseline"],
+            tuple(content["arms"]),
+            _read_verdict(content["verdict"]),
+            tuple(content["claims"]),
+            bool(content["is_known"]),
+        )
+
+
+@dataclass(frozen=True)
+class Race:
+    """That arms race: after these numbers of seeds the run decides with which of them it goes on."""
+
+    looks: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class ArmsRecord:
-    """All arms of a run, what they are compared on, and what is asked of the comparison."""
+    """All arms of a run, what they are compared on, and what is asked of the comparison.
+
+    ``first`` is what was asked when the first training had finished; None before. ``race`` is None for an experiment
+    of fixed size.
+    """
 
     classes: tuple[str, ...]
     baseline: str
@@ -61,11 +116,24 @@ class ArmsRecord:
     notes: tuple[Note, ...] = ()
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
     hypotheses: tuple[Hypothesis, ...] = ()
+    first: Asked | None = None
+    race: Race | None = None
+
+    @property
+    def asked(self) -> Asked:
+        """Return what is asked now."""
+        arms = tuple(arm.name for arm in self.trained)
+        return Asked(self.baseline, arms, self.verdict, tuple(str(h.claim) for h in self.hypotheses))
 
     @property
     def trained(self) -> tuple[ArmRecord, ...]:
         """Return the arms that have trials of their own."""
         return tuple(arm for arm in self.arms if arm.runs)
+
+    def seeds_of(self, arm: str) -> tuple[int, ...]:
+        """Return the seeds that an arm is trained with, in the order of the run's."""
+        shift = next(entry.seed_shift for entry in self.arms if entry.name == arm)
+        return tuple(seed + shift for seed in self.seeds)
 
     @property
     def copies(self) -> dict[str, str]:
@@ -84,6 +152,7 @@ class ArmsRecord:
             "notes": [note.plain() for note in self.notes],
             "verdict": self.verdict.model_dump(mode="json"),
             "hypotheses": [hypothesis.model_dump(mode="json") for hypothesis in self.hypotheses],
+            "first": None if self.first is None else self.first.plain(),
         }
         write_json(file, {"version": PLAN_VERSION, **content})
 
@@ -110,9 +179,15 @@ class ArmsRecord:
             tuple(seeds),
             tuple(ArmRecord(**arm) for arm in content["arms"]),
             tuple(map(_read_note, content["notes"])),
-            VerdictConfig(**content.get("verdict", {})),  # runs of before 2026-11-22 have none
+            _read_verdict(content.get("verdict", {})),  # runs of before 2026-11-22 have none
             tuple(Hypothesis(**entry) for entry in content.get("hypotheses", ())),  # nor these
+            None if content.get("first") is None else Asked.of_plain(content["first"]),
+            None if content.get("race") is None else Race(tuple(content["race"]["looks"])),
         )
+
+
+def _read_verdict(content: Mapping[str, Any]) -> VerdictConfig:
+    return VerdictConfig(**{key: value for key, value in content.items() if key != "looks"})  # before version 3
 
 
 def _read_note(entry: Mapping[str, Any] | str) -> Note:

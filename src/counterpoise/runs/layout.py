@@ -137,6 +137,11 @@ class RunFolder:
         return self.path / "verdict.json"
 
     @property
+    def looks(self) -> Path:
+        """Every look at the verdict, a line each."""
+        return self.path / "looks.jsonl"
+
+    @property
     def log(self) -> Path:
         """What a run without a terminal (``run --detach``) printed."""
         return self.path / "run.log"

@@ -13,6 +13,7 @@ from counterpoise.errors import RunFolderError
 from counterpoise.files.lock import find_holder
 from counterpoise.runs.arms import read_arms
 from counterpoise.runs.layout import RunFolder, TrialFolder
+from counterpoise.runs.looks import needed_runs, read_looks
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
 from counterpoise.text import counted
 
@@ -98,7 +99,9 @@ def read_progress(run: RunFolder, *, now: float) -> RunProgress:
         If this is not a run folder.
     """
     record = read_arms(run)
-    folders = [run.trial(arm.name, seed) for seed in record.seeds for arm in record.arms if arm.runs]
+    arms = [arm.name for arm in record.trained]
+    needed = needed_runs(arms, len(record.seeds), read_looks(run.looks, run.verdict))
+    folders = [run.trial(arm, record.seeds_of(arm)[position]) for arm, position in needed]
     read = [(folder, *_read_trial(folder, _stamps(folder))) for folder in folders]
     timed = {folder: _epoch_seconds(epochs) for folder, _, epochs in read}
     known = [seconds for seconds in timed.values() if seconds is not None]

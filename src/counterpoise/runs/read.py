@@ -17,6 +17,7 @@ from counterpoise.notes import Note
 from counterpoise.runs.arms import ArmsRecord, read_arms
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.legacy import OLDER_TILES, are_older_tiles
+from counterpoise.runs.looks import Looks, read_looks
 from counterpoise.runs.npz import Examples, ThresholdCounts, ValidationCounts
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
 
@@ -162,6 +163,11 @@ class Run:
         return _read(read_json, self.folder.environment)
 
     @cached_property
+    def looks(self) -> Looks:
+        """The looks at its verdict so far."""
+        return read_looks(self.folder.looks, self.folder.verdict)
+
+    @cached_property
     def frequencies(self) -> dict[str, Any] | Unreadable:
         """The document of exact counts and frequencies."""
         return _read(read_json, self.folder.frequencies)
@@ -218,7 +224,7 @@ def read_run(folder: RunFolder) -> Run:
         If this is not a run folder, or its plan is damaged.
     """
     plan = read_arms(folder)
-    trials = tuple(read_trial(folder.trial(arm.name, seed)) for arm in plan.trained for seed in plan.seeds)
+    trials = tuple(read_trial(folder.trial(arm.name, seed)) for arm in plan.trained for seed in plan.seeds_of(arm.name))
     return Run(folder, plan, trials)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -12,6 +10,7 @@ from typing import Any, Literal, Self, get_args
 
 from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import read_json, read_lines, write_json
+from counterpoise.files.checksum import checksum_of
 from counterpoise.runs.layout import TrialFolder
 from counterpoise.runs.legacy import was_divergence
 from counterpoise.runs.npz import Examples, ThresholdCounts, ValidationCounts
@@ -121,7 +120,7 @@ class TrialStatus:
     def write(self, file: Path, *, durable: bool = False) -> None:
         """Write ``status.json``."""
         content = {"version": STATUS_VERSION, **asdict(self)}
-        write_json(file, {**content, "checksum": _checksum(content)}, durable=durable)
+        write_json(file, {**content, "checksum": checksum_of(content)}, durable=durable)
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -134,7 +133,7 @@ class TrialStatus:
         except (OSError, ValueError, TypeError):
             return damaged
         is_old = content.get("version") == 1  # these have no checksum
-        if not is_old and content.pop("checksum", None) != _checksum(content):
+        if not is_old and content.pop("checksum", None) != checksum_of(content):
             return damaged
         names = {field.name for field in fields(cls)} - {"cause"}
         numbers = [content.get(key, 0) for key in ("epoch", "epochs", "step", "steps_per_epoch", "best_epoch")]
@@ -183,11 +182,6 @@ class TrialStatus:
             except (OSError, ValueError, KeyError) as error:
                 return status.failed(FailureCause.DAMAGED, f"{file.name} cannot be read ({type(error).__name__})")
         return status
-
-
-def _checksum(content: Mapping[str, Any]) -> int:
-    """Return the CRC of a record, so that a flipped bit in it is found."""
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _cause(content: Mapping[str, Any], reason: str) -> FailureCause:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from counterpoise.statistics.inference import PRIOR_DF, RunNoise, Scope, crop_heterogeneity, satterthwaite
+from counterpoise.statistics.inference import crop_heterogeneity, satterthwaite
+from counterpoise.statistics.run_noise import PRIOR_DF, RunNoise
 from counterpoise.statistics.scores import PseudoValues, RunScores
 
 __all__ = ["ArmScore", "RunSpread", "arm_score", "pool_run_spread"]
@@ -77,7 +78,6 @@ def arm_score(
     g_eff: float,
     arm: int,
     *,
-    scope: Scope = Scope.NEW,
     prior_df: float = PRIOR_DF,
 ) -> ArmScore:
     r"""Estimate the score of one arm, and how well it is known.
@@ -85,7 +85,7 @@ def arm_score(
     .. math:: SE^2 = v / n + h, \qquad v = (d_0 T + (n - 1) s^2) / (d_0 + n - 1)
 
     The arm's own variance over seeds is pulled towards that of all arms (T, :func:`pool_run_spread`) as a pair's is;
-    h is the jackknife variance of its mean score over crops without the training noise in it, 0 in the scope ``THIS``.
+    h is the jackknife variance of its mean score over crops without the training noise in it.
 
     Parameters
     ----------
@@ -103,6 +103,6 @@ def arm_score(
     pooled = pool_run_spread(z, noise)
     variance = (prior_df * pooled.variance + (n - 1) * float(own.mean(1).var(ddof=1))) / (prior_df + n - 1)
     df_seeds = min(prior_df + n - 1, pooled.df)
-    crops, observed = crop_heterogeneity(own) if scope is Scope.NEW else (0.0, 0.0)
+    crops, observed = crop_heterogeneity(own)
     df = satterthwaite(variance / n, df_seeds, crops, observed, max(g_eff - 1, 1.0))
     return ArmScore(float(theta[arm, seeds].mean()), math.sqrt(variance / n + crops), float(df), n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -29,6 +29,8 @@ class RunState(StrEnum):
     """The machine's fault, or unreadable files: run the same seed again."""
     UNFINISHED = "unfinished"
     """Waiting or running."""
+    NOT_NEEDED = "not needed"
+    """A race went on without this arm, or ended."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,38 @@ class CountTable:
         """Return the data sets of the crops."""
         return group_by_data_set(self.crops)[0]
 
+    def seen_at(
+        self, runs: Mapping[str, Sequence[int]], seeds: int, *, dropped: Container[str] = (), is_over: bool = False
+    ) -> CountTable:
+        """Return the table as a look of a race saw it: without the runs that were not there, or not asked for.
+
+        Parameters
+        ----------
+        runs : mapping
+            Arm to the seeds that it saw.
+        seeds : int
+            Seeds per arm that had been given by then.
+        dropped : container of str
+            Arms that the race goes on without.
+        is_over : bool
+            Whether the race has ended: no run is missing any more.
+        """
+        counts, cells = self.counts.copy(), []
+        for a, arm in enumerate(self.arms):
+            row = []
+            for s, cell in enumerate(self.cells[a]):
+                is_later = s >= seeds
+                unseen = cell.state is RunState.FINISHED and cell.seed not in runs.get(arm, ())
+                if is_later or unseen:
+                    counts[a, s] = math.nan
+                    left_out = is_later and (is_over or arm in dropped)
+                    state = RunState.NOT_NEEDED if left_out else RunState.UNFINISHED
+                    row.append(replace(cell, state=state, reason=""))
+                else:
+                    row.append(cell)
+            cells.append(tuple(row))
+        return replace(self, counts=counts, cells=tuple(cells))
+
     def by_data_set(self) -> CountTable:
         """Sum crops of a data set: the table for questions about unseen data sets (docs/verdict.md)."""
         sets, member = group_by_data_set(self.crops)
@@ -161,7 +195,7 @@ def tabulate_counts(run: Run) -> CountTable:
     crops = next(iter(counted.values())).crops if counted else ()
     table = np.full((len(plan.trained), len(plan.seeds), len(crops), len(plan.classes), 3), np.nan)
     for a, arm in enumerate(plan.trained):
-        for s, seed in enumerate(plan.seeds):
+        for s, seed in enumerate(plan.seeds_of(arm.name)):
             if (arm.name, seed) in counted:
                 table[a, s] = counted[arm.name, seed].counts[-1]
     return CountTable(
@@ -171,7 +205,7 @@ def tabulate_counts(run: Run) -> CountTable:
         crops=crops,
         classes=plan.classes,
         counts=table,
-        cells=tuple(tuple(judged[arm.name, seed][0] for seed in plan.seeds) for arm in plan.trained),
+        cells=tuple(tuple(judged[arm.name, seed][0] for seed in plan.seeds_of(arm.name)) for arm in plan.trained),
         simplicity={arm.name: _weights_spread(arm) for arm in plan.trained},
         controls=plan.controls,
         copies=plan.copies,

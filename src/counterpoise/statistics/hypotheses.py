@@ -1,6 +1,7 @@
 """What the runs say about the claims that were written down before: supported, refuted, undecided, not tested.
 
-The rules are in docs/verdict.md. All outcomes of a run together are wrong with a chance of at most alpha.
+The rules are in docs/verdict.md. All outcomes of a run together are wrong with a chance of at most alpha, those of
+claims that were made after results came apart: they are exploratory, and each has an error rate of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy
 
 from counterpoise.experiment.hypothesis import BestClaim, Claim, Hypothesis, LevelClaim, PairClaim
 from counterpoise.statistics.arm_score import arm_score
@@ -23,15 +23,22 @@ from counterpoise.statistics.hypothesis_types import (
     RemarkKind,
     UntestableKind,
 )
-from counterpoise.statistics.inference import NO_NOISE, Pairs, RunNoise, Scope, compare_pairs, fit_run_noise
-from counterpoise.statistics.scores import PseudoValues, RunScores, pooled_scores, pseudo_values
+from counterpoise.statistics.inference import Pairs, half_widths
+from counterpoise.statistics.looks import NO_LOOKS, LookHistory
+from counterpoise.statistics.measured import Measured, measure
+from counterpoise.statistics.run_noise import RunNoise
 from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = ["decide_comparison", "decide_level", "judge_hypotheses"]
 
 
 def judge_hypotheses(
-    hypotheses: Sequence[Hypothesis], table: CountTable, verdict: Verdict
+    hypotheses: Sequence[Hypothesis],
+    table: CountTable,
+    verdict: Verdict,
+    history: LookHistory = NO_LOOKS,
+    *,
+    stated: Sequence[str] | None = None,
 ) -> tuple[HypothesisVerdict, ...]:
     """Decide every hypothesis from the counts that a verdict was made from.
 
@@ -42,30 +49,53 @@ def judge_hypotheses(
     table : CountTable
         Counts; its clusters are what the verdict's are.
     verdict : Verdict
-        Of the same table: its settings, scored classes and scope hold here too.
+        Of the same table: its settings and scored classes hold here too.
+    history : LookHistory
+        The looks before this one.
+    stated : sequence of str, optional
+        Claims that were stated before results came; all of them if left out.
 
     Returns
     -------
     tuple of HypothesisVerdict
         In the order given.
     """
-    maker = _TestMaker(table, verdict)
-    tests: list[_Test | NotTestedError] = []
+    before = [str(h.claim) for h in hypotheses] if stated is None else list(stated)
+    family = _Family(table, verdict, history)
+    ours = [h for h in hypotheses if str(h.claim) in before]
+    withdrawn = len(set(before) - {str(h.claim) for h in ours})  # asked all the same
+    decided = {str(h.claim): entry for h, entry in zip(ours, family.judge(ours, withdrawn), strict=True)}
     for hypothesis in hypotheses:
-        try:
-            tests.append(maker.make(hypothesis.claim))
-        except NotTestedError as error:
-            tests.append(error)
-    tested = sum(not isinstance(test, NotTestedError) for test in tests)
-    alpha = verdict.settings.alpha / max(tested * verdict.settings.looks, 1)
-    decided = []
-    for hypothesis, test in zip(hypotheses, tests, strict=True):
-        blank = HypothesisVerdict(str(hypothesis.claim), hypothesis.because, HypothesisOutcome.NOT_TESTED)
-        if isinstance(test, NotTestedError):
-            decided.append(replace(blank, untestable=test.why))
-        else:
-            decided.append(test.decide(alpha, blank))
-    return tuple(decided)
+        if str(hypothesis.claim) not in before:
+            (entry,) = family.judge([hypothesis])
+            decided[str(hypothesis.claim)] = replace(entry, is_exploratory=True)
+    return tuple(decided[str(h.claim)] for h in hypotheses)
+
+
+class _Family:
+    """Claims whose outcomes share one error rate."""
+
+    def __init__(self, table: CountTable, verdict: Verdict, history: LookHistory) -> None:
+        self._maker, self._alpha = _TestMaker(table, verdict, history), verdict.settings.alpha
+
+    def judge(self, hypotheses: Sequence[Hypothesis], withdrawn: int = 0) -> list[HypothesisVerdict]:
+        """Decide them; ``withdrawn`` counts claims of the same family that nobody asks for any more."""
+        tests: list[_Test | NotTestedError] = []
+        for hypothesis in hypotheses:
+            try:
+                tests.append(self._maker.make(hypothesis.claim))
+            except NotTestedError as error:
+                tests.append(error)
+        tested = sum(not isinstance(test, NotTestedError) for test in tests)
+        alpha = self._alpha / max(tested + withdrawn, 1)
+        decided = []
+        for hypothesis, test in zip(hypotheses, tests, strict=True):
+            blank = HypothesisVerdict(str(hypothesis.claim), hypothesis.because, HypothesisOutcome.NOT_TESTED)
+            if isinstance(test, NotTestedError):
+                decided.append(replace(blank, untestable=test.why))
+            else:
+                decided.append(test.decide(alpha, blank))
+        return decided
 
 
 # Outcomes -------------------------------------------------------------------------------------------------------
@@ -114,20 +144,20 @@ def decide_level(claim: LevelClaim, low: float, high: float) -> HypothesisOutcom
 
 
 @dataclass(frozen=True, eq=False)
-class _Measured:
-    """Scores of all runs: mean Dice, or Dice of one class."""
+class _Scores:
+    """Scores of all runs, mean Dice or Dice of one class, and what a look at them costs."""
 
-    theta: RunScores
-    z: PseudoValues
-    noise: RunNoise
-    g_eff: float
-    scope: Scope
+    table: CountTable
+    measured: Measured
     pairs: Pairs
+    noise: RunNoise
+    history: LookHistory
 
     def interval(self, left: int, right: int, alpha: float) -> tuple[float, float, float]:
-        """Return the difference of two arms and its two-sided interval at level 1 - alpha."""
+        """Return the difference of two arms and its two-sided interval, wrong at any look with chance alpha."""
+        level = self.history.spent(self.table, (left, right), alpha).level
         middle = float(self.pairs.difference[left, right])
-        half = float(scipy.stats.t.isf(alpha / 2, self.pairs.df[left, right]) * self.pairs.se[left, right])
+        half = float(half_widths(self.pairs, level)[left, right])
         return middle, middle - half, middle + half
 
     def common(self, left: int, right: int) -> int:
@@ -138,7 +168,7 @@ class _Measured:
 @dataclass(frozen=True, eq=False)
 class _PairTest:
     claim: PairClaim
-    scores: _Measured
+    scores: _Scores
     left: int
     right: int
     margin: float
@@ -162,15 +192,16 @@ class _PairTest:
 @dataclass(frozen=True, eq=False)
 class _LevelTest:
     claim: LevelClaim
-    scores: _Measured
+    scores: _Scores
     arm: int
     prior_df: float
     remarks: tuple[Remark, ...]
 
     def decide(self, alpha: float, blank: HypothesisVerdict) -> HypothesisVerdict:
         s, value = self.scores, self.claim.value
-        score = arm_score(s.theta, s.z, s.noise, s.g_eff, self.arm, scope=s.scope, prior_df=self.prior_df)
-        low, high = score.interval(alpha)
+        found = s.measured
+        score = arm_score(found.theta, found.z, s.noise, found.effective, self.arm, prior_df=self.prior_df)
+        low, high = score.interval(s.history.spent(s.table, (self.arm,), alpha).level)
         return replace(
             blank,
             outcome=decide_level(self.claim, low, high),
@@ -185,7 +216,7 @@ class _LevelTest:
 
 @dataclass(frozen=True, eq=False)
 class _BestTest:
-    scores: _Measured
+    scores: _Scores
     names: tuple[str, ...]
     arm: int
     rivals: tuple[int, ...]
@@ -226,10 +257,10 @@ _Test = _PairTest | _LevelTest | _BestTest
 class _TestMaker:
     """Finds the runs that a claim speaks of, and their scores."""
 
-    def __init__(self, table: CountTable, verdict: Verdict) -> None:
-        self._table, self._verdict = table, verdict
+    def __init__(self, table: CountTable, verdict: Verdict, history: LookHistory) -> None:
+        self._table, self._verdict, self._history = table, verdict, history
         self._contenders = Contenders(table.arms, table.copies, table.controls)
-        self._measured: dict[str | None, _Measured] = {}
+        self._measured: dict[str | None, _Scores] = {}
 
     def make(self, claim: Claim) -> _Test:
         """Make the test of a claim.
@@ -249,14 +280,14 @@ class _TestMaker:
         self._contenders.refuse_one_experiment(*names)
         scores = self._scores(claim.left.class_name)
         self._require_common(scores, left, right)
-        return _PairTest(claim, scores, left, right, self._verdict.settings.margin, self._remarks(scores, names))
+        return _PairTest(claim, scores, left, right, self._verdict.settings.margin, self._remarks(names))
 
     def _level(self, claim: LevelClaim) -> _LevelTest:
         arm, scores = self._arm(claim.left.arm), self._scores(claim.left.class_name)
         runs = int(self._table.finished[arm].sum())
         if runs < self._verdict.settings.min_seeds:
             raise NotTestedError(UntestableKind.FEW_SEEDS, claim.left.arm, found=runs)
-        remarks = self._remarks(scores, (claim.left.arm,))
+        remarks = self._remarks((claim.left.arm,))
         return _LevelTest(claim, scores, arm, self._verdict.settings.prior_df, remarks)
 
     def _best(self, claim: BestClaim) -> _BestTest:
@@ -267,26 +298,26 @@ class _TestMaker:
             self._require_common(scores, arm, rival)
         excluded = tuple(Remark(RemarkKind.EXCLUDED, (name,)) for name in found.same)
         said = [name for name in found.named if self._table.copies.get(name) not in found.named]
-        remarks = (*excluded, *self._remarks(scores, (claim.arm, *said)))
+        remarks = (*excluded, *self._remarks((claim.arm, *said)))
         return _BestTest(scores, self._table.arms, arm, rivals, remarks)
 
     def _arm(self, name: str) -> int:
         """Find an arm, or the one that was trained in its stead."""
         return self._table.arms.index(self._contenders.trained(name))
 
-    def _require_common(self, scores: _Measured, left: int, right: int) -> None:
+    def _require_common(self, scores: _Scores, left: int, right: int) -> None:
         common = scores.common(left, right)
         if common < self._verdict.settings.min_seeds:
             names = (self._table.arms[left], self._table.arms[right])
             raise NotTestedError(UntestableKind.FEW_COMMON_SEEDS, *names, found=common)
 
-    def _scores(self, class_name: str | None) -> _Measured:
+    def _scores(self, class_name: str | None) -> _Scores:
         """Measure mean Dice, or Dice of one class, as the verdict does."""
         if class_name not in self._measured:
             self._measured[class_name] = self._measure(class_name)
         return self._measured[class_name]
 
-    def _measure(self, class_name: str | None) -> _Measured:
+    def _measure(self, class_name: str | None) -> _Scores:
         table, verdict = self._table, self._verdict
         if not verdict.has_verdict:
             raise NotTestedError(UntestableKind.NO_VERDICT)
@@ -296,15 +327,12 @@ class _TestMaker:
             effective = require_scored(class_name, verdict.classes).effective_crops
             scored = np.array([name == class_name for name in table.classes])
         assert effective is not None  # noqa: S101 - what is scored rests on something
-        theta, z = pooled_scores(table.counts, scored), pseudo_values(table.counts, scored)
-        noise = fit_run_noise(z)
-        if noise is None or noise.sd < NO_NOISE:
+        found = measure(table, scored, effective, verdict.settings)
+        if found.noise is None or found.pairs is None:
             raise NotTestedError(UntestableKind.NO_REPETITION, *([class_name] if class_name else []))
-        scope = Scope.NEW if effective >= verdict.settings.min_effective else Scope.THIS
-        pairs = compare_pairs(theta, z, noise, effective, scope=scope, prior_df=verdict.settings.prior_df)
-        return _Measured(theta, z, noise, effective, scope, pairs)
+        return _Scores(table, found, found.pairs, found.noise, self._history)
 
-    def _remarks(self, scores: _Measured, names: Sequence[str]) -> tuple[Remark, ...]:
+    def _remarks(self, names: Sequence[str]) -> tuple[Remark, ...]:
         """Say what a reader of the figures must know besides."""
         copies = self._table.copies
         remarks = [Remark(RemarkKind.STANDS_FOR, (name, copies[name])) for name in names if name in copies]
@@ -312,6 +340,4 @@ class _TestMaker:
             lost = sum(cell.state is RunState.DIVERGED for cell in self._table.cells[arm])
             if lost:
                 remarks.append(Remark(RemarkKind.DIVERGED, (self._table.arms[arm],), lost))
-        if scores.scope is Scope.THIS:
-            remarks.append(Remark(RemarkKind.THESE_CROPS))
         return tuple(remarks)

@@ -67,7 +67,6 @@ class RemarkKind(StrEnum):
     STANDS_FOR = "another arm stands for it"
     EXCLUDED = "excluded for the same weights"
     DIVERGED = "diverged trainings left out"
-    THESE_CROPS = "about these crops only"
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,8 @@ class HypothesisVerdict:
         Why there was no test.
     remarks : tuple of Remark
         What else must be known.
+    is_exploratory : bool
+        Whether the claim was made after results came: its outcome is outside the common error rate.
     """
 
     claim: str
@@ -122,3 +123,4 @@ class HypothesisVerdict:
     rivals: int = 0
     untestable: Untestable | None = None
     remarks: tuple[Remark, ...] = ()
+    is_exploratory: bool = False

@@ -1,4 +1,4 @@
-"""The statistics of the verdict: from pseudo-values to intervals, sets and labels (docs/verdict.md, steps 2 to 7).
+"""The statistics of the verdict: from pseudo-values to intervals, sets and labels (docs/verdict.md, steps 3 to 7).
 
 Pure functions on arrays with the axes of :mod:`counterpoise.statistics.scores`. Whatever a library has (the linear
 model, the quantiles) is the library's; the rest is a line or two each.
@@ -14,33 +14,24 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float, Int
 
+from counterpoise.statistics.run_noise import NO_NOISE, PRIOR_DF, RunNoise, moderate_variance
 from counterpoise.statistics.scores import PseudoValues, RunScores
 
 __all__ = [
-    "NO_NOISE",
+    "ByPair",
     "Label",
     "Pairs",
-    "RunNoise",
-    "Scope",
-    "arm_spread",
+    "adjusted_scores",
     "best_set",
+    "chance_of_any",
     "compare_pairs",
     "crop_heterogeneity",
     "crop_spread",
-    "fit_run_noise",
-    "intervals",
+    "half_widths",
     "label_interval",
-    "moderate_variance",
-    "probability_of_winning",
     "satterthwaite",
+    "shrink_to_baseline",
 ]
-
-
-class Scope(StrEnum):
-    """What an interval holds for: new crops like these, or these validation crops and no others."""
-
-    NEW = "new"
-    THIS = "this"
 
 
 class Label(StrEnum):
@@ -58,47 +49,6 @@ class Label(StrEnum):
 ByPair = Float[np.ndarray, "arm arm"]
 Floats = np.ndarray | float
 
-PRIOR_DF = 8.0
-"""Weight, in degrees of freedom, of the pooled variance in a pair's own (docs/verdict.md, step 2; Smyth 2004)."""
-
-NO_NOISE = 1e-9
-"""Scores that differ by less are the same score: no training repeats itself that well."""
-
-
-@dataclass(frozen=True)
-class RunNoise:
-    """What training again with another seed does to a score.
-
-    Parameters
-    ----------
-    variance : float
-        Residual mean square of the additive arm + seed model: variance of one run's score.
-    df : float
-        Its degrees of freedom.
-    seed_share : float
-        Share of a run's variance that all arms of a seed have in common (rho), in [0, 1].
-    residuals : float array, shape (arms, seeds)
-        NaN where there is no run.
-    """
-
-    variance: float
-    df: float
-    seed_share: float
-    residuals: RunScores
-
-    @property
-    def sd(self) -> float:
-        """Return the standard deviation of a run's score."""
-        return math.sqrt(self.variance)
-
-    def interval(self, alpha: float) -> tuple[float, float]:
-        """Return the chi-squared interval of :attr:`sd` at level 1 - alpha."""
-        scaled = self.df * self.variance
-        return (
-            math.sqrt(scaled / float(scipy.stats.chi2.isf(alpha / 2, self.df))),
-            math.sqrt(scaled / float(scipy.stats.chi2.ppf(alpha / 2, self.df))),
-        )
-
 
 @dataclass(frozen=True)
 class Pairs:
@@ -113,7 +63,7 @@ class Pairs:
     one_seed : float array, shape (arms, arms)
         Moderated variance of the difference within one seed.
     crops : float array, shape (arms, arms)
-        Variance that other crops would add; 0 in the scope ``this``.
+        Variance that other crops would add.
     crops_observed : float array, shape (arms, arms)
         Variance over crops of the mean difference, with the training noise that is in it.
     df_seeds, df_crops : float array, shape (arms, arms); float
@@ -132,81 +82,16 @@ class Pairs:
     se: ByPair
     df: ByPair
 
+    @property
+    def se_here(self) -> ByPair:
+        """Return the standard error for these crops alone."""
+        se: ByPair = np.sqrt(self.one_seed / np.maximum(self.common, 1))
+        return se
 
-# Training noise (step 2) ----------------------------------------------------------------------------------------
-
-
-def fit_run_noise(z: PseudoValues) -> RunNoise | None:
-    r"""Fit the additive model :math:`\bar z_{as} \sim \mathrm{arm} + \mathrm{seed}` to the runs there are (step 2).
-
-    Returns
-    -------
-    RunNoise or None
-        None if no degree of freedom is left for the residuals.
-    """
-    # statsmodels takes more than a second to import, and most commands need no verdict.
-    from statsmodels.regression.linear_model import OLS  # type: ignore[import-untyped]
-
-    mean = z.mean(-1)
-    arm, seed = np.nonzero(np.isfinite(mean))
-    if not len(arm):
-        return None
-    response = mean[arm, seed]
-    arms = (arm[:, None] == np.unique(arm)).astype(float)
-    seeds = (seed[:, None] == np.unique(seed)[1:]).astype(float)
-    model = OLS(response, np.hstack([arms, seeds]))
-    if model.df_resid < 1:
-        return None
-    fit = model.fit()
-    variance, df = float(fit.mse_resid), float(fit.df_resid)
-    residuals = np.full(mean.shape, np.nan)
-    residuals[arm, seed] = fit.resid
-    arms_only = OLS(response, arms)
-    seed_df = float(arms_only.df_resid) - df
-    seed_variance = 0.0
-    if seed_df > 0:
-        mean_square = (float(arms_only.fit().ssr) - df * variance) / seed_df
-        seed_variance = max((mean_square - variance) / (len(arm) / (seeds.shape[1] + 1)), 0.0)
-    total = seed_variance + variance
-    return RunNoise(variance, df, seed_variance / total if total > 0 else 0.0, residuals)
-
-
-def arm_spread(noise: RunNoise) -> Float[np.ndarray, " arm"]:
-    """Estimate each arm's own standard deviation over seeds, seed effects taken out.
-
-    The residuals of an arm with n runs in a table of A arms have expected sum of squares variance (n - 1)(A - 1) / A.
-
-    Returns
-    -------
-    float array, shape (arms,)
-        NaN for an arm with fewer than two runs.
-    """
-    there = np.isfinite(noise.residuals)
-    arms, runs = max(int(there.any(1).sum()), 2), there.sum(1)
-    squares = np.where(there, noise.residuals, 0.0) ** 2
-    spread = np.full(len(runs), np.nan)
-    np.divide(squares.sum(1) * arms, (runs - 1) * (arms - 1), out=spread, where=runs > 1)
-    np.sqrt(spread, out=spread)
-    return spread
-
-
-def moderate_variance(
-    difference: Float[np.ndarray, " seed"], noise: RunNoise, *, prior_df: float = PRIOR_DF
-) -> tuple[float, float]:
-    r"""Variance of a pair's difference within one seed, and its degrees of freedom (step 2).
-
-    .. math:: v = \frac{d_0 \cdot 2\,MSE + (n - 1) s^2}{d_0 + n - 1}, \qquad df = \min(d_0 + n - 1, df_r)
-
-    The pair's own variance is pulled towards the pooled one, as if that had been seen d0 times [1]_.
-
-    References
-    ----------
-    .. [1] G. K. Smyth, "Linear models and empirical Bayes methods for assessing differential expression in
-       microarray experiments", Stat. Appl. Genet. Mol. Biol. 3(1), 2004.
-    """
-    own = len(difference) - 1
-    variance = (prior_df * 2 * noise.variance + own * float(difference.var(ddof=1))) / (prior_df + own)
-    return variance, min(prior_df + own, noise.df)
+    @property
+    def df_here(self) -> ByPair:
+        """Return its degrees of freedom."""
+        return self.df_seeds
 
 
 # Crops (step 3) -------------------------------------------------------------------------------------------------
@@ -250,8 +135,8 @@ def compare_pairs(
     noise: RunNoise,
     g_eff: float,
     *,
-    scope: Scope = Scope.NEW,
-    prior_df: float = PRIOR_DF,
+    prior_df: float | Float[np.ndarray, "arm arm"] = PRIOR_DF,
+    unpaired: Bool[np.ndarray, " arm"] | None = None,
     against: int | None = None,
 ) -> Pairs:
     r"""Compare every two arms on the seeds that both finished (steps 2 to 4).
@@ -266,8 +151,10 @@ def compare_pairs(
         From the same pseudo-values.
     g_eff : float
         Effective number of crops, averaged over the scored classes.
-    scope : Scope
-        Whether the crops' heterogeneity counts.
+    prior_df : float, or float array of shape (arms, arms)
+        Weight of the pooled variance in a pair's own.
+    unpaired : bool array of shape (arms,), optional
+        Arms that were trained with seeds of their own.
     against : int, optional
         Compare with this arm only.
 
@@ -278,6 +165,8 @@ def compare_pairs(
     """
     arms = len(theta)
     run = np.isfinite(theta)
+    prior = np.broadcast_to(prior_df, (arms, arms))
+    alone = np.zeros(arms, bool) if unpaired is None else unpaired
     common = run.astype(int) @ run.astype(int).T
     difference, one_seed, crops, observed, df_seeds = (np.full((arms, arms), np.nan) for _ in range(5))
     for i in range(arms):
@@ -288,8 +177,10 @@ def compare_pairs(
             d = z[i, seeds] - z[j, seeds]
             difference[i, j] = (theta[i, seeds] - theta[j, seeds]).mean()
             difference[j, i] = -difference[i, j]
-            v, df = moderate_variance(d.mean(1), noise, prior_df=prior_df)
-            h, seen = crop_heterogeneity(d) if scope is Scope.NEW else (0.0, 0.0)
+            v, df = moderate_variance(
+                d.mean(1), noise.unpaired if alone[i] or alone[j] else noise, prior_df=float(prior[i, j])
+            )
+            h, seen = crop_heterogeneity(d)
             for table, value in ((one_seed, v), (crops, h), (observed, seen), (df_seeds, df)):
                 table[i, j] = table[j, i] = value
     df_crops = max(g_eff - 1, 1.0)
@@ -320,37 +211,55 @@ def satterthwaite(
     return df
 
 
+def adjusted_scores(theta: RunScores, pairs: Pairs, baseline: int) -> Float[np.ndarray, " arm"]:
+    """Give every arm the score it would have on the baseline's seeds: the baseline's mean plus the difference to it.
+
+    Where no run is missing these are the plain means. An arm with fewer than two seeds in common with the baseline
+    keeps its plain mean; NaN without a run.
+    """
+    run = np.isfinite(theta)
+    plain = np.full(len(theta), np.nan)
+    np.divide(np.where(run, theta, 0.0).sum(1), run.sum(1), out=plain, where=run.any(1))
+    moved = plain[baseline] + pairs.difference[:, baseline]
+    scores: Float[np.ndarray, " arm"] = np.where(np.isfinite(moved), moved, plain)
+    return scores
+
+
 # Claims (steps 5 to 7) ------------------------------------------------------------------------------------------
 
 
-def intervals(pairs: Pairs, column: int, *, alpha: float, comparisons: int) -> tuple[np.ndarray, np.ndarray]:
-    r"""Two-sided intervals of every arm's difference to one arm, simultaneous over ``comparisons`` (step 5).
+def half_widths(pairs: Pairs, level: float | ByPair, *, is_here: bool = False) -> ByPair:
+    r"""Half-widths of the two-sided intervals of all differences, each at its level (step 5).
 
-    .. math:: D \pm t_{1 - \alpha / (2k)}(df)\, SE, \qquad k = (A - 1) \cdot \mathrm{looks}
+    .. math:: t_{1 - \mathrm{level} / 2}(df)\, SE
 
-    Bonferroni; ``comparisons=1`` gives single intervals.
+    Parameters
+    ----------
+    level : float, or float array of shape (arms, arms)
+        Chance that one interval misses; for k comparisons together alpha / k, or what a look may spend of it.
+    is_here : bool
+        For these crops and no others.
     """
-    half = scipy.stats.t.isf(alpha / 2 / comparisons, pairs.df[:, column]) * pairs.se[:, column]
-    middle = pairs.difference[:, column]
-    return middle - half, middle + half
+    df, se = (pairs.df_here, pairs.se_here) if is_here else (pairs.df, pairs.se)
+    half: ByPair = scipy.stats.t.isf(np.asarray(level) / 2, df) * se
+    return half
 
 
-def best_set(
-    pairs: Pairs, eligible: Bool[np.ndarray, " arm"], *, alpha: float, comparisons: int
-) -> Bool[np.ndarray, " arm"]:
+def best_set(pairs: Pairs, eligible: Bool[np.ndarray, " arm"], half: ByPair) -> Bool[np.ndarray, " arm"]:
     r"""Find the arms that cannot be told apart from the best (step 6; Gupta 1965, Hsu 1996).
 
-    Arm i leaves if some other arm j has :math:`D_{ji} > t_{1 - \alpha / k}(df)\, SE_{ji}`. The set holds the best
-    of the eligible arms with probability 1 - alpha or more.
+    Arm i leaves if the interval of some other arm's difference to it lies above 0. The set holds the best of the
+    eligible arms with probability 1 - alpha or more.
 
     Parameters
     ----------
     eligible : bool array, shape (arms,)
         Arms that may be in the set and may push others out.
+    half : float array, shape (arms, arms)
+        Half-widths.
     """
-    bound = scipy.stats.t.isf(alpha / comparisons, pairs.df) * pairs.se
     with np.errstate(invalid="ignore"):
-        beaten = (-pairs.difference > bound) & eligible[None, :]
+        beaten = (-pairs.difference > half) & eligible[None, :]
     inside: Bool[np.ndarray, " arm"] = eligible & ~beaten.any(1)
     return inside
 
@@ -376,18 +285,47 @@ def label_interval(low: float, high: float, margin: float) -> Label:
     return Label.SAME if low > -margin and high < margin else Label.UNDECIDED
 
 
-# What else is printed (2.4, 2.8) --------------------------------------------------------------------------------
+def chance_of_any(arms: int, classes: int, alpha: float) -> float:
+    r"""Chance that any single interval of a table excludes 0 where all arms are equal.
 
+    Arms share the baseline, so that their differences go together; classes are taken to be independent:
 
-def probability_of_winning(pairs: Pairs, arm: int, other: int) -> float:
-    """Probability that one fresh run of an arm scores higher than one of another with the same new seed (2.4).
+    .. math:: 1 - \Big(\int \varphi(x) \big[\Phi(x + c \sqrt 2) - \Phi(x - c \sqrt 2)\big]^A dx\Big)^C
 
-    Predictive: the difference of one seed varies by its own variance, and the estimate by its standard error.
+    Parameters
+    ----------
+    arms, classes : int
+        Compared arms (A) and classes (C).
     """
-    place = (arm, other)
-    crops, observed, df_seeds = (float(t[place]) for t in (pairs.crops, pairs.crops_observed, pairs.df_seeds))
-    training = float(pairs.one_seed[place]) * (1 + 1 / max(int(pairs.common[place]), 1))
-    if not training + crops > 0:
-        return math.nan
-    df = float(satterthwaite(training, df_seeds, crops, observed, pairs.df_crops))
-    return float(scipy.stats.t.cdf(pairs.difference[place] / math.sqrt(training + crops), df))
+    x, step = np.linspace(-8.0, 8.0, 801, retstep=True)
+    c = float(scipy.stats.norm.isf(alpha / 2)) * math.sqrt(2)
+    none = scipy.stats.norm.pdf(x) * (scipy.stats.norm.cdf(x + c) - scipy.stats.norm.cdf(x - c)) ** arms
+    return float(1 - (none.sum() * step) ** classes)
+
+
+# A bet (docs/verdict.md, "best bet") ------------------------------------------------------------------------------
+
+
+def shrink_to_baseline(pairs: Pairs, baseline: int, arms: Bool[np.ndarray, " arm"]) -> Float[np.ndarray, " arm"]:
+    r"""Expect each arm's difference to the baseline: what was seen, pulled towards 0 (empirical Bayes).
+
+    .. math:: \hat\delta_i = D_i \cdot \tau^2 / (\tau^2 + SE_i^2), \qquad
+        \tau^2 = \max(0, \mathrm{mean}_i (D_i^2 - SE_i^2))
+
+    Parameters
+    ----------
+    arms : bool array, shape (arms,)
+        Those that count.
+
+    Returns
+    -------
+    float array, shape (arms,)
+        0 for the baseline; NaN for an arm that does not count or is not compared.
+    """
+    seen, square = pairs.difference[:, baseline], pairs.se[:, baseline] ** 2
+    counts = arms & np.isfinite(seen)
+    spread = max(float((seen[counts] ** 2 - square[counts]).mean()), 0.0) if counts.any() else 0.0
+    expected = np.full(len(seen), np.nan)
+    expected[counts] = seen[counts] * spread / np.maximum(spread + square[counts], NO_NOISE**2)
+    expected[baseline] = 0.0
+    return expected

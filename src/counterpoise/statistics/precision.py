@@ -15,8 +15,10 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float
 
+from counterpoise.statistics.arm_verdict import SeedsBand
 from counterpoise.statistics.counts import CountTable
-from counterpoise.statistics.inference import NO_NOISE, PRIOR_DF, Pairs, crop_spread, fit_run_noise
+from counterpoise.statistics.inference import Pairs, crop_spread
+from counterpoise.statistics.run_noise import NO_NOISE, PRIOR_DF, fit_run_noise
 from counterpoise.statistics.scores import PseudoValues, effective_crops, pseudo_values, scorable_classes
 
 __all__ = [
@@ -35,6 +37,9 @@ MAX_SEEDS = 1000
 EQUAL_ARMS_SD = 0.0127
 """Spread of the mean Dice of five trainings with equal weights: the experiment this tool repeats had them by accident
 (0.5475, 0.5459, 0.5416, 0.5269, 0.5188; docs/verdict.md). What to plan with as long as nothing better is known."""
+
+_BAND = (0.1, 0.9)
+"""Quantiles of an estimated variance between which it is taken to lie."""
 
 _GRID = (np.arange(48) + 0.5) / 48
 """Levels of the quantiles that stand for a distribution; twice as many change half-widths by less than 1 %."""
@@ -86,7 +91,6 @@ def plan_precision(
     seeds: int,
     crops: float = math.inf,
     alpha: float = 0.05,
-    looks: int = 1,
     power: float = 0.8,
 ) -> PlannedPrecision:
     """Say what differences to the baseline a planned experiment can show.
@@ -99,8 +103,6 @@ def plan_precision(
         At least two each.
     crops : float
         Effective number of validation crops; infinite for what these crops alone can tell.
-    looks : int
-        How often the verdict is asked for.
     power : float
         Chance to find the detectable difference.
 
@@ -109,7 +111,7 @@ def plan_precision(
     ValueError
         With fewer than two arms or seeds there is nothing to compare, or no noise to compare it with.
     """
-    planned = _plan(noise, arms=arms, seeds=seeds, crops=crops, tail=alpha / (2 * (arms - 1) * looks))
+    planned = _plan(noise, arms=arms, seeds=seeds, crops=crops, tail=alpha / (2 * (arms - 1)))
     return PlannedPrecision(float(np.median(planned.half_widths)), planned.detectable(power))
 
 
@@ -120,7 +122,6 @@ def seeds_to_show(
     arms: int,
     crops: float = math.inf,
     alpha: float = 0.05,
-    looks: int = 1,
     power: float = 0.8,
 ) -> int | None:
     """Say how many seeds per arm would find a true difference to the baseline with the given power.
@@ -130,40 +131,55 @@ def seeds_to_show(
     int or None
         None if no number of seeds is enough: the validation crops set the limit.
     """
-    tail = alpha / (2 * (arms - 1) * looks)
+    tail = alpha / (2 * (arms - 1))
     return _smallest(
         lambda seeds: _plan(noise, arms=arms, seeds=seeds, crops=crops, tail=tail).power(difference) >= power
     )
 
 
 def seeds_to_decide(
-    pairs: Pairs, arm: int, other: int, *, margin: float, alpha: float, comparisons: int, power: float = 0.8
-) -> int | None:
+    pairs: Pairs, arm: int, other: int, *, margin: float, alpha: float, power: float = 0.8
+) -> SeedsBand | None:
     """Say how many seeds per arm would find a true difference of ``margin`` with the given power.
 
-    Training noise and heterogeneity are those estimated for this pair.
+    Training noise and heterogeneity are those estimated for this pair; the band is what they may be: from their 10 %
+    to their 90 % confidence bounds.
+
+    Parameters
+    ----------
+    alpha : float
+        Two-sided level of the comparison.
 
     Returns
     -------
-    int or None
+    SeedsBand or None
         None if no number of seeds is enough: the validation crops set the limit.
     """
     arms = len(pairs.difference)
     v, h, observed = (float(t[arm, other]) for t in (pairs.one_seed, pairs.crops, pairs.crops_observed))
-    residual = max(observed - h, 0.0) * int(pairs.common[arm, other]) if h > 0 else 0.0
+    df, df_crops = float(pairs.df_seeds[arm, other]), pairs.df_crops
+    residual = observed - h
 
-    def decides(seeds: int) -> bool:
-        planned = _Planned.of(
-            v / seeds,
-            h,
-            residual / seeds,
-            df_seeds=_df_seeds(arms, seeds),
-            df_crops=pairs.df_crops,
-            tail=alpha / (2 * comparisons),
+    def needed(quantile: float) -> int | None:
+        noise = v * df / float(scipy.stats.chi2.ppf(quantile, df))
+        crops = max(observed * df_crops / float(scipy.stats.chi2.ppf(quantile, df_crops)) - residual, 0.0)
+        per_seed = residual * int(pairs.common[arm, other]) if crops > 0 else 0.0
+        return _smallest(
+            lambda seeds: (
+                _Planned.of(
+                    noise / seeds,
+                    crops,
+                    per_seed / seeds,
+                    df_seeds=_df_seeds(arms, seeds),
+                    df_crops=df_crops,
+                    tail=alpha / 2,
+                ).power(margin)
+                >= power
+            )
         )
-        return planned.power(margin) >= power
 
-    return _smallest(decides)
+    low = needed(_BAND[1])
+    return None if low is None else SeedsBand(low, needed(_BAND[0]))
 
 
 def measure_noise(table: CountTable, *, min_crops: int = 3) -> PlannedNoise | None:
@@ -253,7 +269,12 @@ def _plan(noise: PlannedNoise, *, arms: int, seeds: int, crops: float, tail: flo
 
 
 def _df_seeds(arms: int, seeds: int) -> float:
-    return min(PRIOR_DF + seeds - 1, float((arms - 1) * (seeds - 1)))
+    """Return the degrees of freedom that a pair's moderated variance will have (step 2), where all arms are alike."""
+    own, rest = seeds - 1, (arms - 2) * (seeds - 1)
+    if not rest:
+        return float(own)
+    b = PRIOR_DF / (own + rest)
+    return ((1 + b) * own + b * rest) ** 2 / ((1 + b) ** 2 * own + b**2 * rest)
 
 
 def _smallest(is_enough: Callable[[int], bool]) -> int | None:

@@ -42,8 +42,8 @@ class PlannedSupport:
     classes: tuple[ClassSupport, ...]
 
     @property
-    def is_about_new_crops(self) -> bool:
-        """Whether there will be crops enough to speak of others."""
+    def has_enough_crops(self) -> bool:
+        """Whether there will be crops enough for intervals that are not rough."""
         return self.effective is not None and self.effective >= Settings.min_effective
 
 

@@ -17,9 +17,9 @@ from counterpoise.errors import RunFolderError
 from counterpoise.metrics.dice import dice_score
 from counterpoise.metrics.thresholds import BINS, HALF, THRESHOLDS, counts_by_threshold
 from counterpoise.runs.read import Run, Trial, Unreadable
+from counterpoise.statistics.arm_verdict import TunedArm
 from counterpoise.statistics.counts import CountTable
 from counterpoise.statistics.scores import group_by_data_set, pooled_scores, scorable_classes
-from counterpoise.statistics.verdict_types import TunedArm
 
 __all__ = [
     "Histograms",

@@ -4,100 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool
 
-from counterpoise.notes import NoteKind, of_kind
-from counterpoise.runs.read import Run
-from counterpoise.statistics.counts import CountTable, RunState, tabulate_counts
-from counterpoise.statistics.hypotheses import judge_hypotheses
-from counterpoise.statistics.inference import (
-    NO_NOISE,
-    Label,
-    Pairs,
-    Scope,
-    arm_spread,
-    best_set,
-    compare_pairs,
-    fit_run_noise,
-    intervals,
-    label_interval,
-    probability_of_winning,
-)
-from counterpoise.statistics.micro_batches import find_parts
+from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference
+from counterpoise.statistics.counts import CountTable, RunState
+from counterpoise.statistics.inference import Label, Pairs, best_set, half_widths, label_interval, shrink_to_baseline
+from counterpoise.statistics.looks import NO_LOOKS, LookHistory
+from counterpoise.statistics.measured import comparisons, mean_scores, measure
 from counterpoise.statistics.precision import seeds_to_decide
+from counterpoise.statistics.run_noise import NO_NOISE, arm_spread, stray_runs
 from counterpoise.statistics.scores import (
     RunScores,
     crop_mean_scores,
     effective_crops,
     pooled_scores,
     positive_crops,
-    pseudo_values,
     scorable_classes,
 )
-from counterpoise.statistics.thresholds import describe_tuning, tune_run
 from counterpoise.statistics.verdict_types import (
-    ArmVerdict,
-    BaselineComparison,
-    ClassDifference,
+    BestBet,
     ClassSupport,
+    LooksTaken,
     NoiseSummary,
     Obstacle,
     Recommendation,
     RecommendationReason,
     Settings,
-    Unit,
     Verdict,
 )
 from counterpoise.text import finite
 
-__all__ = ["judge", "judge_run"]
+__all__ = ["judge"]
 
 NOISY_RATIO = 2.5
 """An arm that varies this many times as much as the others is flagged (docs/verdict.md)."""
 
 
-def judge_run(run: Run) -> Verdict:
-    """Judge a run as its configuration asked before the first training.
-
-    Parameters
-    ----------
-    run : Run
-        Finished or not; nothing is written.
-
-    Raises
-    ------
-    RunFolderError
-        If its counts cannot be used together, or tuned thresholds are asked for and a finished trial has no record of
-        them.
-    """
-    asked, counts = run.plan.verdict, tabulate_counts(run)
-    unit, is_tuned = Unit(asked.unit), asked.thresholds == "tuned"
-    tuned = tune_run(run, counts, by_data_set=unit is Unit.DATA_SET, is_asked=is_tuned)
-    judged = tuned.table if tuned is not None and is_tuned else counts
-    settings = Settings(
-        margin=asked.margin,
-        looks=asked.looks,
-        allow_unstable=asked.allow_unstable,
-        unit=unit,
-        thresholds=asked.thresholds,
-        select_crops=len(tuned.select) if tuned is not None and is_tuned else 0,
-    )
-    table = judged.by_data_set() if unit is Unit.DATA_SET else judged
-    verdict = judge(table, settings)
-    return replace(
-        verdict,
-        tile_count=None if is_tuned else run.tile_count,  # with tuned thresholds some crops are not scored
-        tuned=() if tuned is None else describe_tuning(tuned, settings.min_crops, by_data_set=unit is Unit.DATA_SET),
-        hypotheses=judge_hypotheses(run.plan.hypotheses, table, verdict),
-        notes=of_kind(run.notes, NoteKind.LEAK, NoteKind.TRAINING, NoteKind.SCORES),
-        parts=find_parts(run.trials),
-    )
-
-
-def judge(table: CountTable, settings: Settings | None = None) -> Verdict:
+def judge(table: CountTable, settings: Settings | None = None, history: LookHistory = NO_LOOKS) -> Verdict:
     """Say what the counts of a run can tell.
 
     Parameters
@@ -107,20 +52,22 @@ def judge(table: CountTable, settings: Settings | None = None) -> Verdict:
         unseen data sets.
     settings : Settings, optional
         Decided before the data are seen.
+    history : LookHistory
+        The looks before this one.
 
     Returns
     -------
     Verdict
         Without claims, and with the reason, if the runs allow none.
     """
-    return _Judgement(table, settings or Settings()).verdict()
+    return _Judgement(table, settings or Settings(), history).verdict()
 
 
 class _Judgement:
     """The quantities that several parts of a verdict need, computed once in the order of docs/verdict.md."""
 
-    def __init__(self, table: CountTable, settings: Settings) -> None:
-        self.table, self.settings = table, settings
+    def __init__(self, table: CountTable, settings: Settings, history: LookHistory) -> None:
+        self.table, self.settings, self.history = table, settings, history
         counts = table.counts
         self.run: Bool[np.ndarray, "arm seed"] = table.finished
         self.supported = positive_crops(counts).sum(0) if table.crops else np.zeros(len(table.classes), int)
@@ -129,31 +76,32 @@ class _Judgement:
         )
         blank = np.full(self.run.shape, np.nan)
         usable = bool(self.scored.any()) and bool(self.run.any())
-        self.theta = pooled_scores(counts, self.scored) if usable else blank
         self.iou = pooled_scores(counts, self.scored, metric="iou") if usable else blank
         self.crop_dice = crop_mean_scores(counts, self.scored) if usable else blank
         self.effective = effective_crops(counts) if usable else np.full(len(table.classes), np.nan)
         self.g_eff = float(self.effective[self.scored].mean()) if usable else math.nan
-        self.scope = self.scope_of(self.g_eff)
-        self.z = pseudo_values(counts, self.scored) if usable else None
-        self.noise = fit_run_noise(self.z) if self.z is not None else None
+        self.measured = measure(table, self.scored, self.g_eff, settings) if usable else None
+        self.theta = self.measured.theta if self.measured else blank
+        self.noise = self.measured.noise if self.measured else None
         self.baseline = table.arms.index(table.baseline) if table.baseline in table.arms else None
-        self.comparisons = max(len(table.arms) - 1, 1) * settings.looks
+        self.alpha = settings.alpha / comparisons(table)
+        self.stray = stray_runs(self.theta) if usable else np.zeros(self.run.shape, bool)
         self.common_seeds = self._count_common_seeds()
         self.obstacle = self._find_obstacle()
 
-    def scope_of(self, effective: float) -> Scope:
-        """Say what intervals hold for that rest on so many effective crops."""
-        return Scope.NEW if effective >= self.settings.min_effective else Scope.THIS
+    @property
+    def pairs(self) -> Pairs | None:
+        """Return the comparisons; None where nothing is claimed."""
+        return None if self.obstacle or self.measured is None else self.measured.pairs
 
     def verdict(self) -> Verdict:
         """Put the parts together."""
-        table = self.table
-        pairs = None if self.obstacle else self._pairs(self.scope)
-        inside = np.zeros(len(table.arms), bool)
+        table, pairs = self.table, self.pairs
+        inside, half = np.zeros(len(table.arms), bool), None
         if pairs is not None:
-            inside = best_set(pairs, self._eligible(), alpha=self.settings.alpha, comparisons=self.comparisons)
-        arms = self._arms(pairs, inside)
+            half = half_widths(pairs, self.history.levels(table, self.alpha))
+            inside = best_set(pairs, self._eligible(), half)
+        arms = self._arms(half, inside)
         halves = [
             (c.high - c.low) / 2 for a in arms if (c := a.comparison) and c.low is not None and c.high is not None
         ]
@@ -172,14 +120,44 @@ class _Judgement:
                 ClassSupport(name, int(self.supported[c]), finite(float(self.effective[c])), bool(self.scored[c]))
                 for c, name in enumerate(table.classes)
             ),
-            scope=self.scope,
             noise=self._summarise_noise(),
             visible_difference=float(np.median(halves)) if halves else None,
             best_set=tuple(arm.name for arm in arms if arm.is_in_best_set),
             recommendation=self._recommend(arms),
-            incomplete=tuple(cell for row in table.cells for cell in row if cell.state is not RunState.FINISHED),
+            incomplete=tuple(cell for row in table.cells for cell in row if cell.state in _INCOMPLETE),
             copies=tuple(table.copies.items()),
+            baseline_is_noisy=pairs is not None and self.measured is not None and self.measured.baseline_is_noisy,
+            bet=self._bet(pairs),
+            looks=self._looks(),
         )
+
+    def _looks(self) -> LooksTaken:
+        """Sum up what was seen, and what it costs all comparisons together."""
+        table, base = self.table, self.baseline
+        planned = len(table.seeds)
+        seeds = [max((len(runs) for runs in look.runs.values()), default=0) for look in self.history.earlier]
+        rate = self.settings.alpha
+        if base is not None:
+            compared = [a for a, arm in enumerate(table.arms) if a != base and arm not in table.controls]
+            rates = [self.history.spent(table, (a, base), self.alpha).overall for a in compared]
+            rate = max(rate, *(each / self.alpha * rate for each in rates)) if rates else rate
+        return LooksTaken(
+            recorded=len(seeds),
+            seeds=(*seeds, int(self.run.sum(1).max(initial=0))),
+            planned=planned,
+            error_rate=rate,
+            lost_runs=self.history.lost_runs(table),
+        )
+
+    def _bet(self, pairs: Pairs | None) -> BestBet | None:
+        """Name the arm with the highest expected score; the baseline where the arms spread no more than the noise."""
+        if pairs is None or self.baseline is None:
+            return None
+        counts = self._eligible() & np.array([arm not in self.table.controls for arm in self.table.arms], bool)
+        expected = shrink_to_baseline(pairs, self.baseline, counts)
+        top = int(np.nanargmax(expected))
+        top = top if expected[top] > 0 else self.baseline
+        return BestBet(self.table.arms[top], float(expected[top]))
 
     def _count_common_seeds(self) -> int:
         """Return the most seeds that the baseline and another arm have both finished."""
@@ -190,31 +168,27 @@ class _Judgement:
 
     def _find_obstacle(self) -> Obstacle | None:
         """Say why there can be no verdict, the first reason first; None if there can."""
+        noise = self.noise
         reasons = {
             Obstacle.NO_RUN: not self.run.any(),
             Obstacle.NO_CLASS: not self.scored.any(),
             Obstacle.ONE_ARM: len(self.table.arms) < 2,  # noqa: PLR2004 - it takes two to compare
             Obstacle.NO_BASELINE: self.baseline is None or not self.run[self.baseline].any(),
             Obstacle.FEW_SEEDS: self.common_seeds < self.settings.min_seeds,
-            Obstacle.NO_NOISE: self.noise is None,
-            Obstacle.NO_REPETITION: self.noise is not None and self.noise.sd < NO_NOISE,
+            Obstacle.NO_NOISE: noise is None,
+            Obstacle.NO_REPETITION: noise is not None and noise.sd < NO_NOISE,
         }
         return next((obstacle for obstacle, stands in reasons.items() if stands), None)
 
     def _eligible(self) -> Bool[np.ndarray, " arm"]:
-        """Find the arms that may be best: compared with another, and never diverged (docs/verdict.md)."""
+        """Find the arms that may be best: compared with another, never diverged, no run failed (docs/verdict.md)."""
         compared = ((self.run.astype(int) @ self.run.astype(int).T) > 1).sum(1) > 1
-        stable = np.array([not self._diverged(a) for a in range(len(self.table.arms))], bool)
+        stable = np.array([not self._diverged(a) for a in range(len(self.table.arms))], bool) & ~self.stray.any(1)
         eligible: Bool[np.ndarray, " arm"] = compared & (stable | self.settings.allow_unstable)
         return eligible
 
     def _diverged(self, arm: int) -> tuple[int, ...]:
         return tuple(cell.seed for cell in self.table.cells[arm] if cell.state is RunState.DIVERGED)
-
-    def _pairs(self, scope: Scope) -> Pairs:
-        assert self.z is not None  # noqa: S101 - no verdict otherwise
-        assert self.noise is not None  # noqa: S101
-        return compare_pairs(self.theta, self.z, self.noise, self.g_eff, scope=scope, prior_df=self.settings.prior_df)
 
     def _summarise_noise(self) -> NoiseSummary | None:
         if self.noise is None:
@@ -222,46 +196,43 @@ class _Judgement:
         low, high = self.noise.interval(self.settings.alpha)
         return NoiseSummary(self.noise.sd, low, high, self.noise.df, self.noise.seed_share)
 
-    def _arms(self, pairs: Pairs | None, inside: Bool[np.ndarray, " arm"]) -> tuple[ArmVerdict, ...]:
-        here = self._pairs(Scope.THIS) if pairs is not None else None
+    def _arms(self, half: np.ndarray | None, inside: Bool[np.ndarray, " arm"]) -> tuple[ArmVerdict, ...]:
         spread = arm_spread(self.noise) if self.noise is not None else np.full(len(self.table.arms), np.nan)
         by_class = _ClassTables(self)
-        arms = [self._arm(a, pairs, here, spread, by_class, bool(inside[a])) for a in range(len(self.table.arms))]
+        scores = np.full(len(self.run), np.nan)
+        if self.measured is not None:
+            scores = mean_scores(self.measured, self.baseline)
+        arms = [self._arm(a, half, spread, scores[a], by_class, bool(inside[a])) for a in range(len(self.table.arms))]
         return tuple(sorted(arms, key=lambda arm: (arm.score is None, -(arm.score or 0.0))))
 
     def _arm(
         self,
         a: int,
-        pairs: Pairs | None,
-        here: Pairs | None,
+        half: np.ndarray | None,
         spread: np.ndarray,
+        score: float,
         by_class: _ClassTables,
         is_inside: bool,
     ) -> ArmVerdict:
         table, name, diverged = self.table, self.table.arms[a], self._diverged(a)
-        runs = int(self.run[a].sum())
-        comparison = self._compare(pairs, a)
-        wins, seeds = None, None
-        if pairs is not None and self.baseline is not None and comparison is not None:
-            wins = finite(probability_of_winning(pairs, a, self.baseline))
-            if comparison.label is Label.UNDECIDED:
-                seeds = seeds_to_decide(
-                    pairs,
-                    a,
-                    self.baseline,
-                    margin=self.settings.margin,
-                    alpha=self.settings.alpha,
-                    comparisons=self.comparisons,
-                )
+        runs, plain = int(self.run[a].sum()), _mean(self.theta[a])
+        comparison, seeds = self._compare(half, a), None
+        if comparison is not None and comparison.label is Label.UNDECIDED:
+            assert self.pairs is not None  # noqa: S101 - else there is no comparison
+            assert self.baseline is not None  # noqa: S101
+            seeds = seeds_to_decide(self.pairs, a, self.baseline, margin=self.settings.margin, alpha=self.alpha)
         tried = runs + len(diverged)
+        here = None if self.pairs is None else half_widths(self.pairs, self.alpha, is_here=True)
         return ArmVerdict(
             name=name,
-            score=_mean(self.theta[a]),
+            score=finite(float(score)),
             iou=_mean(self.iou[a]),
             crop_dice=_mean(self.crop_dice[a]),
+            is_adjusted=plain is not None and abs(score - plain) > NO_NOISE,
             runs=runs,
             planned=len(table.seeds),
             diverged=diverged,
+            stray=tuple(seed for s, seed in enumerate(table.seeds) if self.stray[a, s]),
             score_with_failures=float(np.nansum(self.theta[a])) / tried if tried and self.scored.any() else None,
             sd=finite(float(spread[a])),
             sd_over_seeds=_sd(self.theta[a]),
@@ -269,10 +240,10 @@ class _Judgement:
             control_of=table.controls.get(name),
             simplicity=finite(table.simplicity.get(name, float(a))),
             comparison=comparison,
-            on_these_crops=self._compare(here, a),
+            on_these_crops=self._compare(here, a, is_here=True),
             plain_difference=self.plain_difference(self.theta, a),
-            beats_baseline=wins,
             seeds_to_decide=seeds,
+            dropped_after=None,
             is_in_best_set=is_inside,
             classes=by_class.of(a),
         )
@@ -281,44 +252,48 @@ class _Judgement:
         """Return an arm's mean difference to the baseline over common seeds; None for the baseline, or without any."""
         return None if self.baseline in {None, arm} else _mean(theta[arm] - theta[self.baseline])
 
-    def _compare(self, pairs: Pairs | None, arm: int) -> BaselineComparison | None:
+    def _compare(self, half: np.ndarray | None, arm: int, *, is_here: bool = False) -> BaselineComparison | None:
         """Compare an arm with the baseline (steps 5 and 7)."""
-        base = self.baseline
-        if pairs is None or base is None or arm == base:
+        base, pairs = self.baseline, self.pairs
+        if half is None or pairs is None or base is None or arm == base:
             return None
-        low, high = intervals(pairs, base, alpha=self.settings.alpha, comparisons=self.comparisons)
+        middle, width = float(pairs.difference[arm, base]), float(half[arm, base])
+        se, df = (pairs.se_here, pairs.df_here) if is_here else (pairs.se, pairs.df)
         return BaselineComparison(
-            difference=finite(float(pairs.difference[arm, base])),
-            low=finite(float(low[arm])),
-            high=finite(float(high[arm])),
-            se=finite(float(pairs.se[arm, base])),
-            df=finite(float(pairs.df[arm, base])),
+            difference=finite(middle),
+            low=finite(middle - width),
+            high=finite(middle + width),
+            se=finite(float(se[arm, base])),
+            df=finite(float(df[arm, base])),
             seeds=int(pairs.common[arm, base]),
-            label=label_interval(float(low[arm]), float(high[arm]), self.settings.margin),
+            label=label_interval(middle - width, middle + width, self.settings.margin),
         )
 
     def _recommend(self, arms: Sequence[ArmVerdict]) -> Recommendation:
-        """Apply the rule of step 7: the baseline if it may be the best, else the simplest of those at the top."""
+        """Apply the rule of step 7: the simplest of those at the top that beat the baseline themselves, else it."""
         if self.obstacle:
             return Recommendation(None, RecommendationReason.NO_VERDICT)
         base = self.table.baseline
-        if any(arm.name == base for arm in arms if arm.is_in_best_set):
-            is_uniform = self.table.simplicity.get(base, 0.0) == 0.0
+        is_uniform = self.table.simplicity.get(base, 0.0) == 0.0
+        unstable = next((arm.is_unstable for arm in arms if arm.name == base), False)
+        allowed = unstable and not self.settings.allow_unstable
+        better = [
+            (arm.score, arm)
+            for arm in arms
+            if arm.is_in_best_set and not arm.control_of and arm.score is not None and _is_better(arm)
+        ]
+        if not better:
             reason = RecommendationReason.BASELINE_MAY_BE_BEST
-            return Recommendation(base, reason, baseline_is_uniform=is_uniform)
-        candidates = [(arm.score, arm) for arm in arms if arm.is_in_best_set and not arm.control_of]
-        scored = [(score, arm) for score, arm in candidates if score is not None]
-        if not scored:
-            return Recommendation(None, RecommendationReason.NONE_ELIGIBLE)
-        highest, top = scored[0]
-        close = [(score, arm) for score, arm in scored if score >= highest - self.settings.margin]
+            return Recommendation(base, reason, baseline_is_uniform=is_uniform, baseline_is_unstable=allowed)
+        highest, top = better[0]
+        close = [(score, arm) for score, arm in better if score >= highest - self.settings.margin]
         _, choice = min(close, key=lambda entry: (_order(entry[1].simplicity), -entry[0]))
-        unstable = self.baseline is not None and bool(self._diverged(self.baseline))
         return Recommendation(
             choice.name,
             RecommendationReason.HIGHEST if choice is top else RecommendationReason.SIMPLEST,
             top=None if choice is top else top.name,
-            baseline_is_unstable=unstable and not self.settings.allow_unstable,
+            baseline_is_uniform=is_uniform,
+            baseline_is_unstable=allowed,
         )
 
 
@@ -338,30 +313,35 @@ class _ClassTables:
         judgement = self._judgement
         table, settings, base = judgement.table, judgement.settings, judgement.baseline
         only = np.arange(len(table.classes)) == c
-        theta, iou = pooled_scores(table.counts, only), pooled_scores(table.counts, only, metric="iou")
-        g_eff = float(judgement.effective[c])
-        scope = judgement.scope_of(g_eff)
+        iou = pooled_scores(table.counts, only, metric="iou")
+        found = measure(table, only, float(judgement.effective[c]), settings, only=True)
         middle, low, high = (np.full(len(table.arms), np.nan) for _ in range(3))
-        z = pseudo_values(table.counts, only)
-        noise = fit_run_noise(z)
-        if not judgement.obstacle and base is not None and noise is not None:
-            pairs = compare_pairs(theta, z, noise, g_eff, scope=scope, prior_df=settings.prior_df, against=base)
-            low, high = intervals(pairs, base, alpha=settings.alpha, comparisons=1)
-            middle = pairs.difference[:, base]
+        if not judgement.obstacle and base is not None and found.pairs is not None:
+            half = half_widths(found.pairs, settings.alpha)[:, base]
+            middle = found.pairs.difference[:, base]
+            low, high = middle - half, middle + half
+        scores = mean_scores(found, base)
         return tuple(
             ClassDifference(
                 name=table.classes[c],
-                dice=_mean(theta[a]),
-                sd=_sd(theta[a]),
+                dice=finite(float(scores[a])),
+                sd=_sd(found.theta[a]),
                 iou=_mean(iou[a]),
                 difference=finite(float(middle[a])),
                 low=finite(float(low[a])),
                 high=finite(float(high[a])),
-                plain_difference=judgement.plain_difference(theta, a),
-                scope=scope,
+                plain_difference=judgement.plain_difference(found.theta, a),
             )
             for a in range(len(table.arms))
         )
+
+
+_INCOMPLETE = {RunState.DIVERGED, RunState.FAILED, RunState.UNFINISHED}
+_BETTER = {Label.BETTER, Label.BETTER_BY_MARGIN}
+
+
+def _is_better(arm: ArmVerdict) -> bool:
+    return arm.comparison is not None and arm.comparison.label in _BETTER
 
 
 def _order(simplicity: float | None) -> float:

@@ -11,23 +11,24 @@ from enum import StrEnum
 from typing import Literal
 
 from counterpoise.notes import Note
+from counterpoise.runs.looks import RaceLook
+from counterpoise.statistics.arm_verdict import ArmVerdict, TunedArm
 from counterpoise.statistics.counts import RunCell
 from counterpoise.statistics.hypothesis_types import HypothesisVerdict
-from counterpoise.statistics.inference import PRIOR_DF, Label, Scope
 from counterpoise.statistics.micro_batches import BatchParts
+from counterpoise.statistics.run_noise import PRIOR_DF
 from counterpoise.text import plural
 
 __all__ = [
-    "ArmVerdict",
-    "BaselineComparison",
-    "ClassDifference",
+    "BestBet",
+    "Change",
     "ClassSupport",
+    "LooksTaken",
     "NoiseSummary",
     "Obstacle",
     "Recommendation",
     "RecommendationReason",
     "Settings",
-    "TunedArm",
     "Unit",
     "Verdict",
 ]
@@ -60,14 +61,12 @@ class Settings:
         Smallest difference of Dice that matters (eps).
     alpha : float
         Chance of any false claim.
-    looks : int
-        How often the verdict is asked for while trainings are added.
     min_seeds : int
         Fewest seeds for a verdict.
     min_crops : int
         A class with positives in fewer crops is not scored.
     min_effective : float
-        With fewer effective crops the verdict is about these crops only.
+        With fewer effective crops an interval rests on so few that it is rough itself, and the verdict says so.
     prior_df : float
         Weight of the pooled variance in a pair's own (d0).
     allow_unstable : bool
@@ -82,7 +81,6 @@ class Settings:
 
     margin: float = 0.01
     alpha: float = 0.05
-    looks: int = 1
     min_seeds: int = 3
     min_crops: int = 3
     min_effective: float = 5.0
@@ -91,147 +89,6 @@ class Settings:
     unit: Unit = Unit.CROP
     thresholds: Literal["half", "tuned"] = "half"
     select_crops: int = 0
-
-
-# Arms -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class BaselineComparison:
-    """Difference of an arm to the baseline, with an interval that holds for all comparisons together.
-
-    ``seeds`` are those that both finished; there are no numbers, and the label says so, where they are fewer than two.
-    """
-
-    difference: float | None
-    low: float | None
-    high: float | None
-    se: float | None
-    df: float | None
-    seeds: int
-    label: Label
-
-
-@dataclass(frozen=True)
-class ClassDifference:
-    """One class of one arm: its scores, and difference to the baseline with its own interval (exploratory).
-
-    Parameters
-    ----------
-    dice, sd, iou : float or None
-        Mean over the finished runs, and standard deviation of Dice over them.
-    difference, low, high : float or None
-        Interval not corrected for the number of classes and arms; None for the baseline and without a verdict.
-    plain_difference : float or None
-        Mean over common seeds, also without a verdict; None for the baseline.
-    scope : Scope
-        ``this`` for a class that rests on few crops.
-    """
-
-    name: str
-    dice: float | None
-    sd: float | None
-    iou: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    plain_difference: float | None
-    scope: Scope
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of zero; one that touches zero does not."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
-    @property
-    def is_about_these_crops(self) -> bool:
-        """Whether there is an interval, and it holds for these validation crops only."""
-        return self.low is not None and self.scope is Scope.THIS
-
-
-@dataclass(frozen=True)
-class ArmVerdict:
-    """One arm.
-
-    Parameters
-    ----------
-    score, iou, crop_dice : float or None
-        Mean over finished runs of Dice and IoU from pooled counts, and of Dice averaged over crops; None without a
-        run.
-    runs, planned : int
-        Finished runs, and seeds.
-    diverged : tuple of int
-        Seeds whose training diverged: the arm is unstable.
-    score_with_failures : float or None
-        ``score`` with diverged runs counted as 0.
-    sd : float or None
-        Its own standard deviation over seeds, seed effects taken out.
-    sd_over_seeds : float or None
-        The same with seed effects in it: the spread of the scores as they are.
-    is_noisy : bool
-        Whether ``sd`` is more than 2.5 times the others'.
-    control_of : str or None
-        The arm whose weights these are: trained on purpose, to measure noise.
-    simplicity : float or None
-        Smaller is simpler; None for an arm with weights of 0, the least simple.
-    comparison, on_these_crops : BaselineComparison or None
-        With the baseline, in the scope of the verdict and for these crops only; None for the baseline and without
-        a verdict.
-    plain_difference : float or None
-        Mean difference to the baseline over common seeds, also without a verdict; None for the baseline.
-    beats_baseline : float or None
-        Probability that one fresh run scores higher than one of the baseline.
-    seeds_to_decide : int or None
-        For an undecided arm: seeds per arm that would find a difference of the margin; None if more seeds alone
-        cannot.
-    is_in_best_set : bool
-        Whether it cannot be told apart from the best.
-    classes : tuple of ClassDifference
-        The scored classes.
-    """
-
-    name: str
-    score: float | None
-    iou: float | None
-    crop_dice: float | None
-    runs: int
-    planned: int
-    diverged: tuple[int, ...]
-    score_with_failures: float | None
-    sd: float | None
-    sd_over_seeds: float | None
-    is_noisy: bool
-    control_of: str | None
-    simplicity: float | None
-    comparison: BaselineComparison | None
-    on_these_crops: BaselineComparison | None
-    plain_difference: float | None
-    beats_baseline: float | None
-    seeds_to_decide: int | None
-    is_in_best_set: bool
-    classes: tuple[ClassDifference, ...]
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether its interval holds 0 and more than the margin."""
-        return self.comparison is not None and self.comparison.label is Label.UNDECIDED
-
-    def of_class(self, name: str) -> ClassDifference | None:
-        """Find one of the scored classes."""
-        return next((entry for entry in self.classes if entry.name == name), None)
-
-
-@dataclass(frozen=True)
-class TunedArm:
-    """What tuning thresholds changes for one arm: mean Dice over runs, on the half of the crops not tuned on.
-
-    ``thresholds`` are pairs of class and mean threshold over runs. Nothing is claimed about the difference.
-    """
-
-    name: str
-    dice_at_half: float
-    dice_tuned: float
-    thresholds: tuple[tuple[str, float], ...]
 
 
 # What it rests on -----------------------------------------------------------------------------------------------
@@ -294,7 +151,7 @@ class Recommendation:
     baseline_is_uniform : bool
         Whether the baseline weighs all classes alike.
     baseline_is_unstable : bool
-        Whether the baseline was left aside because a run of it diverged.
+        Whether a run of the baseline diverged: no reason to recommend another, but said.
     """
 
     arm: str | None
@@ -304,7 +161,60 @@ class Recommendation:
     baseline_is_unstable: bool = False
 
 
+@dataclass(frozen=True)
+class BestBet:
+    """The arm with the highest expected score, no claim; and what it is expected to be above the baseline."""
+
+    arm: str
+    expected: float
+
+
+# What was asked, and when -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was asked differently before the first training had finished; what it touches is exploratory."""
+
+    key: str
+    before: str
+    now: str
+
+
+@dataclass(frozen=True)
+class LooksTaken:
+    """The looks this verdict pays for.
+
+    Parameters
+    ----------
+    recorded : int
+        Looks on record, this one included if it saw anything new.
+    seeds : tuple of int
+        Most seeds of any arm at each, this one last.
+    planned : int
+        The most seeds per arm.
+    error_rate : float
+        Chance of any false claim at any look; above the level asked for only where seeds were added after all of it
+        was spent.
+    lost_runs : tuple of (str, int)
+        Runs, by arm and seed, that an earlier look saw and that are gone.
+    damage : str
+        What is wrong with the record; empty if nothing is.
+    """
+
+    recorded: int = 0
+    seeds: tuple[int, ...] = ()
+    planned: int = 0
+    error_rate: float = 0.05
+    lost_runs: tuple[tuple[str, int], ...] = ()
+    damage: str = ""
+
+
 # The whole ------------------------------------------------------------------------------------------------------
+
+
+_NARROW = {"margin", "hypothesis"}
+"""Changes that touch only the statements that name them; any other touches all."""
 
 
 @dataclass(frozen=True)
@@ -323,13 +233,22 @@ class Verdict:
         Clusters, and data sets they come from.
     effective_crops : float or None
         Kish's number, averaged over the scored classes; None without any.
-    scope : Scope
-        What the intervals hold for.
     noise : NoiseSummary or None
         None if it cannot be estimated.
     visible_difference : float or None
         Median half-width of the intervals: smaller true differences are more often missed than found. None without a
         verdict.
+    baseline_is_noisy : bool
+        Whether the baseline varies more from seed to seed than the others, so that its comparisons rest on its own
+        noise.
+    bet : BestBet or None
+        The arm to bet on if one had to; None without a verdict.
+    looks : LooksTaken
+        What was seen before, and what it cost.
+    changes : tuple of Change
+        What was asked differently before.
+    race : tuple of RaceLook
+        What a race decided, look by look; empty for an experiment of fixed size.
     best_set : tuple of str
         Arms that cannot be told apart from the best, in the order of ``arms``.
     incomplete : tuple of RunCell
@@ -356,7 +275,6 @@ class Verdict:
     tiles_hash: str | None
     effective_crops: float | None
     classes: tuple[ClassSupport, ...]
-    scope: Scope
     noise: NoiseSummary | None
     visible_difference: float | None
     best_set: tuple[str, ...]
@@ -364,6 +282,11 @@ class Verdict:
     incomplete: tuple[RunCell, ...]
     copies: tuple[tuple[str, str], ...]
     common_seeds: int = 0
+    baseline_is_noisy: bool = False
+    bet: BestBet | None = None
+    looks: LooksTaken = field(default_factory=LooksTaken)
+    changes: tuple[Change, ...] = ()
+    race: tuple[RaceLook, ...] = ()
     tile_count: int | None = None
     tuned: tuple[TunedArm, ...] = ()
     hypotheses: tuple[HypothesisVerdict, ...] = ()
@@ -384,6 +307,17 @@ class Verdict:
     def unscored(self) -> tuple[ClassSupport, ...]:
         """Return the classes with positives in too few crops."""
         return tuple(entry for entry in self.classes if not entry.scored)
+
+    @property
+    def is_exploratory(self) -> bool:
+        """Whether no claim of this verdict keeps its error rate: the question or the runs were chosen after looking."""
+        deep = any(change.key.removeprefix("verdict.") not in _NARROW for change in self.changes)
+        return deep or bool(self.looks.lost_runs or self.looks.damage)
+
+    @property
+    def has_new_margin(self) -> bool:
+        """Whether the margin was another one before results came."""
+        return any(change.key == "verdict.margin" for change in self.changes)
 
     def arm(self, name: str) -> ArmVerdict:
         """Find an arm by its name.

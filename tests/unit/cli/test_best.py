@@ -37,7 +37,7 @@ from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.npz import ThresholdCounts, ValidationCounts
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import EpochRecord, TrialState, TrialStatus
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSES = ("nuc", "pm")

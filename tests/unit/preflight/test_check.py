@@ -32,7 +32,7 @@ from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import TrialStatus
 from counterpoise.runs.speed import Speed
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 from counterpoise.store import StoreRequest
 
 CPU = Hardware((), 2, 16 * GIB, ())

@@ -21,12 +21,10 @@ from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.npz import Examples, ValidationCounts
 from counterpoise.runs.read import Run, read_run
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus
+from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference
 from counterpoise.statistics.counts import RunCell, RunState
 from counterpoise.statistics.inference import Label, Scope
 from counterpoise.statistics.verdict_types import (
-    ArmVerdict,
-    BaselineComparison,
-    ClassDifference,
     ClassSupport,
     NoiseSummary,
     Obstacle,
@@ -474,7 +472,7 @@ if __name__ == "__main__":
 
     from counterpoise.report.page import Judged
     from counterpoise.report.render import write_report
-    from counterpoise.statistics.verdict import judge_run
+    from counterpoise.statistics.run_verdict import judge_run
 
     for kind in sys.argv[2:]:
         made = read_run(make_run(Path(sys.argv[1]) / kind, PLANS[kind]))

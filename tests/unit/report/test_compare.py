@@ -22,7 +22,7 @@ from counterpoise.report.svg import Scale
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.statistics.results import Spread
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 from .conftest import Plan, make_run
 from .test_render import Reader

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from counterpoise.report.paper import arm_cells, arms_caption, as_csv, as_markdown, class_cells, classes_caption
+from counterpoise.statistics.arm_verdict import ClassDifference
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.inference import Label
 from counterpoise.statistics.verdict import judge
-from counterpoise.statistics.verdict_types import ClassDifference, Settings, Unit, Verdict
+from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
 
 from .conftest import change_arm, change_class, rename
 

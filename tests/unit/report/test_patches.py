@@ -18,7 +18,7 @@ from counterpoise.report.render import write_report
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.statistics.results import summarise_run
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 
 def page_of(folder: RunFolder) -> str:

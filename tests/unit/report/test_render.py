@@ -28,7 +28,7 @@ from counterpoise.report.verdict_file import keep_verdict, read_verdict
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import Run, read_run
 from counterpoise.statistics.hypothesis_types import HypothesisOutcome, HypothesisVerdict
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
 
 from .conftest import without_verdict

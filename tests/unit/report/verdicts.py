@@ -14,6 +14,7 @@ from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import Run, Trial
 from counterpoise.runs.records import TrialStatus
+from counterpoise.statistics.arm_verdict import TunedArm
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.hypothesis_types import (
     Grounds,
@@ -26,7 +27,7 @@ from counterpoise.statistics.hypothesis_types import (
 )
 from counterpoise.statistics.micro_batches import BatchParts, PartSpan, TrainingParts
 from counterpoise.statistics.verdict import judge
-from counterpoise.statistics.verdict_types import Settings, TunedArm, Unit, Verdict
+from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
 
 NAMES = ("weight_uniform", "weight_sqrt_inv", "weight_inv_freq", "weight_manual")
 Lost = dict[tuple[int, int], RunState]

@@ -33,7 +33,7 @@ from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus
 from counterpoise.statistics.counts import tabulate_counts
 from counterpoise.statistics.exposure import sum_exposure
 from counterpoise.statistics.results import summarise_run
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 ARMS, SEEDS, CROPS, CLASSES = ("weight_uniform", "weight_inv_freq"), (0, 1, 2), ("a/1", "a/2", "b/1", "b/2"), ("nuc",)
 EXPOSURE = Exposure(8, {"nuc": ClassExposure(8, 4, 100, 10)}).to_json()

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from counterpoise.statistics.arm_score import arm_score, pool_run_spread
-from counterpoise.statistics.inference import Scope, fit_run_noise
+from counterpoise.statistics.inference import Scope
+from counterpoise.statistics.run_noise import fit_run_noise
 from counterpoise.statistics.scores import pooled_scores, pseudo_values
 
 

@@ -14,18 +14,16 @@ from scipy import stats
 from counterpoise.statistics.inference import (
     Label,
     Pairs,
-    RunNoise,
     Scope,
-    arm_spread,
     best_set,
     compare_pairs,
     crop_heterogeneity,
-    fit_run_noise,
     intervals,
     label_interval,
     probability_of_winning,
 )
 from counterpoise.statistics.precision import PlannedNoise, plan_precision, seeds_to_decide
+from counterpoise.statistics.run_noise import RunNoise, arm_spread, fit_run_noise
 from counterpoise.statistics.scores import (
     crop_mean_scores,
     effective_crops,

@@ -18,7 +18,7 @@ from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.npz import ThresholdCounts, ValidationCounts
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import EpochRecord, TrialStatus
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
 
 ARMS = ("weight_uniform", "weight_inv_freq", "weight_sqrt_inv")

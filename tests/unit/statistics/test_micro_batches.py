@@ -11,7 +11,7 @@ from counterpoise.runs.read import read_run
 from counterpoise.runs.records import EpochRecord, read_epochs
 from counterpoise.statistics.micro_batches import BatchParts, PartSpan, TrainingParts, find_parts, find_spans
 from counterpoise.statistics.results import summarise_run
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 
 def epochs_of(sizes: Sequence[int | None]) -> list[EpochRecord]:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
-from counterpoise.statistics.inference import compare_pairs, fit_run_noise, intervals
+from counterpoise.statistics.inference import compare_pairs, intervals
 from counterpoise.statistics.precision import PlannedNoise, measure_noise, plan_precision, seeds_to_show
+from counterpoise.statistics.run_noise import fit_run_noise
 
 
 def table_of(dice: np.ndarray) -> CountTable:

@@ -18,6 +18,7 @@ from counterpoise.experiment.hypothesis import Hypothesis, parse_claim
 from counterpoise.files.atomic import read_json, write_json
 from counterpoise.notes import Note, NoteKind
 from counterpoise.report.verdict_file import VERDICT_VERSION, keep_verdict, read_verdict, verdict_document
+from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference, TunedArm
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.hypotheses import judge_hypotheses
 from counterpoise.statistics.hypothesis_types import Grounds, HypothesisOutcome, HypothesisVerdict, Remark, Untestable
@@ -25,15 +26,11 @@ from counterpoise.statistics.inference import Label, Scope
 from counterpoise.statistics.micro_batches import BatchParts, PartSpan, TrainingParts
 from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import (
-    ArmVerdict,
-    BaselineComparison,
-    ClassDifference,
     ClassSupport,
     NoiseSummary,
     Obstacle,
     Recommendation,
     Settings,
-    TunedArm,
     Unit,
     Verdict,
 )
