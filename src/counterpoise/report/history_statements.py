@@ -11,6 +11,7 @@ from counterpoise.text import counted, listed, percent, shortest
 __all__ = ["changes", "confidence", "looks", "race", "race_look", "risk", "single_confidence"]
 
 _ROUNDING = 1e-4
+_SMALL_CHANCE = 0.001
 
 
 def single_confidence(settings: Settings) -> str:
@@ -74,7 +75,11 @@ def _why(drop: Drop) -> str:
         case DropReason.BEATEN:
             return f"{drop.by} beats it (one-sided level {shortest(drop.level or 0.0)})"
         case DropReason.FUTILE:
-            return f"its chance to be called better with all seeds is {percent(round(drop.level or 0.0, 3))}"
+            chance = drop.level or 0.0
+            text = (
+                f"is {percent(round(chance, 3))}" if chance >= _SMALL_CHANCE else f"is below {percent(_SMALL_CHANCE)}"
+            )
+            return f"its chance to be called better with all seeds {text}"
         case DropReason.UNSTABLE:
             return "a training of it diverged, so it cannot be recommended"
 

@@ -47,8 +47,8 @@ def _describe_arms(verdict: Verdict) -> Iterator[str]:
         yield (
             f"Δ: difference to {verdict.baseline} over the seeds both have, with the "
             f"{history_statements.confidence(verdict)} interval that holds for all {_comparisons(verdict)} "
-            f"together (jackknife over validation {settings.unit.nouns}, additive model of arm and seed, moderated pair "
-            "variance, Satterthwaite's degrees of freedom, Bonferroni)."
+            f"together (jackknife over validation {settings.unit.nouns}, additive model of arm and seed, moderated "
+            "pair variance, Satterthwaite's degrees of freedom, Bonferroni)."
         )
         yield f"The verdict's margin is {shortest(settings.margin)}."
         yield "Best: whether the arm is in the set that cannot be told apart from the best."
