@@ -29,7 +29,7 @@ def confirm(
     ] = None,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="Write confirm.toml and train nothing.")] = False,
 ) -> None:
-    """Train a run's winner against its baseline on fresh seeds: was it luck?
+    """Train a run's winner against its baseline on fresh seeds, to see whether it was luck.
 
     Writes confirm.toml into the run folder and runs it; the same command continues.
 

@@ -34,7 +34,8 @@ def heading(verdict: Verdict) -> str:
 
 def outcome(entry: HypothesisVerdict, verdict: Verdict) -> str:
     """Name an outcome, and say where it is no confirmation."""
-    is_exploratory = entry.is_exploratory or verdict.is_exploratory
+    by_margin = verdict.has_new_margin and entry.finding in {Grounds.SAME, Grounds.APART}
+    is_exploratory = entry.is_exploratory or verdict.is_exploratory or by_margin
     if entry.outcome is HypothesisOutcome.NOT_TESTED or not is_exploratory:
         return entry.outcome
     return f"{entry.outcome} (exploratory)"

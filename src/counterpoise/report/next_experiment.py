@@ -62,7 +62,8 @@ def plan_next(choice: Choice, folder: Path) -> NextExperiment:
         Where the file will lie; relative paths start there.
     """
     arms = _arms(choice)
-    return _plan(choice, folder, arms, _header(choice, arms), file="best.toml", suffix="best")
+    claim = None if choice.by_hand or len(arms.strategies) == 1 else "recommended these weights"
+    return _plan(choice, folder, arms, claim, _header(choice, arms), file="best.toml", suffix="best")
 
 
 def plan_confirmation(choice: Choice, folder: Path, seeds: int | None = None) -> NextExperiment:
@@ -96,14 +97,22 @@ def plan_confirmation(choice: Choice, folder: Path, seeds: int | None = None) ->
     arms = choice.experiment.arms.model_copy(
         update=_FIXED | {"strategies": (baseline, chosen), "baseline": baseline, "seeds": _fresh_seeds(choice, seeds)}
     )
-    return _plan(choice, folder, arms, _confirmation_header(choice), file="confirm.toml", suffix="confirm")
+    claim = "left it open, and it was chosen by hand" if choice.by_hand else "said so"
+    return _plan(choice, folder, arms, claim, _confirmation_header(choice), file="confirm.toml", suffix="confirm")
 
 
 _FIXED = {"design": "fixed", "looks": "auto", "duplicates": "once"}
 
 
 def _plan(
-    choice: Choice, folder: Path, arms: ArmsConfig, header: Iterable[str], *, file: str, suffix: str
+    choice: Choice,
+    folder: Path,
+    arms: ArmsConfig,
+    claim: str | None,
+    header: Iterable[str],
+    *,
+    file: str,
+    suffix: str,
 ) -> NextExperiment:
     here = folder.resolve()
     origin, notes = _find_origin(choice)
@@ -120,7 +129,7 @@ def _plan(
             "data": data,
             "training": before.training.model_copy(update={"batch_size": choice.config.training.batch_size}),
             "arms": arms,
-            "hypothesis": _hypothesis(choice, arms),
+            "hypothesis": () if claim is None else _hypothesis(choice, arms, claim),
             "run": before.run.model_copy(update={"folder": _new_run_folder(choice.run, here, suffix)}),
         }
     )
@@ -187,11 +196,10 @@ def _arm_of(strategy: str) -> str:
     return strategy.rpartition(":")[2]
 
 
-def _hypothesis(choice: Choice, arms: ArmsConfig) -> tuple[Hypothesis, ...]:
-    if choice.by_hand or len(arms.strategies) == 1:
-        return ()
+def _hypothesis(choice: Choice, arms: ArmsConfig, why: str) -> tuple[Hypothesis, ...]:
+    """Claim that the chosen arm beats the baseline."""
     baseline, chosen = (_arm_of(name) for name in arms.strategies)
-    because = f"the verdict on {_printable(choice.run.name)} recommended these weights"
+    because = f"the verdict on {_printable(choice.run.name)} {why}"
     return (Hypothesis.model_validate({"claim": f"{chosen} > {baseline}", "because": because}),)
 
 

@@ -22,7 +22,7 @@ from counterpoise.statistics.verdict_types import Obstacle, RecommendationReason
 from counterpoise.text import counted, fixed, interval, listed, percent, shortest, signed
 
 __all__ = [
-    "EXPLORATORY", "NO_SCORE", "ONE_ARM", "Entry", "arm_flags", "basis", "bet", "by_chance", "comparison_text",
+    "EXPLORATORY", "NO_SCORE", "ONE_ARM", "Entry", "arm_flags", "band", "basis", "bet", "by_chance", "comparison_text",
     "conclusions", "design", "effective", "few_effective", "few_planned", "headline", "label", "nonfinite", "notes",
     "obstacle", "parts", "question", "reason", "retraining", "scope", "score_in_words", "scoring",
 ]  # fmt: skip
@@ -104,7 +104,8 @@ def headline(verdict: Verdict) -> str:
         keep = f"{mark}Keep {verdict.baseline} {where}: {reason(verdict)}"
         if labels and set(labels) <= _GOOD_AS_BASELINE:
             margin = shortest(verdict.settings.margin)
-            return f"{keep}; every other arm is worse, or the same within {margin}."
+            mark = " (exploratory: the margin was changed)" if verdict.has_new_margin else ""
+            return f"{keep}; every other arm is worse, or the same within {margin}{mark}."
         return f"{keep}. {undetectable(verdict)}"
     comparison = verdict.arm(chosen.arm).comparison
     against = ""
@@ -148,12 +149,14 @@ def obstacle(verdict: Verdict) -> str:
 def reason(verdict: Verdict) -> str:
     """Say why an arm is recommended, or none."""
     chosen, margin = verdict.recommendation, shortest(verdict.settings.margin)
+    new_margin = ", exploratory: the margin was changed" if verdict.has_new_margin else ""
     text = {
         RecommendationReason.NO_VERDICT: f"no verdict: {obstacle(verdict)}",
         RecommendationReason.BASELINE_MAY_BE_BEST: f"no evidence that {_rival(verdict)}",
         RecommendationReason.HIGHEST: f"the highest score of those that beat {verdict.baseline}",
         RecommendationReason.SIMPLEST: (
             f"the simplest of those that beat {verdict.baseline} and are within {margin} of {chosen.top}, the highest"
+            f"{new_margin}"
         ),
     }[chosen.reason]
     return f"{text}; the baseline is unstable" if chosen.baseline_is_unstable else text
@@ -302,10 +305,10 @@ def _seeds_to_decide(verdict: Verdict) -> Iterator[str]:
     margin = fixed(verdict.settings.margin)
     undecided = [arm for arm in verdict.arms if arm.is_undecided]
     for arm in undecided:
-        if (band := arm.seeds_to_decide) is not None:
+        if arm.seeds_to_decide is not None:
             yield (
                 f"To find a difference of {margin} between {arm.name} and {verdict.baseline}, if there is one, would "
-                f"take {_band(band)} seeds each (this finds a difference; it does not prove two arms equal)."
+                f"take {band(arm.seeds_to_decide)} seeds each (this does not prove two arms equal)."
             )
     if limited := [arm.name for arm in undecided if arm.seeds_to_decide is None]:
         yield (
@@ -314,10 +317,11 @@ def _seeds_to_decide(verdict: Verdict) -> Iterator[str]:
         )
 
 
-def _band(band: SeedsBand) -> str:
-    if band.high is None:
-        return f"more than {band.low}"
-    return f"{band.low}" if band.low == band.high else f"{band.low} to {band.high}"
+def band(found: SeedsBand) -> str:
+    """Write a number of seeds that is not exactly known."""
+    if found.high is None:
+        return f"more than {found.low}"
+    return f"{found.low}" if found.low == found.high else f"{found.low} to {found.high}"
 
 
 def few_effective(verdict: Verdict) -> str:
