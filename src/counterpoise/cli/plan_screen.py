@@ -14,7 +14,6 @@ from counterpoise.preflight.plan import POWER, CostBasis, NoiseChoice, Outlook, 
 from counterpoise.report import hypothesis_statements, statements
 from counterpoise.report.blocks import Paragraph, labelled
 from counterpoise.report.statements import Entry
-from counterpoise.statistics.race_cost import RaceCost
 from counterpoise.statistics.support import PlannedSupport
 from counterpoise.statistics.verdict_types import Obstacle, Settings
 from counterpoise.text import counted, duration, finite, fixed, listed, percent, shortest, size
@@ -79,7 +78,7 @@ def _race(plan: Plan) -> Iterator[str]:
     yield f"looks after {after} seeds; at most {counted(race.worst, 'training')}, as many as the full grid"
     (_, equal), *better = race.expected
     shares = [f"{trainings:.0f} if one arm is better by {shortest(gain)}" for gain, trainings in better]
-    yield f"expected: {equal:.0f} if all arms are equal, {listed(shares)}"
+    yield f"expected: {equal:.0f} if all arms are equal, {listed(tuple(shares))}"
 
 
 def _support_columns(support: PlannedSupport) -> list[Column]:
@@ -212,15 +211,11 @@ def _costs(plan: Plan) -> Iterator[str]:
         yield f"{counted(finished, 'training')} finished before, and not counted here"
     about = "at least" if plan.basis is CostBasis.LOWER_BOUND else "about"
     work = f"{counted(plan.left, 'training')} x {duration(plan.cost.trial_s)} on {_slots(plan)}"
-    yield f"{work}: {about} {duration(plan.cost.run_s)}; {size(plan.cost.disk_bytes)}"
+    raced = ""
     if plan.race is not None and plan.left == plan.race.worst:
-        low, high = (duration(plan.cost.run_s * n / plan.race.worst) for n in _expected_range(plan.race))
-        yield f"as a race, expected: {low} to {high}; that is its worst case"
-
-
-def _expected_range(race: RaceCost) -> tuple[float, float]:
-    trainings = [number for _, number in race.expected]
-    return min(trainings), max(trainings)
+        low, high = (duration(plan.cost.run_s * n / plan.race.worst) for n in plan.race.expected_range)
+        raced = f" in the worst case, {low} to {high} expected of the race"
+    yield f"{work}: {about} {duration(plan.cost.run_s)}{raced}; {size(plan.cost.disk_bytes)}"
 
 
 def _why_no_cost(plan: Plan) -> str:

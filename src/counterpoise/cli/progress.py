@@ -11,11 +11,12 @@ from rich.text import Text
 
 from counterpoise.cli.screen import Column, table_of, width_of
 from counterpoise.machine.health import Health, read_health
+from counterpoise.report import history_statements
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.progress import RunProgress, TrialProgress, read_progress
 from counterpoise.text import DASH, counted, duration, fixed, percent, size
 
-__all__ = ["draw_trials", "fitting", "headline", "health_lines", "look", "trial_columns"]
+__all__ = ["draw_trials", "fitting", "headline", "health_lines", "look", "race_lines", "trial_columns"]
 
 _STYLES = {"waiting": "dim", "finished": "green", "failed": "red"}
 _LINES_AROUND = 4
@@ -95,6 +96,11 @@ def headline(progress: RunProgress) -> str:
     left = "" if progress.left_s is None or progress.has_ended else f", about {duration(progress.left_s)} left"
     runner = "" if progress.has_ended else f"; {_RUNNERS[progress.runner]}"
     return f"{progress.run.path}: {percent(round(progress.done, 2))} done{left} ({counts}{runner})"
+
+
+def race_lines(progress: RunProgress) -> list[str]:
+    """Say what a race has decided so far."""
+    return [f"race: {text}" for look in progress.race for text in history_statements.race_look(look)]
 
 
 def health_lines(health: Health) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from counterpoise.cli.options import Format, Json, RunPlace, TextOrJson, is_json
 from counterpoise.cli.places import find_run
-from counterpoise.cli.progress import fitting, headline, health_lines, look, trial_columns
+from counterpoise.cli.progress import fitting, headline, health_lines, look, race_lines, trial_columns
 from counterpoise.cli.screen import console, table_of, working
 from counterpoise.machine.health import Health
 from counterpoise.runs.progress import RunProgress
@@ -30,6 +30,8 @@ def status(run: RunPlace = None, output: TextOrJson = Format.text, as_json: Json
         return
     console.print(headline(progress), style="bold", soft_wrap=True)
     console.print(table_of(fitting(trial_columns(progress.trials), console.width)))
+    for line in race_lines(progress):
+        console.print(line, soft_wrap=True)
     for line in health_lines(health):
         console.print(line, style="dim")
     for text in (*progress.warnings, *health.warnings):
@@ -54,6 +56,7 @@ def _as_json(progress: RunProgress, health: Health) -> dict[str, Any]:
             }
             for trial in progress.trials
         ],
+        "race": [asdict(each) for each in progress.race],
         "machine": asdict(health),
         "warnings": [*progress.warnings, *health.warnings],
     }

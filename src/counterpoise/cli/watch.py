@@ -12,7 +12,7 @@ from rich.text import Text
 
 from counterpoise.cli.options import RunPlace
 from counterpoise.cli.places import find_run
-from counterpoise.cli.progress import draw_trials, headline, health_lines, look
+from counterpoise.cli.progress import draw_trials, headline, health_lines, look, race_lines
 from counterpoise.cli.screen import console, working
 from counterpoise.machine.health import Health
 from counterpoise.runs.layout import RunFolder
@@ -51,7 +51,11 @@ def watch_run(run: RunFolder, *, every_s: float) -> None:
 
 
 def _draw(progress: RunProgress, health: Health) -> Group:
-    below = [*health_lines(health), *(f"warning: {text}" for text in (*progress.warnings, *health.warnings))]
+    below = [
+        *race_lines(progress),
+        *health_lines(health),
+        *(f"warning: {text}" for text in (*progress.warnings, *health.warnings)),
+    ]
     height = max(console.height - len(below), 1)
     table = draw_trials(headline(progress), progress.trials, width=console.width, height=height)
     return Group(table, *(Text(line, no_wrap=True, overflow="ellipsis") for line in below))

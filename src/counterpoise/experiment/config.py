@@ -192,7 +192,7 @@ class ArmsConfig(_Table):
     baseline: str = "weight_uniform"
     """The strategy the others are compared to."""
     design: Literal["fixed", "race"] = "fixed"
-    """fixed: every arm gets every seed; race: arms that cannot win are dropped after some seeds, and it ends early."""
+    """fixed: every arm gets every seed; race: arms that cannot win are dropped, about half of the trainings (docs)."""
     looks: tuple[Annotated[int, Field(ge=2)], ...] | Literal["auto"] = "auto"
     """Of a race: after how many seeds to look; auto: 3, 5, 8, 12, 17, ... and the last."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0, 1, 2, 3, 4)

@@ -17,7 +17,7 @@ from counterpoise.notes import Note
 from counterpoise.runs.arms import ArmsRecord, read_arms
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.legacy import OLDER_TILES, are_older_tiles
-from counterpoise.runs.looks import Looks, read_looks
+from counterpoise.runs.looks import Looks, needed_runs, read_looks
 from counterpoise.runs.npz import Examples, ThresholdCounts, ValidationCounts
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
 
@@ -128,7 +128,8 @@ class Run:
     plan : ArmsRecord
         Arms, classes, seeds and what is asked.
     trials : tuple of Trial
-        All planned ones, arm by arm in the order of the plan, each with its seeds in their order.
+        All planned ones, arm by arm in the order of the plan, each with its seeds in their order; of a race those that
+        it needed, or may yet need.
     """
 
     folder: RunFolder
@@ -224,8 +225,10 @@ def read_run(folder: RunFolder) -> Run:
         If this is not a run folder, or its plan is damaged.
     """
     plan = read_arms(folder)
-    trials = tuple(read_trial(folder.trial(arm.name, seed)) for arm in plan.trained for seed in plan.seeds_of(arm.name))
-    return Run(folder, plan, trials)
+    arms = [arm.name for arm in plan.trained]
+    needed = needed_runs(arms, len(plan.seeds), read_looks(folder.looks, folder.verdict))
+    by_arm = sorted(needed, key=lambda run: arms.index(run[0]))  # blocks of seeds become arms with their seeds
+    return Run(folder, plan, tuple(read_trial(folder.trial(a, plan.seeds_of(a)[position])) for a, position in by_arm))
 
 
 def read_trial(folder: TrialFolder) -> Trial:

@@ -38,6 +38,12 @@ class RaceCost:
     worst: int
     expected: tuple[tuple[float, float], ...]
 
+    @property
+    def expected_range(self) -> tuple[float, float]:
+        """Return the smallest and the largest expected number of trainings."""
+        trainings = [number for _, number in self.expected]
+        return min(trainings), max(trainings)
+
 
 def plan_race(
     noise: PlannedNoise,
