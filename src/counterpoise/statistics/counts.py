@@ -205,7 +205,15 @@ def tabulate_counts(run: Run) -> CountTable:
         crops=crops,
         classes=plan.classes,
         counts=table,
-        cells=tuple(tuple(judged[arm.name, seed][0] for seed in plan.seeds_of(arm.name)) for arm in plan.trained),
+        cells=tuple(
+            tuple(
+                judged[arm.name, seed][0]
+                if (arm.name, seed) in judged
+                else RunCell(arm.name, seed, RunState.NOT_NEEDED)
+                for seed in plan.seeds_of(arm.name)
+            )
+            for arm in plan.trained
+        ),
         simplicity={arm.name: _weights_spread(arm) for arm in plan.trained},
         controls=plan.controls,
         copies=plan.copies,
