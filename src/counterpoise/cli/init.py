@@ -389,8 +389,8 @@ def _race_offer(experiment: Experiment) -> Iterator[str]:
     low, high = race.expected_range
     yield ""
     yield f"Every arm with every seed: {counted(arms * len(experiment.arms.seeds), 'training')}. As a race"
-    yield f"(counterpoise run --race --seeds 8): {low:.0f} to {high:.0f} expected, {race.worst} at most; arms that cannot"
-    yield "win are dropped, and the rest are told apart as with eight seeds."
+    yield f"(counterpoise run --race --seeds 8): {low:.0f} to {high:.0f} expected, {race.worst} at most; arms that"
+    yield "cannot win are dropped, and the rest are told apart as with eight seeds."
 
 
 def _warnings(names: Sequence[str], rows: Sequence[CropRow]) -> Iterator[str]:
