@@ -302,14 +302,15 @@ def bet(verdict: Verdict) -> Iterator[str]:
 
 
 def _seeds_to_decide(verdict: Verdict) -> Iterator[str]:
-    margin = fixed(verdict.settings.margin)
-    undecided = [arm for arm in verdict.arms if arm.is_undecided]
-    for arm in undecided:
-        if arm.seeds_to_decide is not None:
-            yield (
-                f"To find a difference of {margin} between {arm.name} and {verdict.baseline}, if there is one, would "
-                f"take {band(arm.seeds_to_decide)} seeds each (this does not prove two arms equal)."
-            )
+    """Say how many seeds would find a difference of the margin, in one sentence for all undecided arms."""
+    margin, undecided = fixed(verdict.settings.margin), [arm for arm in verdict.arms if arm.is_undecided]
+    bands = [(arm.name, band(arm.seeds_to_decide)) for arm in undecided if arm.seeds_to_decide is not None]
+    if bands:
+        each = listed(tuple(f"{name} {number}" for name, number in bands))
+        yield (
+            f"Seeds per arm that would find a difference of {margin} from {verdict.baseline}, if there is one: {each} "
+            "(finding none would not prove arms equal)."
+        )
     if limited := [arm.name for arm in undecided if arm.seeds_to_decide is None]:
         yield (
             f"No number of seeds finds a difference of {margin}: {listed(limited)}. The {_units(verdict)} set the "
