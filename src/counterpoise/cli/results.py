@@ -21,13 +21,17 @@ from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import write_text
 from counterpoise.files.disk import refuse_unwritable
 from counterpoise.notes import NoteKind, of_kind
-from counterpoise.report import statements
+from counterpoise.report import detail_statements, statements
+from counterpoise.report.details import as_csv as details_as_csv
+from counterpoise.report.details import as_json, show_details
 from counterpoise.report.formats import results_as_csv, results_as_json, write_reference
 from counterpoise.report.latex import as_latex
 from counterpoise.report.paper import as_csv, as_markdown
 from counterpoise.report.verdict_file import take_look
 from counterpoise.runs.read import read_run
+from counterpoise.statistics.details import describe_run
 from counterpoise.statistics.results import ArmResult, Results, Spread, summarise_run
+from counterpoise.statistics.run_verdict import judge_run
 from counterpoise.statistics.verdict_types import Verdict
 from counterpoise.text import DASH, counted, fixed, signed
 
@@ -39,6 +43,7 @@ class ResultsFormat(StrEnum):
 
     ``latex``, ``markdown`` and ``csv`` are the tables of a paper, with intervals; ``trials`` is one line of csv per
     finished trial, as in ``results.csv``; ``reference`` is a folder of files as the reference experiment has them.
+    ``details`` and ``details-csv`` are further scores (docs/scores.md), as text and with every figure on a line.
     """
 
     text = "text"
@@ -48,6 +53,8 @@ class ResultsFormat(StrEnum):
     csv = "csv"
     trials = "trials"
     reference = "reference"
+    details = "details"
+    details_csv = "details-csv"
 
 
 _PAPER: Mapping[ResultsFormat, Callable[[Verdict], str]] = {
@@ -67,9 +74,13 @@ def _as_text(results: Results, output: ResultsFormat) -> str:
     if output is ResultsFormat.trials:
         return results_as_csv(results)
     if output is ResultsFormat.json:
-        return json.dumps(results_as_json(results), indent=1) + "\n"
+        found = describe_run(results.run, judge_run(results.run))
+        return json.dumps({**results_as_json(results), "details": as_json(found)}, indent=1) + "\n"
+    if output is ResultsFormat.details_csv:
+        return details_as_csv(describe_run(results.run, judge_run(results.run)))
     page = io.StringIO()
-    print_results(results, to=plain_console(file=page))
+    show = print_details if output is ResultsFormat.details else print_results
+    show(results, to=plain_console(file=page))
     return page.getvalue()
 
 
@@ -109,6 +120,22 @@ def print_results(results: Results, *, to: Console = console) -> None:
     open_ones = [f"{count} {state}" for state, count in sorted(states.items()) if state != "failed"]
     if open_ones:
         to.print(f"unfinished trials: {', '.join(open_ones)}", style="bold")
+
+
+def print_details(results: Results, *, to: Console = console) -> None:
+    """Print the further scores, one table below the other."""
+    verdict = judge_run(results.run)
+    further = show_details(results.run, verdict)
+    if further is None:
+        to.print(detail_statements.NOTHING, soft_wrap=True)
+        return
+    to.print(further.introduction, soft_wrap=True)
+    for remark in further.remarks:
+        to.print(f"note: {remark}", soft_wrap=True)
+    for table in further.tables:
+        to.print()
+        print_table(list(zip(*table.as_rows(), strict=True)), title=table.title, to=to)
+        to.print(table.caption, style="dim", soft_wrap=True)
 
 
 def _heading(results: Results) -> list[str]:
@@ -168,6 +195,8 @@ def results(
         _write(found, chosen, out)
     elif chosen is ResultsFormat.text:
         print_results(found)
+    elif chosen is ResultsFormat.details:
+        print_details(found)
     else:
         print(_as_text(found, chosen), end="")
 

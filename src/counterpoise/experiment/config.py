@@ -182,6 +182,15 @@ class ValidationConfig(_Table):
     """Score after every so many epochs (and always after the last)."""
     example_patches: Annotated[int, Field(ge=0, le=16)] = 4
     """Validation patches shown in the report."""
+    boundary: bool = False
+    """Whether to count boundaries and centre lines after the last epoch, for surface Dice and clDice."""
+    boundary_tolerance_nm: NonNegative | Literal["auto"] = "auto"
+    """How far two boundaries may be apart (in a section) and count as one; auto: one voxel."""
+
+    @property
+    def tolerance_nm(self) -> float | None:
+        """Return the tolerance; None for one voxel."""
+        return None if self.boundary_tolerance_nm == "auto" else self.boundary_tolerance_nm
 
 
 class ArmsConfig(_Table):

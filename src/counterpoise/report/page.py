@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from counterpoise.report import statements
 from counterpoise.report.balance import Balance, make_balance
+from counterpoise.report.details import Further, show_details
 from counterpoise.report.evidence import Evidence, show_verdict
 from counterpoise.report.figures import Bar, BarPanel, Dot, DotRow, Line, LineChart, LinePoint
 from counterpoise.report.patches import ExamplePatches, load_patches
@@ -98,6 +99,8 @@ class Page:
     provenance: Provenance
     comparability: tuple[str, ...]
     """What makes trainings less than exactly comparable: a sentence each, without its full stop."""
+    further: Further | None
+    """More scores from the same counts; None where no class is scored."""
 
     @property
     def has_scores(self) -> bool:
@@ -129,6 +132,7 @@ def build_page(judged: Judged) -> Page:
         patches=load_patches(results, voxel_size_nm),
         provenance=_provenance(run, trained),
         comparability=tuple(statements.parts(results.parts)),
+        further=show_details(run, verdict),
     )
 
 

@@ -54,6 +54,7 @@ SECTIONS = (
         link="Gains and losses",
         is_shown=lambda page: page.evidence.trades is not None,
     ),
+    Section("details", "More from the same counts", link="More scores", is_shown=lambda page: page.further is not None),
     Section("curves", "Training curves"),
     Section("balance", "Frequencies and weights"),
     Section("patches", "Example patches"),

@@ -18,7 +18,7 @@ from counterpoise.runs.arms import ArmsRecord, read_arms
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.legacy import OLDER_TILES, are_older_tiles
 from counterpoise.runs.looks import Looks, needed_runs, read_looks
-from counterpoise.runs.npz import Examples, ThresholdCounts, ValidationCounts
+from counterpoise.runs.npz import BoundaryCounts, Examples, ThresholdCounts, ValidationCounts
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
 
 __all__ = ["Run", "Trial", "Unreadable", "read_run", "read_trial"]
@@ -110,6 +110,11 @@ class Trial:
     def thresholds(self) -> ThresholdCounts | Unreadable:
         """Voxels of the last epoch by predicted probability; older trials have none."""
         return _read(ThresholdCounts.read, self.folder.thresholds)
+
+    @cached_property
+    def boundaries(self) -> BoundaryCounts | Unreadable:
+        """Boundary and skeleton voxels of the last epoch; not there unless ``validation.boundary`` is set."""
+        return _read(BoundaryCounts.read, self.folder.boundaries)
 
     @cached_property
     def examples(self) -> Examples | Unreadable:

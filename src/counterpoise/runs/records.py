@@ -13,7 +13,7 @@ from counterpoise.files.atomic import read_json, read_lines, write_json
 from counterpoise.files.checksum import checksum_of
 from counterpoise.runs.layout import TrialFolder
 from counterpoise.runs.legacy import was_divergence
-from counterpoise.runs.npz import Examples, ThresholdCounts, ValidationCounts
+from counterpoise.runs.npz import BoundaryCounts, Examples, ThresholdCounts, ValidationCounts
 
 __all__ = ["EpochRecord", "FailureCause", "TrialState", "TrialStatus", "read_epochs"]
 
@@ -163,8 +163,8 @@ class TrialStatus:
     def with_counts(cls, folder: TrialFolder) -> TrialStatus:
         """Read a trial's status as :meth:`of` does, and open its arrays too: without counts a finished trial is none.
 
-        Trials of older versions have no counts by probability; examples may be deleted. If they are there, they are
-        whole, or the trial has to make them again.
+        Trials of older versions have no counts by probability, not every trial counts boundaries, and examples may be
+        deleted. If they are there, they are whole, or the trial has to make them again.
         """
         status = cls.of(folder)
         if status.state != "finished" or not status.epochs:
@@ -172,6 +172,7 @@ class TrialStatus:
         arrays = (
             (folder.counts, ValidationCounts.read),
             (folder.thresholds, ThresholdCounts.read),
+            (folder.boundaries, BoundaryCounts.read),
             (folder.examples, Examples.read),
         )
         for file, read in arrays:

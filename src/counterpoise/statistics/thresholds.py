@@ -183,7 +183,7 @@ def gather_histograms(run: Run, table: CountTable) -> Histograms:
     shape = (len(table.arms), len(table.seeds), len(table.crops), len(table.classes), 2, BINS)
     histograms = np.full(shape, np.nan)
     for a, s in zip(*np.nonzero(table.finished), strict=True):
-        trial = run.trial(table.arms[a], table.seeds[s])
+        trial = run.trial(table.arms[a], table.cells[a][s].seed)
         found = trial.thresholds
         if isinstance(found, Unreadable):
             raise _unusable(trial, found.reason)

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from counterpoise.files.atomic import append_line, write_json
+from counterpoise.metrics.thresholds import BINS
 from counterpoise.notes import Note, NoteKind
 from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.runs.npz import Examples, ValidationCounts
+from counterpoise.runs.npz import BoundaryCounts, Examples, ThresholdCounts, ValidationCounts
 from counterpoise.runs.read import Run, read_run
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus
 from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference
@@ -64,6 +65,8 @@ class Plan:
     reason: str = "the loss was not finite in 20 steps of epoch 5"
     crops: int = 0
     """Validation crops whose counts are written, so that the run can be judged; 0 for none."""
+    further: bool = False
+    """Whether to write counts by probability and boundaries, too."""
 
 
 def make_run(path: Path, plan: Plan = Plan()) -> RunFolder:
@@ -151,6 +154,18 @@ def _write_trial(
         _predict(patches, rng).write(folder.examples)
     if counts is not None and not failed:
         counts.write(folder.counts)
+        if plan.further:
+            _write_further(folder, counts)
+
+
+def _write_further(folder: TrialFolder, counts: ValidationCounts) -> None:
+    """Write what further scores need, such that counts at 1/2 are the same."""
+    true_pos, false_pos, missed = np.moveaxis(counts.counts[-1], -1, 0)
+    voxels = np.zeros((*true_pos.shape, 2, BINS), np.int64)
+    voxels[..., 0, 2], voxels[..., 0, 40], voxels[..., 1, 20], voxels[..., 1, 55] = 90_000, false_pos, missed, true_pos
+    ThresholdCounts(counts.crops, counts.classes, voxels).write(folder.thresholds)
+    line = np.stack([true_pos // 9, (true_pos + false_pos) // 8, true_pos // 9, (true_pos + missed) // 8], -1)
+    BoundaryCounts(counts.crops, counts.classes, line, line // 3, np.array(8.0)).write(folder.boundaries)
 
 
 def _epoch(
@@ -453,6 +468,7 @@ PLANS = {
         side=256,
         epochs=60,
         crops=24,
+        further=True,
     ),
     "none": Plan(failed=tuple((arm, seed) for arm in ARMS for seed in (1, 2))),
     "wide": Plan(arms=TWELVE, classes=tuple(f"class_{i:02d}_membrane" for i in range(48)), failed=()),
