@@ -8,7 +8,17 @@ from counterpoise.runs.looks import Drop, DropReason, RaceLook, StopReason
 from counterpoise.statistics.verdict_types import Settings, Verdict
 from counterpoise.text import counted, listed, percent, shortest
 
-__all__ = ["changes", "confidence", "looks", "race", "race_look", "risk", "single_confidence"]
+__all__ = [
+    "changes",
+    "confidence",
+    "looks",
+    "race",
+    "race_end",
+    "race_look",
+    "risk",
+    "single_confidence",
+    "why_dropped",
+]
 
 _ROUNDING = 1e-4
 _SMALL_CHANCE = 0.001
@@ -63,14 +73,21 @@ def race(verdict: Verdict) -> Iterator[str]:
 
 def race_look(look: RaceLook) -> Iterator[str]:
     """Say what one look of a race decided."""
-    yield from (f"after {counted(look.seeds, 'seed')} without {drop.arm}: {_why(drop)}" for drop in look.dropped)
+    yield from (f"after {counted(look.seeds, 'seed')} without {drop.arm}: {why_dropped(drop)}" for drop in look.dropped)
     if look.stop is not None:
-        yield f"ended after {counted(look.seeds, 'seed')}: {_STOPS[look.stop].format(leader=look.leader)}"
+        yield race_end(look)
     if look.stop is None and not look.dropped:
         yield f"after {counted(look.seeds, 'seed')} with every arm that was left"
 
 
-def _why(drop: Drop) -> str:
+def race_end(look: RaceLook) -> str:
+    """Say when and why a race ended."""
+    why = "" if look.stop is None else _STOPS[look.stop].format(leader=look.leader)
+    return f"ended after {counted(look.seeds, 'seed')}: {why}"
+
+
+def why_dropped(drop: Drop) -> str:
+    """Say why a race goes on without an arm."""
     match drop.reason:
         case DropReason.BEATEN:
             return f"{drop.by} beats it (one-sided level {shortest(drop.level or 0.0)})"

@@ -216,6 +216,11 @@ def _runs(verdict: Verdict) -> str:
     planned = sum(arm.planned for arm in verdict.arms)
     states = Counter(cell.state for cell in verdict.incomplete)
     rest = "".join(f", {number} {state}" for state, number in sorted(states.items()))
+    if verdict.race:
+        return (
+            f"a race of {counted(len(verdict.arms), 'arm')} with at most {counted(len(verdict.seeds), 'seed')} each: "
+            f"{finished} of at most {counted(planned, 'training')} finished{rest}"
+        )
     return f"{design(len(verdict.arms), len(verdict.seeds), planned)}, {finished} finished{rest}"
 
 
