@@ -44,8 +44,8 @@ class Section:
 
 SECTIONS = (
     Section("verdict", "Verdict"),
-    Section("hypotheses", "Hypotheses", is_shown=lambda page: bool(page.evidence.hypotheses)),
     Section("results", "Results"),
+    Section("hypotheses", "Hypotheses", is_shown=lambda page: bool(page.evidence.hypotheses)),
     Section("seeds", "Seed by seed"),
     Section("classes", "Per class"),
     Section(
