@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Int
+
+from counterpoise.files.atomic import read_json
 
 __all__ = ["TILE_VOXELS", "TileVoxels"]
 
@@ -37,6 +40,17 @@ class TileVoxels:
     def plain(self) -> dict[str, Any]:
         """Return what JSON holds; the crops are those of the document it stands in."""
         return {"classes": list(self.classes), "known": self.known.tolist(), "present": self.present.tolist()}
+
+    @classmethod
+    def read(cls, file: Path) -> Self | None:
+        """Read them from ``validation_tiles.json``.
+
+        Raises
+        ------
+        OSError, ValueError, TypeError
+            If it is not there, or is damaged.
+        """
+        return cls.of_document(read_json(file))
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> Self | None:

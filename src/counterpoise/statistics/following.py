@@ -13,7 +13,6 @@ from functools import lru_cache
 import numpy as np
 
 from counterpoise.errors import RunFolderError
-from counterpoise.files.atomic import read_json
 from counterpoise.runs.arms import read_arms
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.progress import RunProgress, TrialProgress
@@ -105,7 +104,7 @@ def read_targets(run: RunFolder) -> Targets | None:
 
 @lru_cache(maxsize=64)
 def _read_targets(run: RunFolder, _: Sequence[object]) -> Targets | None:
-    voxels = TileVoxels.of_document(read_json(run.tiles))
+    voxels = TileVoxels.read(run.tiles)
     if voxels is None:
         return None
     support = plan_support(voxels.crops, voxels.classes, voxels.present, read_arms(run).verdict)

@@ -22,7 +22,7 @@ from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus
 from counterpoise.statistics.results import summarise_run
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 from ..statistics.conftest import counts_of  # noqa: TID252 - tests are no package that could be named
 

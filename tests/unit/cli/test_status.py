@@ -141,7 +141,7 @@ def test_classes_that_are_not_found_yet_are_named_and_dice_is_that_of_the_scored
     following = follow(progress)
     a, _ = progress.trials
     # (.18 + .5) / 2 last, (.18 + .6) / 2 best, and pm (2 x .5 / 1.5 = .667) is not found by either.
-    assert following.dice(a) == (pytest.approx(0.34), pytest.approx(0.39))
+    assert following.dice(a) == pytest.approx((0.34, 0.39))
     assert score_warnings(following) == (
         "after epoch 2 mito is still no better than predicting it everywhere in 1 of 2 trainings",
         "after epoch 2 pm is still no better than predicting it everywhere",

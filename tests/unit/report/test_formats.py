@@ -11,7 +11,7 @@ from counterpoise.report.formats import results_as_json, results_as_trials, writ
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.statistics.results import Results, summarise_run
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 
 def results_of(folder: RunFolder) -> Results:

@@ -29,7 +29,7 @@ from counterpoise.runs.npz import ValidationCounts
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import EpochRecord, TrialStatus
 from counterpoise.statistics.results import summarise_run
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 ARMS, CLASSES, SEEDS, CROPS, EPOCHS = ("uniform", "sqrt"), ("nuc", "rare", "pm"), (0, 1, 2), 4, 2
 

@@ -11,7 +11,7 @@ from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import FailureCause
 from counterpoise.statistics.results import summarise_run
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 Make = Callable[..., RunFolder]
 

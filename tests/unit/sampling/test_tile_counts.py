@@ -34,6 +34,6 @@ def test_all_tiles_together_hold_every_known_positive_voxel_once(
     monkeypatch.setattr("counterpoise.sampling.tile_counts._VALUES_AT_ONCE", 1)  # large tiles go one by one
     assert count_tile_voxels(store, everything, SAMPLING).known.tolist() == known
     one_each = list_tiles(plan, store, cap=1)
-    counted = count_tile_voxels(store, one_each, SAMPLING).present
-    assert counted[1:].sum() < np.array(expected)[1:].sum()
-    assert (counted[0] <= 16 * 16).all()
+    kept = count_tile_voxels(store, one_each, SAMPLING).present
+    assert kept[1:].sum() < np.array(expected)[1:].sum()
+    assert (kept[0] <= 16 * 16).all()

@@ -9,7 +9,7 @@ from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import FailureCause, TrialStatus
 from counterpoise.statistics.results import ArmResult, Results, Spread, summarise_run
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 
 def load_results(run: RunFolder) -> Results:
