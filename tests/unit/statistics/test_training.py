@@ -12,8 +12,8 @@ from counterpoise.metrics.dice import dice_score
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
-from counterpoise.statistics.training import ClassTraining, find_convergence, judge_training, trivial_scores
 from counterpoise.statistics.run_verdict import judge_run
+from counterpoise.statistics.training import ClassTraining, find_convergence, judge_training, trivial_scores
 from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import Obstacle
 
