@@ -23,9 +23,10 @@ from counterpoise.preflight.own_source import source_hash
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.legacy import are_older_tiles
 from counterpoise.runs.records import TrialStatus
+from counterpoise.runs.tile_voxels import TileVoxels
 from counterpoise.sampling.missing_raw import share_without_raw
 from counterpoise.sampling.patches import PatchPlan, crops_never_drawn, draw_patches
-from counterpoise.sampling.tile_counts import count_tile_positives
+from counterpoise.sampling.tile_counts import count_tile_voxels
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.statistics.support import PlannedSupport, plan_support
 from counterpoise.store import VoxelStore
@@ -77,10 +78,14 @@ class Design:
         return {self.run.trial(config.arm, config.seed): config for config in self.trials}
 
     @cached_property
+    def voxels(self) -> TileVoxels:
+        """Return the voxels of the validation tiles: they are counted, once."""
+        return count_tile_voxels(self.store, self.tiles, self.experiment.sampling)
+
+    @cached_property
     def support(self) -> PlannedSupport:
-        """Return what the scores will rest on: the positive voxels in the validation tiles are counted, once."""
-        positives = count_tile_positives(self.store, self.tiles, self.experiment.sampling)
-        return plan_support(self.tiles.crops, self.store.classes, positives, self.experiment.verdict)
+        """Return what the scores will rest on."""
+        return plan_support(self.tiles.crops, self.store.classes, self.voxels.present, self.experiment.verdict)
 
     def count_unfinished(self) -> int:
         """Count the trials that are not finished; one that was trained by another configuration counts as finished."""

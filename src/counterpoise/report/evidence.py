@@ -75,7 +75,7 @@ def show_verdict(verdict: Verdict, balance: Balance, styles: Mapping[str, ArmSty
     compared = any(arm.comparison is not None for arm in verdict.arms)
     has_inner = any(whisker(arm.on_these_crops) not in (None, whisker(arm.comparison)) for arm in verdict.arms)
     notes = (Entry("Notes", text) for text in statements.notes(verdict))
-    entries = (*statements.basis(verdict), *statements.conclusions(verdict), *notes)
+    entries = (*statements.conclusions(verdict), *notes, *statements.basis(verdict))
     grouped = itertools.groupby(entries, key=lambda entry: entry.label)
     return Evidence(
         headline=statements.headline(verdict),

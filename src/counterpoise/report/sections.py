@@ -45,8 +45,8 @@ class Section:
 SECTIONS = (
     Section("verdict", "Verdict"),
     Section("race", "Race", is_shown=lambda page: page.evidence.race is not None),
-    Section("hypotheses", "Hypotheses", is_shown=lambda page: bool(page.evidence.hypotheses)),
     Section("results", "Results"),
+    Section("hypotheses", "Hypotheses", is_shown=lambda page: bool(page.evidence.hypotheses)),
     Section("seeds", "Seed by seed"),
     Section("classes", "Per class"),
     Section(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from counterpoise.report import history_statements as history
+from counterpoise.report import training_statements
 from counterpoise.runs.read import Trial
 from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference, SeedsBand
 from counterpoise.statistics.counts import RunCell, RunState
@@ -22,15 +23,21 @@ from counterpoise.statistics.verdict_types import Obstacle, RecommendationReason
 from counterpoise.text import counted, fixed, interval, listed, percent, shortest, signed
 
 __all__ = [
-    "EXPLORATORY", "NO_SCORE", "ONE_ARM", "Entry", "arm_flags", "band", "basis", "bet", "by_chance", "comparison_text",
-    "conclusions", "design", "effective", "few_effective", "few_planned", "headline", "label", "nonfinite", "notes",
-    "obstacle", "parts", "question", "reason", "retraining", "scope", "score_in_words", "scoring",
+    "EXPLORATORY", "NO_SCORE", "ONE_ARM", "SPREAD", "Entry", "arm_flags", "band", "basis", "bet", "by_chance",
+    "comparison_text", "conclusions", "design", "effective", "few_effective", "few_planned", "headline", "incomplete",
+    "label", "nonfinite", "notes", "obstacle", "parts", "question", "reason", "retraining", "scope", "score_in_words",
+    "scoring",
 ]  # fmt: skip
 
 ONE_ARM = "there is one arm, and nothing to compare it with"
 NO_SCORE = "No trial has finished, so there is no score to show."
 
 ROUGH = "the intervals allow for that, and are wide and rough themselves"
+
+SPREAD = (
+    "±: standard deviation over the finished seeds. noise: the same without what all arms of a seed share, which "
+    "cancels in differences."
+)
 
 EXPLORATORY = "Exploratory: not corrected for the number of classes and arms."
 
@@ -130,7 +137,8 @@ def obstacle(verdict: Verdict) -> str:
         ""
         if verdict.obstacle is None
         else {
-            Obstacle.NO_RUN: "no run has finished with counts",
+            Obstacle.UNTRAINED: training_statements.untrained(verdict),
+            Obstacle.NO_RUN: training_statements.no_run(verdict),
             Obstacle.NO_CLASS: f"no class has positives in {settings.min_crops} {_units(verdict)}",
             Obstacle.ONE_ARM: ONE_ARM,
             Obstacle.NO_BASELINE: f"the baseline {verdict.baseline} has no finished run",
@@ -184,8 +192,9 @@ def basis(verdict: Verdict) -> Iterator[Entry]:
     yield Entry("Question", question(verdict.baseline, verdict.settings.margin))
     yield Entry("Data", _data(verdict))
     yield Entry("Runs", _runs(verdict))
-    yield from (Entry("Runs", _incomplete(cell)) for cell in verdict.incomplete)
+    yield from (Entry("Runs", incomplete(cell)) for cell in verdict.incomplete)
     yield from (Entry("Noise", text) for text in _noise(verdict))
+    yield from (Entry("Training", text) for text in training_statements.trained(verdict))
     yield from (Entry("Looks", text) for text in history.looks(verdict))
     yield from (Entry("Race", text) for text in history.race(verdict))
     yield from (Entry("Changed", f"{text}.") for text in history.changes(verdict))
@@ -231,12 +240,13 @@ _ADVICE = {
 }
 
 
-def _incomplete(cell: RunCell) -> str:
+def incomplete(cell: RunCell) -> str:
+    """Say what became of a run without a result."""
     said = cell.reason.splitlines()[0] if cell.reason else ""
     if cell.state is RunState.UNFINISHED:
         why = f"epoch {cell.epoch} of {cell.epochs}" if cell.epochs else said or "not started"
     elif cell.state is RunState.DIVERGED:
-        why = said or "collapsed: finds no voxel of any class"
+        why = said or f"collapsed: {training_statements.COLLAPSED}"
     else:
         why = said or "no reason recorded"
     return f"{cell.arm}, seed {cell.seed}: {cell.state} ({why}); {_ADVICE[cell.state]}"
@@ -362,6 +372,8 @@ def by_chance(verdict: Verdict) -> str:
 
 def notes(verdict: Verdict) -> Iterator[str]:
     """Say what else must be known of arms and runs."""
+    if said := training_statements.convergence(verdict):
+        yield said
     for arm in verdict.arms:
         yield from (f"{arm.name}: {text}." for text in arm_flags(arm, verdict))
     if any(arm.is_adjusted for arm in verdict.arms):
@@ -400,7 +412,7 @@ def arm_flags(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
             f"a control: {arm.control_of} again with other seeds, so its difference is noise; not in the noise, the "
             "number of comparisons or the recommendation"
         )
-    return tuple(flags)
+    return (*flags, *training_statements.not_found(arm.name, verdict))
 
 
 def parts(found: BatchParts) -> Iterator[str]:

@@ -40,6 +40,7 @@ class TrialProgress:
     epoch_s: float | None
     left_s: float | None
     warnings: tuple[str, ...]
+    epochs: tuple[EpochRecord, ...] = ()
 
     @property
     def name(self) -> str:
@@ -156,7 +157,7 @@ def _describe(
     silent = now - status.updated if status.updated is not None else 0.0
     if status.state == "running" and runner != "gone" and silent > max(_STALLED_S, _STALLED_EPOCHS * (epoch_s or 0.0)):
         warnings.append(f"stalled: no progress for {silent / 60:.0f} min")
-    return TrialProgress(folder, status, epoch_s, left, tuple(warnings))
+    return TrialProgress(folder, status, epoch_s, left, tuple(warnings), tuple(epochs))
 
 
 def _done(trials: Sequence[TrialProgress]) -> float:

@@ -20,6 +20,7 @@ from counterpoise.runs.legacy import OLDER_TILES, are_older_tiles
 from counterpoise.runs.looks import Looks, needed_runs, read_looks
 from counterpoise.runs.npz import BoundaryCounts, Examples, ThresholdCounts, ValidationCounts
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
+from counterpoise.runs.tile_voxels import TileVoxels
 
 __all__ = ["Run", "Trial", "Unreadable", "read_run", "read_trial"]
 
@@ -76,12 +77,6 @@ class Trial:
     def is_finished(self) -> bool:
         """Whether all epochs are trained and scored."""
         return self.status.state == "finished"
-
-    @property
-    def best(self) -> EpochRecord | None:
-        """Return the epoch with the highest mean Dice, the first of equals (an optimistic figure)."""
-        scored = [e for e in self.epochs if e.dice_mean is not None]
-        return max(scored, key=lambda e: e.dice_mean or 0.0) if scored else None
 
     @property
     def last(self) -> EpochRecord | None:
@@ -182,6 +177,11 @@ class Run:
     def tiles(self) -> dict[str, Any] | Unreadable:
         """The document of the fixed validation tiles."""
         return _read(read_json, self.folder.tiles)
+
+    @cached_property
+    def tile_voxels(self) -> TileVoxels | None:
+        """Known and positive voxels of the validation tiles; None where the run does not say, as older ones."""
+        return None if isinstance(self.tiles, Unreadable) else TileVoxels.of_document(self.tiles)
 
     @property
     def tiles_hash(self) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +60,11 @@ class EpochRecord:
     exposure: Mapping[str, Any] | None = None
     data_wait_s: float | None = None
     micro_batch: int | None = None
+
+    def mean_over(self, classes: Iterable[str]) -> float | None:
+        """Return the mean Dice over those of some classes that have a score; None if none has."""
+        there = [value for name in classes if (value := self.dice.get(name)) is not None]
+        return math.fsum(there) / len(there) if there else None
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> Self:

@@ -85,8 +85,7 @@ def tune(table: CountTable, histograms: Histograms, *, by_data_set: bool = False
         chosen = choose_thresholds(by_threshold[:, select].sum(1))
         thresholds[a, s] = THRESHOLDS[chosen]
         counts[a, s] = by_threshold[chosen, :, np.arange(len(chosen))][:, report].swapaxes(0, 1)
-    crops = tuple(np.array(table.crops)[report].tolist())
-    at_half = replace(table, crops=crops, counts=table.counts[:, :, report])
+    at_half = table.of_crops(report)
     return TunedCounts(
         table=replace(at_half, counts=counts),
         at_half=at_half,

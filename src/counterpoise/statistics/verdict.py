@@ -23,6 +23,7 @@ from counterpoise.statistics.scores import (
     positive_crops,
     scorable_classes,
 )
+from counterpoise.statistics.training import judge_training
 from counterpoise.statistics.verdict_types import (
     BestBet,
     ClassSupport,
@@ -87,6 +88,7 @@ class _Judgement:
         self.alpha = settings.alpha / comparisons(table)
         self.stray = stray_runs(self.theta) if usable else np.zeros(self.run.shape, bool)
         self.common_seeds = self._count_common_seeds()
+        self.training = judge_training(table, self.scored)
         self.obstacle = self._find_obstacle()
 
     @property
@@ -108,6 +110,7 @@ class _Judgement:
         return Verdict(
             obstacle=self.obstacle,
             common_seeds=self.common_seeds,
+            training=self.training,
             baseline=table.baseline,
             settings=self.settings,
             arms=arms,
@@ -170,6 +173,7 @@ class _Judgement:
         """Say why there can be no verdict, the first reason first; None if there can."""
         noise = self.noise
         reasons = {
+            Obstacle.UNTRAINED: self.training.is_untrained,
             Obstacle.NO_RUN: not self.run.any(),
             Obstacle.NO_CLASS: not self.scored.any(),
             Obstacle.ONE_ARM: len(self.table.arms) < 2,  # noqa: PLR2004 - it takes two to compare
