@@ -7,10 +7,12 @@ taken out or lost is found.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -198,39 +200,49 @@ def add_look(file: Path, look: LookRecord) -> None:
     OSError
         If it cannot be written.
     """
-    content = {
-        "version": LOOKS_VERSION,
-        "taken": look.taken or time.time(),
-        "planned": look.planned,
-        "runs": {arm: list(seeds) for arm, seeds in look.runs.items()},
-        "race": None if look.race is None else asdict(look.race),
-        "before": _read_lines(file).last,
-    }
-    line = json.dumps({**content, "checksum": checksum_of(content)}) + "\n"
-    with file.open("a+b") as lines:
-        lines.seek(0)
-        lines.truncate(lines.read().rfind(b"\n") + 1)  # a torn line is one whose look nobody saw
-        lines.write(line.encode())
-        lines.flush()
-        os.fsync(lines.fileno())
+    with file.open("a+b") as stream:
+        with suppress(OSError):  # a file system without locks: two looks in one moment are then a damaged record
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.seek(0)
+        whole = _whole_lines(stream.read())
+        content = {
+            "version": LOOKS_VERSION,
+            "taken": look.taken or time.time(),
+            "planned": look.planned,
+            "runs": {arm: list(seeds) for arm, seeds in look.runs.items()},
+            "race": None if look.race is None else asdict(look.race),
+            "before": _parse_lines(whole, file.name).last,
+        }
+        line = json.dumps({**content, "checksum": checksum_of(content)}) + "\n"
+        stream.truncate(len(whole))
+        stream.write(line.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _read_lines(file: Path) -> _Lines:
-    found = _Lines()
     try:
-        lines = file.read_bytes().splitlines(keepends=True)
+        return _parse_lines(_whole_lines(file.read_bytes()), file.name)
     except FileNotFoundError:
-        return found
+        return _Lines()
     except OSError as error:
         return _Lines(damage=f"{file.name} cannot be read ({type(error).__name__})")
-    for number, line in enumerate(lines, start=1):
+
+
+def _whole_lines(content: bytes) -> bytes:
+    """Leave out a torn line at the end: it is of a look that nobody saw."""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _parse_lines(content: bytes, name: str) -> _Lines:
+    found = _Lines()
+    for number, line in enumerate(content.splitlines(), start=1):
         record, checksum, problem = _parse(line, found.last)
         if record is not None:
             found.records.append(record)
             found.last = checksum
         if problem:
-            is_torn = record is None and number == len(lines) and not line.endswith(b"\n")
-            found.damage = found.damage or ("" if is_torn else f"line {number} of {file.name} {problem}")
+            found.damage = found.damage or f"line {number} of {name} {problem}"
     return found
 
 

@@ -38,7 +38,7 @@ class LookHistory:
         seen = [LookAt(_common(look, names), look.planned) for look in self.earlier]
         now = int(table.finished[list(arms)].all(0).sum())
         looks = [*seen, LookAt(now, len(table.seeds))]
-        return spend_alpha(tuple(look for look in looks if look.seeds >= _FEWEST) or (looks[-1],), alpha)
+        return spend_alpha(tuple(look for look in looks if look.seeds >= _FEWEST), alpha)
 
     def levels(self, table: CountTable, alpha: float) -> Float[np.ndarray, "arm arm"]:
         """Return the level of every comparison of two arms, each of which may be wrong with chance alpha."""

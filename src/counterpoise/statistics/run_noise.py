@@ -201,7 +201,14 @@ def stray_runs(mean: RunScores) -> Bool[np.ndarray, "arm seed"]:
     """Find runs that score far below their arm: failures that nothing else reports.
 
     A run's distance is that to the median of its arm's other runs, after the median of each seed is taken out; the
-    scale is the median size of all distances (times 1.4826, as for normal ones). An arm needs three runs.
+    scale is the median size of the distances (times 1.4826, as for normal ones). The median of a seed is often one of
+    its runs, whose distance says nothing: the smallest sizes, one fewer than seeds with a median, are left out [1]_. An
+    arm needs three runs.
+
+    References
+    ----------
+    .. [1] J. O. Street, R. J. Carroll and D. Ruppert, "A note on computing robust regression estimates via iteratively
+       reweighted least squares", The American Statistician 42(2), 1988, pp. 152-154.
     """
     there = np.isfinite(mean)
     stray = np.zeros(mean.shape, bool)
@@ -222,8 +229,9 @@ def stray_runs(mean: RunScores) -> Bool[np.ndarray, "arm seed"]:
         for seed in np.flatnonzero(there[arm]):
             rest = np.flatnonzero(there[arm] & (np.arange(mean.shape[1]) != seed))
             distance[arm, seed] = mean[arm, seed] - level[seed] - np.median(mean[arm, rest] - level[rest])
-    sizes = np.abs(distance[np.isfinite(distance)])
-    scale = 1.4826 * float(np.median(sizes))
+    sizes = np.sort(np.abs(distance[np.isfinite(distance)]))
+    fitted = int((there.sum(0) >= least).sum())
+    scale = 1.4826 * float(np.median(sizes[max(fitted - 1, 0) :]))
     if scale > NO_NOISE:
         stray[arms] = distance[arms] < -STRAY_SD * scale
     return stray

@@ -69,7 +69,7 @@ def spend_alpha(looks: tuple[LookAt, ...], alpha: float) -> Spent:
     Parameters
     ----------
     looks : tuple of LookAt
-        In the order they were taken, at least one.
+        In the order they were taken; without any, nothing is spent.
     alpha : float
         Chance of any false claim about this comparison, in (0, 1).
     """

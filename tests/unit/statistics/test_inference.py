@@ -9,28 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf  # type: ignore[import-untyped]
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from counterpoise.statistics.inference import (
     Label,
     Pairs,
-    Scope,
+    adjusted_scores,
     best_set,
+    chance_of_any,
     compare_pairs,
     crop_heterogeneity,
-    intervals,
+    half_widths,
     label_interval,
-    probability_of_winning,
+    shrink_to_baseline,
 )
-from counterpoise.statistics.precision import PlannedNoise, plan_precision, seeds_to_decide
 from counterpoise.statistics.run_noise import RunNoise, arm_spread, fit_run_noise
-from counterpoise.statistics.scores import (
-    crop_mean_scores,
-    effective_crops,
-    pooled_scores,
-    pseudo_values,
-    scorable_classes,
-)
+from counterpoise.statistics.scores import effective_crops, pooled_scores, pseudo_values, scorable_classes
 
 ALPHA, MARGIN = 0.05, 0.01
 
@@ -55,7 +51,7 @@ def random_counts(
     return counts
 
 
-def oracle(counts: np.ndarray, base: int, *, new: bool) -> dict[str, np.ndarray]:
+def oracle(counts: np.ndarray, base: int) -> dict[str, np.ndarray]:
     """Compute the table of docs/verdict.md with loops, one score at a time, and the formula interface."""
     arms, seeds, crops, classes, _ = counts.shape
     finished = [(a, s) for a in range(arms) for s in range(seeds) if not np.isnan(counts[a, s]).any()]
@@ -92,7 +88,7 @@ def oracle(counts: np.ndarray, base: int, *, new: bool) -> dict[str, np.ndarray]
     }
     fit = smf.ols("y ~ C(arm) + C(seed)", pd.DataFrame(data)).fit()
     shape = (arms, arms)
-    d_table, se_table, df_table = (np.full(shape, np.nan) for _ in range(3))
+    d_table, se_table, df_table, se_here, df_here = (np.full(shape, np.nan) for _ in range(5))
     for i, j in itertools.permutations(range(arms), 2):
         both = [s for s in range(seeds) if (i, s) in z and (j, s) in z]
         n = len(both)
@@ -100,20 +96,25 @@ def oracle(counts: np.ndarray, base: int, *, new: bool) -> dict[str, np.ndarray]
             continue
         d = np.array([z[i, s] - z[j, s] for s in both])
         d_table[i, j] = np.mean([theta[i, s] - theta[j, s] for s in both])
-        v = (8 * 2 * fit.mse_resid + (n - 1) * np.var(d.mean(1), ddof=1)) / (8 + n - 1) / n
-        df_s = min(8 + n - 1, fit.df_resid)
-        h = seen = 0.0
-        if new:
-            rest = d - d.mean(1, keepdims=True) - d.mean(0, keepdims=True) + d.mean()
-            seen = np.var(d.mean(0), ddof=1) / crops
-            h = max(0.0, seen - (rest**2).sum() / ((n - 1) * (crops - 1)) / (n * crops))
+        own = (n - 1) * np.var(d.mean(1), ddof=1)
+        v = (8 * 2 * fit.mse_resid + own) / (8 + n - 1) / n
+        # The pooled squares hold the pair's own: own part and rest are independent, and each knows its own variance.
+        others, df_others = 2 * fit.mse_resid * fit.df_resid - own, fit.df_resid - (n - 1)
+        parts = [((1 + 8 / fit.df_resid) * own, n - 1), (8 / fit.df_resid * others, df_others)]
+        df_s = 2 * sum(mean for mean, _ in parts) ** 2 / sum(2 * mean**2 / df for mean, df in parts)
+        rest = d - d.mean(1, keepdims=True) - d.mean(0, keepdims=True) + d.mean()
+        seen = np.var(d.mean(0), ddof=1) / crops
+        h = max(0.0, seen - (rest**2).sum() / ((n - 1) * (crops - 1)) / (n * crops))
+        se_here[i, j], df_here[i, j] = math.sqrt(v), df_s
         se_table[i, j] = math.sqrt(v + h)
         df_table[i, j] = (v + h) ** 2 / (v**2 / df_s + (seen**2 / max(g_eff - 1, 1) if h > 0 else 0))
     k = arms - 1
     half = stats.t.ppf(1 - ALPHA / (2 * k), df_table[:, base]) * se_table[:, base]
     inside = [
         not any(
-            d_table[j, i] > stats.t.ppf(1 - ALPHA / k, df_table[j, i]) * se_table[j, i] for j in range(arms) if j != i
+            d_table[j, i] > stats.t.ppf(1 - ALPHA / (2 * k), df_table[j, i]) * se_table[j, i]
+            for j in range(arms)
+            if j != i
         )
         for i in range(arms)
     ]
@@ -121,6 +122,8 @@ def oracle(counts: np.ndarray, base: int, *, new: bool) -> dict[str, np.ndarray]
         "difference": d_table,
         "se": se_table,
         "df": df_table,
+        "se_here": se_here,
+        "df_here": df_here,
         "low": d_table[:, base] - half,
         "high": d_table[:, base] + half,
         "inside": np.array(inside),
@@ -129,22 +132,21 @@ def oracle(counts: np.ndarray, base: int, *, new: bool) -> dict[str, np.ndarray]
     }
 
 
-@pytest.mark.parametrize("new", [True, False])
 @pytest.mark.parametrize("missing", [(), ((1, 2),), ((0, 0), (2, 3), (3, 0), (3, 1), (3, 2))])
-def test_every_step_equals_the_reference_procedure(new: bool, missing: tuple[tuple[int, int], ...]) -> None:
+def test_every_step_equals_the_reference_procedure(missing: tuple[tuple[int, int], ...]) -> None:
     counts = random_counts(np.random.default_rng(3))
     for cell in missing:
         counts[cell] = np.nan
-    expected = oracle(counts, 1, new=new)
+    expected = oracle(counts, 1)
 
     scored = scorable_classes(counts, 3)
     theta, z = pooled_scores(counts, scored), pseudo_values(counts, scored)
     noise = fit_run_noise(z)
     assert noise is not None
     g_eff = float(effective_crops(counts)[scored].mean())
-    pairs = compare_pairs(theta, z, noise, g_eff, scope=Scope.NEW if new else Scope.THIS)
-    low, high = intervals(pairs, 1, alpha=ALPHA, comparisons=3)
-    inside = best_set(pairs, np.ones(4, bool), alpha=ALPHA, comparisons=3)
+    pairs = compare_pairs(theta, z, noise, g_eff)
+    half = half_widths(pairs, ALPHA / 3)
+    inside = best_set(pairs, np.ones(4, bool), half)
 
     assert noise.variance == pytest.approx(float(expected["mse"]))
     assert g_eff == pytest.approx(float(expected["g_eff"]))
@@ -152,8 +154,10 @@ def test_every_step_equals_the_reference_procedure(new: bool, missing: tuple[tup
         ("difference", pairs.difference),
         ("se", pairs.se),
         ("df", pairs.df),
-        ("low", low),
-        ("high", high),
+        ("se_here", pairs.se_here),
+        ("df_here", pairs.df_here),
+        ("low", (pairs.difference - half)[:, 1]),
+        ("high", (pairs.difference + half)[:, 1]),
     ):
         np.testing.assert_allclose(value, expected[name], rtol=1e-8, err_msg=name)
     np.testing.assert_array_equal(inside, expected["inside"])
@@ -171,8 +175,8 @@ def test_some_arms_leave_the_set_as_in_the_reference_procedure() -> None:
     assert noise is not None
     g_eff = float(effective_crops(counts)[scored].mean())
     pairs = compare_pairs(pooled_scores(counts, scored), z, noise, g_eff)
-    inside = best_set(pairs, np.ones(4, bool), alpha=ALPHA, comparisons=3)
-    np.testing.assert_array_equal(inside, oracle(counts, 0, new=True)["inside"])
+    inside = best_set(pairs, np.ones(4, bool), half_widths(pairs, ALPHA / 3))
+    np.testing.assert_array_equal(inside, oracle(counts, 0)["inside"])
     assert not inside[3]
 
 
@@ -217,14 +221,12 @@ def test_two_arms_three_seeds_three_crops_by_hand() -> None:
     assert pairs.one_seed[1, 0] * 1e4 == pytest.approx(4)
     assert pairs.se[1, 0] * 100 == pytest.approx(math.sqrt(20) / 3)
     assert pairs.df[1, 0] == pytest.approx(400 / 144)
-    here = compare_pairs(theta, z, noise, 3.0, scope=Scope.THIS)
-    assert here.se[1, 0] * 100 == pytest.approx(math.sqrt(4 / 3))
-    assert here.df[1, 0] == pytest.approx(2)
-    low, high = intervals(here, 0, alpha=0.05, comparisons=1)
-    # t(0.975; 2) = 4.30265
-    assert (low[1] * 100, high[1] * 100) == pytest.approx(
-        (4 - 4.3026527 * math.sqrt(4 / 3), 4 + 4.3026527 * math.sqrt(4 / 3))
-    )
+    # On these crops v / 3 alone, with the 2 degrees of freedom of three differences; t(0.975; 2) = 4.30265.
+    assert pairs.se_here[1, 0] * 100 == pytest.approx(math.sqrt(4 / 3))
+    assert pairs.df_here[1, 0] == pytest.approx(2)
+    assert half_widths(pairs, 0.05, is_here=True)[1, 0] * 100 == pytest.approx(4.3026527 * math.sqrt(4 / 3))
+    # t(0.975; 400 / 144).
+    assert half_widths(pairs, 0.05)[1, 0] * 100 == pytest.approx(stats.t.isf(0.025, 400 / 144) * math.sqrt(20) / 3)
 
 
 def test_independent_runs_agree_with_dunnett() -> None:
@@ -235,39 +237,13 @@ def test_independent_runs_agree_with_dunnett() -> None:
     theta, z = pooled_scores(counts, scored), pseudo_values(counts, scored)
     # Dunnett knows no seeds: pool within arms, and give the pooled variance all the weight.
     noise = RunNoise(float(theta.var(1, ddof=1).mean()), 20.0, 0.0, np.zeros((4, 6)))
-    pairs = compare_pairs(theta, z, noise, 5.0, scope=Scope.THIS, prior_df=1e9)
-    low, high = intervals(pairs, 0, alpha=ALPHA, comparisons=3)
+    pairs = compare_pairs(theta, z, noise, 5.0, prior_df=1e9)
+    width = 2 * half_widths(pairs, ALPHA / 3)[1:, 0]
     stock = stats.dunnett(*theta[1:], control=theta[0], rng=np.random.default_rng(0))
     np.testing.assert_allclose((pairs.difference / pairs.se)[1:, 0], stock.statistic, rtol=1e-6)
     bounds = stock.confidence_interval(0.95)
-    wider = (high - low)[1:] / (bounds.high - bounds.low)
+    wider = width / (bounds.high - bounds.low)
     assert ((wider > 0.999) & (wider < 1.06)).all(), "Bonferroni is at most a little wider than Dunnett"
-
-
-def test_seed_share_is_the_part_common_to_all_arms() -> None:
-    rng = np.random.default_rng(2)
-    theta = 0.5 + rng.normal(0, 0.03, (1, 400)) + rng.normal(0, 0.01, (5, 400))
-    noise = fit_run_noise(np.repeat(theta[..., None], 3, axis=2))
-    assert noise is not None
-    assert noise.seed_share == pytest.approx(0.9, abs=0.02)
-    assert noise.sd == pytest.approx(0.01, rel=0.05)
-    np.testing.assert_allclose(arm_spread(noise), 0.01, rtol=0.15)
-
-
-def test_the_interval_of_the_run_sd_holds_it_as_often_as_promised() -> None:
-    rng = np.random.default_rng(4)
-    inside = 0
-    for _ in range(300):
-        noise = fit_run_noise(np.repeat(rng.normal(0.5, 0.01, (4, 4, 1)), 2, axis=2))
-        assert noise is not None
-        low, high = noise.interval(0.05)
-        inside += low < 0.01 < high
-    assert inside / 300 == pytest.approx(0.95, abs=0.04)
-
-
-def test_one_run_per_arm_has_no_noise_estimate() -> None:
-    assert fit_run_noise(np.full((5, 1, 4), 0.5)) is None
-    assert fit_run_noise(np.full((5, 3, 4), np.nan)) is None
 
 
 @pytest.mark.parametrize(
@@ -291,32 +267,106 @@ def test_labels_at_the_limits(low: float, high: float, label: Label) -> None:
     assert label_interval(low, high, MARGIN) is label
 
 
-def test_looks_and_arms_widen_intervals_by_bonferroni() -> None:
-    counts = random_counts(np.random.default_rng(3))
-    scored = scorable_classes(counts, 3)
-    z = pseudo_values(counts, scored)
-    noise = fit_run_noise(z)
-    assert noise is not None
-    pairs = compare_pairs(pooled_scores(counts, scored), z, noise, 6.0)
-    _, one = intervals(pairs, 0, alpha=0.05, comparisons=1)
-    _, six = intervals(pairs, 0, alpha=0.05, comparisons=6)
-    _, same = intervals(pairs, 0, alpha=0.05 / 6, comparisons=1)
-    assert (six[1:] > one[1:]).all()
-    np.testing.assert_allclose(six, same)
+def test_every_comparison_has_its_own_level() -> None:
+    pairs = _pairs(np.array([0.5, 0.52, 0.49]), se=0.01)
+    levels = np.array([[0.05, 0.02, 0.01], [0.02, 0.05, 0.03], [0.01, 0.03, 0.05]])
+    half = half_widths(pairs, levels)
+    for i, j in itertools.permutations(range(3), 2):
+        assert half[i, j] == pytest.approx(stats.t.ppf(1 - levels[i, j] / 2, 20) * 0.01)
+
+
+def test_the_set_and_the_intervals_are_the_same_claims() -> None:
+    # t(0.975; 20) = 2.0860: an arm leaves the set just where the interval of its difference to the top is below 0.
+    for gain, is_inside in ((0.0208, True), (0.0209, False)):
+        pairs = _pairs(np.array([0.5, 0.5 + gain, 0.5 + gain / 2]), se=0.01)
+        half = half_widths(pairs, 0.05)
+        inside = best_set(pairs, np.ones(3, bool), half)
+        assert inside.tolist() == [is_inside, True, True]
+        assert (pairs.difference[1, 0] - half[1, 0] > 0) == (not is_inside)
 
 
 def test_an_arm_that_is_not_eligible_neither_stays_nor_pushes_out() -> None:
     pairs = _pairs(np.array([0.50, 0.60, 0.50]), se=0.01)
-    assert best_set(pairs, np.array([True, True, True]), alpha=0.05, comparisons=2).tolist() == [False, True, False]
-    assert best_set(pairs, np.array([True, False, True]), alpha=0.05, comparisons=2).tolist() == [True, False, True]
+    half = half_widths(pairs, 0.025)
+    assert best_set(pairs, np.array([True, True, True]), half).tolist() == [False, True, False]
+    assert best_set(pairs, np.array([True, False, True]), half).tolist() == [True, False, True]
 
 
-def test_probability_of_winning_follows_the_difference() -> None:
-    pairs = _pairs(np.array([0.50, 0.52, 0.50]), se=0.005)
-    # One fresh seed: sd sqrt(0.01^2 x (1 + 1/4)), t with 20 degrees of freedom.
-    assert probability_of_winning(pairs, 1, 0) == pytest.approx(stats.t.cdf(0.02 / math.sqrt(0.0001 * 1.25), 20))
-    assert probability_of_winning(pairs, 2, 0) == pytest.approx(0.5)
-    assert probability_of_winning(pairs, 0, 1) == pytest.approx(1 - probability_of_winning(pairs, 1, 0))
+def test_seeds_of_their_own_leave_the_seeds_part_in_the_noise() -> None:
+    # Arm 3 trains with other seeds: differences to it have the variance of a run twice, what seeds share included.
+    rng = np.random.default_rng(2)
+    scores = 0.5 + rng.normal(0, 0.03, (1, 200)) + rng.normal(0, 0.01, (4, 200))
+    scores[3] = 0.5 + rng.normal(0, math.hypot(0.03, 0.01), 200)
+    z = np.repeat(scores[..., None], 3, axis=2)
+    noise = fit_run_noise(z[:3])
+    assert noise is not None
+    pairs = compare_pairs(scores, z, noise, 3.0, prior_df=1e9, unpaired=np.array([False, False, False, True]))
+    np.testing.assert_allclose(pairs.one_seed[0, 1], 2 * 0.01**2, rtol=0.15)
+    np.testing.assert_allclose(pairs.one_seed[:3, 3], 2 * (0.01**2 + 0.03**2), rtol=0.15)
+
+
+# Scores that add up ---------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.3, 1.0))
+def test_scores_on_screen_differ_by_what_is_printed_as_their_difference(seed: int, there: float) -> None:
+    rng = np.random.default_rng(seed)
+    theta = 0.5 + rng.normal(0, 0.03, (1, 6)) + rng.normal(0, 0.01, (5, 6))
+    theta[rng.random((5, 6)) > there] = np.nan
+    z = np.repeat(theta[..., None], 3, axis=2) + rng.normal(0, 0.001, (5, 6, 3))
+    noise = RunNoise(1e-4, 12.0, 0.5, np.zeros((5, 6)))
+    pairs = compare_pairs(theta, z, noise, 3.0)
+    scores = adjusted_scores(theta, pairs, 0)
+    for arm in range(1, 5):
+        both = np.isfinite(theta[arm]) & np.isfinite(theta[0])
+        if both.sum() >= 2:
+            by_hand = float((theta[arm] - theta[0])[both].mean())
+            assert scores[arm] - scores[0] == pytest.approx(by_hand, abs=1e-12)
+            assert (scores[arm] > scores[0]) == (by_hand > 0), "signs never contradict"
+        elif np.isfinite(theta[arm]).any():
+            assert scores[arm] == pytest.approx(np.nanmean(theta[arm]))
+        else:
+            assert math.isnan(scores[arm])
+    if np.isfinite(theta).all():
+        np.testing.assert_allclose(scores, theta.mean(1))
+
+
+def test_an_arm_that_lost_the_best_seed_is_not_put_below_one_that_it_beats() -> None:
+    theta = np.array([[0.40, 0.50, 0.60], [0.42, 0.52, np.nan]])
+    z = np.repeat(theta[..., None], 2, axis=2)
+    pairs = compare_pairs(theta, z, RunNoise(1e-4, 4.0, 0.0, theta), 2.0)
+    # Plain means are 0.50 and 0.47; on the two seeds of both the second is better by 0.02.
+    np.testing.assert_allclose(adjusted_scores(theta, pairs, 0), [0.50, 0.52])
+
+
+# A bet, and a table of many intervals -----------------------------------------------------------------------------
+
+
+def test_expected_differences_are_shrunk_by_the_share_that_noise_explains() -> None:
+    pairs = _pairs(np.array([0.50, 0.53, 0.48, 0.50]), se=0.01)
+    expected = shrink_to_baseline(pairs, 0, np.array([False, True, True, True]))
+    of_three = (0.03**2 + 0.02**2) / 3 - 0.01**2
+    factor = of_three / (of_three + 0.01**2)
+    np.testing.assert_allclose(expected, [0.0, 0.03 * factor, -0.02 * factor, 0.0], atol=1e-15)
+    # Arms that spread no more than noise are expected to be the baseline's equals.
+    flat = shrink_to_baseline(_pairs(np.array([0.5, 0.505, 0.498]), se=0.01), 0, np.ones(3, bool))
+    np.testing.assert_array_equal(flat, 0)
+    # One that does not count has no expectation, and does not spread the others.
+    without = shrink_to_baseline(pairs, 0, np.array([True, False, True, True]))
+    assert math.isnan(without[1])
+
+
+@pytest.mark.parametrize(("arms", "classes"), [(1, 1), (5, 1), (5, 5), (11, 14)])
+def test_the_chance_of_any_interval_is_that_of_drawn_tables(arms: int, classes: int) -> None:
+    rng, tables = np.random.default_rng(arms), 20_000
+    drawn = rng.standard_normal((tables, classes, arms + 1))
+    statistic = (drawn[..., 1:] - drawn[..., :1]) / math.sqrt(2)
+    found = (np.abs(statistic) > stats.norm.isf(0.025)).any((1, 2)).mean()
+    assert chance_of_any(arms, classes, 0.05) == pytest.approx(found, abs=4 * math.sqrt(0.25 / tables))
+    if arms == classes == 1:
+        assert chance_of_any(1, 1, 0.05) == pytest.approx(0.05, abs=1e-6)
+    if (arms, classes) == (5, 5):
+        assert 0.55 < chance_of_any(5, 5, 0.05) < 0.70, "58 to 68 % of null runs, by an audit (5 classes x 5 arms)"
 
 
 def _pairs(means: np.ndarray, se: float) -> Pairs:
@@ -332,44 +382,3 @@ def _pairs(means: np.ndarray, se: float) -> Pairs:
         se=np.full(shape, se),
         df=np.full(shape, 20.0),
     )
-
-
-def test_seeds_to_decide_give_the_power_that_was_asked_for() -> None:
-    pairs = _pairs(np.array([0.5, 0.505, 0.5, 0.5, 0.5, 0.5]), se=0.0127 * math.sqrt(2 / 4))
-    seeds = seeds_to_decide(pairs, 1, 0, margin=0.01, alpha=0.05, comparisons=5)
-    # docs/verdict.md: 39 seeds for 0.01 with 6 arms and a run sd of 0.0127 (there with the pooled variance alone).
-    assert seeds is not None
-    assert seeds == pytest.approx(39, abs=4)
-    crops = Pairs(**{**pairs.__dict__, "crops": np.full((6, 6), 1e-4), "crops_observed": np.full((6, 6), 1e-4)})
-    assert seeds_to_decide(crops, 1, 0, margin=0.01, alpha=0.05, comparisons=5) is None
-
-
-def test_a_plan_shows_the_half_widths_of_the_science_note() -> None:
-    # 2.6: 0.021, 0.017 and 0.0145 for 3, 5 and 8 seeds of 6 arms; the crops' part is 0.0031.
-    for seeds, expected in ((3, 0.021), (5, 0.017), (8, 0.0145)):
-        plan = plan_precision(
-            PlannedNoise(run_sd=0.0085, crop_sd=0.0031 * math.sqrt(40)), arms=6, seeds=seeds, crops=40.0
-        )
-        assert plan.half_width == pytest.approx(expected, rel=0.12)
-        assert plan.detectable > plan.half_width
-    with_pairing = plan_precision(PlannedNoise(run_sd=0.0085, seed_share=0.5), arms=6, seeds=5)
-    assert with_pairing.half_width == pytest.approx(
-        plan_precision(PlannedNoise(run_sd=0.0085), arms=6, seeds=5).half_width * math.sqrt(0.5)
-    )
-
-
-def test_scores_of_crops_count_only_crops_with_the_class() -> None:
-    # Crop 1: Dice 0.8. Crop 2: class absent, something predicted. Crop 3: Dice 0.4.
-    counts = np.array([[[[[4, 1, 1]], [[0, 5, 0]], [[2, 3, 3]]]]], float)
-    only = np.array([True])
-    assert crop_mean_scores(counts, only)[0, 0] == pytest.approx(0.6)
-    assert pooled_scores(counts, only)[0, 0] == pytest.approx(12 / (12 + 9 + 4))
-    assert pooled_scores(counts, only, metric="iou")[0, 0] == pytest.approx(6 / (6 + 9 + 4))
-
-
-def test_kish_counts_equal_crops_fully_and_a_giant_one_as_one() -> None:
-    equal = np.zeros((1, 1, 10, 1, 3))
-    equal[..., 0] = 50
-    assert effective_crops(equal)[0] == pytest.approx(10)
-    equal[0, 0, 0, 0, 0] = 5e6
-    assert effective_crops(equal)[0] == pytest.approx(1, abs=0.001)
