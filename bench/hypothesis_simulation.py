@@ -1,8 +1,8 @@
 """How often the outcome of a hypothesis is wrong, and whether the interval of a score holds the truth.
 
 ``python bench/hypothesis_simulation.py --out table.md`` makes tables of docs/verdict-simulations.md; ``--quick`` shows
-in seconds that it runs. The worlds are those of `verdict_simulation.py`; every experiment goes through the functions that
-users' experiments go through.
+in seconds that it runs. The worlds are those of `verdict_simulation.py`; every experiment goes through the functions
+that users' experiments go through.
 """
 
 from __future__ import annotations
