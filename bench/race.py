@@ -32,7 +32,8 @@ from counterpoise.statistics.verdict_types import Settings, Verdict
 
 LOOKS = (3, 5, 8)
 FIXED = 5
-WORLD = ScoreWorld(seeds=LOOKS[-1], arm_crop=0.010)
+WORLD = ScoreWorld(seeds=LOOKS[-1], run=0.0085, run_crop=0.02, arm_crop=0.007)
+"""A full grid finds +0.02 in about four experiments of five."""
 
 
 def race(table: CountTable, looks: tuple[int, ...] = LOOKS) -> tuple[Verdict, list[LookRecord]]:

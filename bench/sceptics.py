@@ -34,6 +34,7 @@ from counterpoise.statistics.hypotheses import judge_hypotheses
 from counterpoise.statistics.hypothesis_types import HypothesisOutcome
 from counterpoise.statistics.looks import LookHistory
 from counterpoise.statistics.scores import pooled_scores
+from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
 
 DATA_SETS = Settings(unit=Unit.DATA_SET)
@@ -294,7 +295,7 @@ def hypothesis_rows(telling: Telling) -> Iterator[str]:
     supported, marked, counted = [], [], []
     for _ in range(telling.reps):
         table = world.draw(rng)
-        verdict = judge_fast(table)
+        verdict = judge(table)
         found = judge_hypotheses(after_looking(verdict), table, verdict, stated=())
         said = [entry.outcome is HypothesisOutcome.SUPPORTED for entry in found]
         supported.append(any(said))

@@ -271,9 +271,18 @@ def first_seeds(table: CountTable, seeds: int) -> CountTable:
 
 
 def judge_fast(table: CountTable, settings: Settings | None = None, history: LookHistory = NO_LOOKS) -> Verdict:
-    """Judge without the seeds that undecided arms would need: most of the time a verdict takes, and no claim."""
-    with patch("counterpoise.statistics.verdict.seeds_to_decide", return_value=None):
+    """Judge without what takes most of the time and claims nothing: tables per class, seeds that would be needed."""
+    left_out = {"seeds_to_decide": lambda *_, **__: None, "_ClassTables": _NoTables}
+    with patch.multiple("counterpoise.statistics.verdict", **left_out):
         return judge(table, settings, history)
+
+
+class _NoTables:
+    def __init__(self, _: object) -> None: ...
+
+    def of(self, _: int) -> tuple[()]:
+        """Return no class."""
+        return ()
 
 
 def labels(verdict: Verdict) -> dict[str, Label]:
