@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool
@@ -95,6 +96,11 @@ class _Judgement:
     def pairs(self) -> Pairs | None:
         """Return the comparisons; None where nothing is claimed."""
         return None if self.obstacle or self.measured is None else self.measured.pairs
+
+    @cached_property
+    def _half_here(self) -> np.ndarray | None:
+        """Return the half-widths for these crops alone."""
+        return None if self.pairs is None else half_widths(self.pairs, self.alpha, is_here=True)
 
     def verdict(self) -> Verdict:
         """Put the parts together."""
@@ -226,7 +232,6 @@ class _Judgement:
             assert self.baseline is not None  # noqa: S101
             seeds = seeds_to_decide(self.pairs, a, self.baseline, margin=self.settings.margin, alpha=self.alpha)
         tried = runs + len(diverged)
-        here = None if self.pairs is None else half_widths(self.pairs, self.alpha, is_here=True)
         return ArmVerdict(
             name=name,
             score=finite(float(score)),
@@ -244,7 +249,7 @@ class _Judgement:
             control_of=table.controls.get(name),
             simplicity=finite(table.simplicity.get(name, float(a))),
             comparison=comparison,
-            on_these_crops=self._compare(here, a, is_here=True),
+            on_these_crops=self._compare(self._half_here, a, is_here=True),
             plain_difference=self.plain_difference(self.theta, a),
             seeds_to_decide=seeds,
             dropped_after=None,
