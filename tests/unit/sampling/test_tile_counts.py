@@ -29,7 +29,7 @@ def test_all_tiles_together_hold_every_known_positive_voxel_once(
     everything = list_tiles(plan, store, cap=10**6)
     expected = [[int(((crop.present & ~crop.unknown) >> c & 1).sum()) for c in range(3)] for crop in crops]
     assert count_tile_positives(store, everything, SAMPLING).tolist() == expected
-    monkeypatch.setattr("counterpoise.sampling.tile_counts._VALUES_AT_ONCE", 1)  # large tiles go one by one
+    monkeypatch.setattr("counterpoise.sampling.tile_words._VALUES_AT_ONCE", 1)  # large tiles go one by one
     assert count_tile_positives(store, everything, SAMPLING).tolist() == expected
     one_each = list_tiles(plan, store, cap=1)
     counted = count_tile_positives(store, one_each, SAMPLING)
