@@ -177,7 +177,7 @@ class ValidationConfig(_Table):
     """``[validation]``: the fixed list of tiles every arm, epoch and seed is scored on."""
 
     tiles_per_crop: Count = 64
-    """Most tiles per validation crop, so that a few giant crops do not decide."""
+    """Most tiles per validation crop, so that a few giant crops do not decide; no class loses all its tiles to it."""
     every_epochs: Count = 1
     """Score after every so many epochs (and always after the last)."""
     example_patches: Annotated[int, Field(ge=0, le=16)] = 4

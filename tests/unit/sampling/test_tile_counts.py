@@ -31,7 +31,7 @@ def test_all_tiles_together_hold_every_known_positive_voxel_once(
     known = [[int((~crop.unknown >> c & 1).sum()) for c in range(3)] for crop in crops]
     counted = count_tile_voxels(store, everything, SAMPLING)
     assert (counted.present.tolist(), counted.known.tolist()) == (expected, known)
-    monkeypatch.setattr("counterpoise.sampling.tile_counts._VALUES_AT_ONCE", 1)  # large tiles go one by one
+    monkeypatch.setattr("counterpoise.sampling.tile_words._VALUES_AT_ONCE", 1)  # large tiles go one by one
     assert count_tile_voxels(store, everything, SAMPLING).known.tolist() == known
     one_each = list_tiles(plan, store, cap=1)
     kept = count_tile_voxels(store, one_each, SAMPLING).present
