@@ -105,6 +105,7 @@ _STOPS = {
     StopReason.ALONE: "no arm but the baseline was left",
     StopReason.DECIDED: "{leader} was the only other arm left, and told apart from the baseline",
     StopReason.SAME: "every arm left is the same as {leader} within the margin",
+    StopReason.UNTRAINED: "its networks are no better than predicting classes everywhere; train longer, in a new run folder",
     StopReason.SEEDS: "the most seeds that were planned",
 }
 
