@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterpoise.runs.looks import Drop, DropReason, RaceLook, StopReason
 from counterpoise.statistics.verdict_types import Settings, Verdict
-from counterpoise.text import counted, listed, percent, shortest
+from counterpoise.text import counted, listed, percent
 
 __all__ = [
     "changes",
@@ -90,7 +90,7 @@ def why_dropped(drop: Drop) -> str:
     """Say why a race goes on without an arm."""
     match drop.reason:
         case DropReason.BEATEN:
-            return f"{drop.by} beats it (one-sided level {shortest(drop.level or 0.0)})"
+            return f"{drop.by} beats it (one-sided level {percent(round(drop.level or 0.0, 3))})"
         case DropReason.FUTILE:
             chance = drop.level or 0.0
             text = (
@@ -105,7 +105,7 @@ _STOPS = {
     StopReason.ALONE: "no arm but the baseline was left",
     StopReason.DECIDED: "{leader} was the only other arm left, and told apart from the baseline",
     StopReason.SAME: "every arm left is the same as {leader} within the margin",
-    StopReason.UNTRAINED: "its networks are no better than predicting classes everywhere; train longer, in a new run folder",
+    StopReason.UNTRAINED: "its networks are no better than predicting classes everywhere; train longer, in a new run",
     StopReason.SEEDS: "the most seeds that were planned",
 }
 

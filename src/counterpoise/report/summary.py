@@ -54,8 +54,10 @@ def _describe_design(results: Results) -> str:
     epochs = max((trial.status.epochs for trial in results.run.trials), default=0)
     copies = len(results.arms) - len(trained)
     verb = "Planned" if results.unfinished else "Trained"
+    raced = "at most " if results.plan.race is not None else ""
     text = (
-        f"{verb}: {counted(len(trained), 'class weighting')} of one and the same loss, {counted(seeds, 'seed')} each, "
+        f"{verb}: {counted(len(trained), 'class weighting')} of one and the same loss, {raced}{counted(seeds, 'seed')} "
+        f"each, "
         f"{counted(epochs, 'epoch')}, {counted(len(results.classes), 'class')}"
     )
     return f"{text} ({copies} more not trained: see the table)." if copies else f"{text}."
