@@ -98,16 +98,21 @@ class _Judgement:
         return None if self.obstacle or self.measured is None else self.measured.pairs
 
     @cached_property
+    def _levels(self) -> np.ndarray:
+        """Return the level of every comparison at this look."""
+        return self.history.levels(self.table, self.alpha)
+
+    @cached_property
     def _half_here(self) -> np.ndarray | None:
         """Return the half-widths for these crops alone."""
-        return None if self.pairs is None else half_widths(self.pairs, self.alpha, is_here=True)
+        return None if self.pairs is None else half_widths(self.pairs, self._levels, is_here=True)
 
     def verdict(self) -> Verdict:
         """Put the parts together."""
         table, pairs = self.table, self.pairs
         inside, half = np.zeros(len(table.arms), bool), None
         if pairs is not None:
-            half = half_widths(pairs, self.history.levels(table, self.alpha))
+            half = half_widths(pairs, self._levels)
             inside = best_set(pairs, self._eligible(), half)
         arms = self._arms(half, inside)
         halves = [
