@@ -228,7 +228,7 @@ class _Judgement:
             score=finite(float(score)),
             iou=_mean(self.iou[a]),
             crop_dice=_mean(self.crop_dice[a]),
-            is_adjusted=plain is not None and abs(score - plain) > NO_NOISE,
+            is_adjusted=plain is not None and bool(abs(score - plain) > NO_NOISE),
             runs=runs,
             planned=len(table.seeds),
             diverged=diverged,
