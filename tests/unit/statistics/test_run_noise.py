@@ -127,9 +127,7 @@ def test_a_t_of_the_moderated_variance_is_wrong_as_often_as_it_says(arms: int, s
 @pytest.mark.parametrize(("arms", "seeds"), [(3, 3), (6, 3), (6, 5), (12, 5)])
 def test_arms_that_are_alike_are_called_noisier_as_often_as_the_level_says(arms: int, seeds: int) -> None:
     rng, tables = np.random.default_rng(arms + seeds), 3000
-    found = sum(
-        is_noisier(rng.normal(0, 3, (1, seeds)) + rng.normal(0, 1, (arms, seeds)), 0) for _ in range(tables)
-    )
+    found = sum(is_noisier(rng.normal(0, 3, (1, seeds)) + rng.normal(0, 1, (arms, seeds)), 0) for _ in range(tables))
     assert found / tables == pytest.approx(NOISIER_LEVEL, abs=4 * math.sqrt(0.09 / tables))
 
 
@@ -137,7 +135,7 @@ def test_a_noisy_arm_is_found_by_the_f_test_of_a_balanced_table() -> None:
     rng, decided = np.random.default_rng(3), set()
     for _ in range(200):
         mean = rng.normal(0, 1, (1, 5)) + rng.normal(0, 1, (4, 5)) * np.array([2.0, 1.0, 1.0, 1.0])[:, None]
-        # Independent sums of squares by contrasts: the arm against the mean of the others, and the others by themselves.
+        # Independent sums of squares by contrasts: the arm against the mean of the others, and the others alone.
         against = mean[0] - mean[1:].mean(0)
         apart, helmert = mean[2] - mean[1], mean[3] - mean[1:3].mean(0)
         own = ((against - against.mean()) ** 2).sum() * 3 / 4 / 4
