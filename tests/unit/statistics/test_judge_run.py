@@ -158,8 +158,10 @@ def test_a_record_that_was_deleted_or_edited_makes_every_claim_exploratory(tmp_p
     run.looks.unlink()
     assert judged(run).looks.damage == "looks.jsonl has 0 of the 1 looks that verdict.json counts"
     assert take_look(read_run(run)).verdict.is_exploratory
-    # Looking again does not make it whole.
-    assert take_look(read_run(run)).verdict.is_exploratory
+    # Looking again does not make it whole, neither at the same seeds nor at others.
+    again = take_look(read_run(run)).verdict
+    assert again.looks.damage == "looks.jsonl has 1 of the 2 looks that verdict.json counts"
+    assert (again.looks.recorded, len(read_run(run).looks.records)) == (2, 1)
 
 
 def test_the_number_of_tiles_is_that_of_the_tiles_that_are_scored(tmp_path: Path) -> None:
