@@ -12,7 +12,7 @@ PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test test-all check zarr2 clean
 
-demo: $(STAMP)          ## a synthetic volume, six strategies, three seeds, ending in demo/run/report.html
+demo: $(STAMP)          ## a synthetic volume, six strategies in a race, ending in demo/run/report.html
 	$(BIN)/counterpoise demo $(DEMO)
 
 test: check $(STAMP)    ## what must hold before a change lands

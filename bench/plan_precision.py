@@ -1,6 +1,6 @@
 """Does `counterpoise plan` promise what the verdict keeps? Half-widths and power, planned against simulated.
 
-``python bench/plan_precision.py --out table.md`` makes the table of docs/verdict.md. Scores per run and crop
+``python bench/plan_precision.py --out table.md`` makes a table of docs/verdict-simulations.md. Scores per run and crop
 (pseudo-values) are drawn from the Gaussian model that the plan is about; they go through the functions of
 `counterpoise.statistics` that users' runs go through. The last arm is better by just what the plan says is found with
 80 % power.
@@ -8,16 +8,12 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
+from worlds import ALPHA, Telling, percent, table_head, table_row
 
-from counterpoise.statistics.inference import compare_pairs, intervals
+from counterpoise.statistics.inference import compare_pairs, half_widths
 from counterpoise.statistics.precision import PlannedNoise, plan_precision
 from counterpoise.statistics.run_noise import fit_run_noise
-
-ALPHA = 0.05
 
 CASES = [
     (6, 3, 40, PlannedNoise(0.0127)),
@@ -48,44 +44,32 @@ def draw(rng: np.random.Generator, arms: int, seeds: int, crops: int, noise: Pla
 
 def simulate(
     rng: np.random.Generator, arms: int, seeds: int, crops: int, noise: PlannedNoise, gain: float, reps: int
-) -> tuple[float, float]:
-    """Return the median half-width, and how often the better arm is found."""
-    half_widths, found = [], []
+) -> tuple[float, list[bool]]:
+    """Return the median half-width, and in which experiments the better arm is found."""
+    widths, found = [], []
     for _ in range(reps):
         z = draw(rng, arms, seeds, crops, noise, gain)
         fit = fit_run_noise(z)
         assert fit is not None
         pairs = compare_pairs(z.mean(-1), z, fit, float(crops), against=0)
-        low, high = intervals(pairs, 0, alpha=ALPHA, comparisons=arms - 1)
-        half_widths += ((high - low)[1:] / 2).tolist()
-        found.append(low[-1] > 0)
-    return float(np.median(half_widths)), float(np.mean(found))
+        half = half_widths(pairs, ALPHA / (arms - 1))[1:, 0]
+        widths += half.tolist()
+        found.append(bool(pairs.difference[-1, 0] > half[-1]))
+    return float(np.median(widths)), found
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reps", type=int, default=1000, help="experiments per line")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="also write the table to this file")
-    options = parser.parse_args()
-    head = ["arms", "seeds", "crops", "run sd", "seed share", "crop sd", "run x crop sd", "half-width: planned"]
-    head += ["simulated", "found with 80 %: planned", "power there, simulated %"]
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    print("\n".join(lines))
-    for number, (arms, seeds, crops, noise) in enumerate(CASES):
+    telling = Telling(__doc__, reps=1000, quick=20)
+    head = ("arms", "seeds", "crops", "run sd", "seed share", "crop sd", "run x crop sd", "half-width: planned")
+    telling.say(*table_head(*head, "simulated", "found with 80 %: planned", "power there, simulated %"))
+    for number, (arms, seeds, crops, noise) in enumerate(CASES[:2] if telling.is_quick else CASES):
         plan = plan_precision(noise, arms=arms, seeds=seeds, crops=float(crops))
-        rng = np.random.default_rng([options.seed, number])
-        half, power = simulate(rng, arms, seeds, crops, noise, plan.detectable, options.reps)
-        error = (power * (1 - power) / options.reps) ** 0.5
-        lines.append(
-            f"| {arms} | {seeds} | {crops} | {noise.run_sd} | {noise.seed_share} | {noise.crop_sd} "
-            f"| {noise.run_crop_sd} | {plan.half_width:.4f} | {half:.4f} | {plan.detectable:.4f} "
-            f"| {100 * power:.1f} ± {100 * error:.1f} |"
-        )
-        print(lines[-1], flush=True)
-    if options.out:
-        options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        half, found = simulate(telling.rng(number), arms, seeds, crops, noise, plan.detectable, telling.reps)
+        design = (arms, seeds, crops, noise.run_sd, noise.seed_share, noise.crop_sd, noise.run_crop_sd)
+        widths = (f"{plan.half_width:.4f}", f"{half:.4f}")
+        telling.say(table_row(*design, *widths, f"{plan.detectable:.4f}", percent(found)))
+    telling.finish()
 
 
 if __name__ == "__main__":

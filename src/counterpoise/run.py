@@ -10,7 +10,7 @@ from counterpoise.engines.driver import run_trials
 from counterpoise.engines.engine import EngineRequest, TrialOutcome
 from counterpoise.experiment.config import Experiment
 from counterpoise.experiment.load import Source, load_experiment
-from counterpoise.files.atomic import remove_leftovers
+from counterpoise.files.atomic import remove_leftovers, write_text
 from counterpoise.files.lock import LockKind, Purpose, only_one_process
 from counterpoise.machine.hardware import find_hardware
 from counterpoise.preflight.design import design_run
@@ -18,14 +18,13 @@ from counterpoise.preflight.first_steps import require_first_steps
 from counterpoise.preflight.observer import PreflightObserver
 from counterpoise.preflight.prepare import PreparedRun, prepare_run
 from counterpoise.racing import Race
-from counterpoise.report.formats import write_csv
 from counterpoise.report.page import Judged
+from counterpoise.report.paper import as_csv
 from counterpoise.report.render import write_report
 from counterpoise.report.verdict_file import take_look
 from counterpoise.runs.arms import read_arms
 from counterpoise.runs.read import read_run
 from counterpoise.statistics.results import Results, summarise_run
-from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = ["FinishedRun", "Observer", "run_experiment"]
 
@@ -50,7 +49,6 @@ class FinishedRun:
     prepared: PreparedRun
     outcomes: tuple[TrialOutcome, ...]
     results: Results
-    verdict: Verdict
     report: Path
 
     @property
@@ -104,9 +102,9 @@ def run_experiment(source: Source | Path, observer: Observer) -> FinishedRun:
 def _conclude(prepared: PreparedRun, outcomes: tuple[TrialOutcome, ...]) -> FinishedRun:
     """Read the run once; write its table, its verdict and its report."""
     run = read_run(prepared.run)
-    results, verdict = summarise_run(run), take_look(run).verdict
-    write_csv(results)
-    return FinishedRun(prepared, outcomes, results, verdict, write_report(Judged(run, verdict)))
+    verdict = take_look(run).verdict
+    write_text(run.folder.results, as_csv(verdict))
+    return FinishedRun(prepared, outcomes, summarise_run(run, verdict), write_report(Judged(run, verdict)))
 
 
 def _run_trials(experiment: Experiment, prepared: PreparedRun, observer: Observer) -> tuple[TrialOutcome, ...]:

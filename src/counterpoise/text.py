@@ -24,6 +24,7 @@ __all__ = [
     "signed",
     "significant",
     "size",
+    "spread",
     "times",
 ]
 
@@ -129,6 +130,17 @@ def signed(value: float | None, decimals: int = 3) -> str:
     if finite(value) is None:
         return DASH
     return f"{value:+.{decimals}f}" if value else f"{0:.{decimals}f}"
+
+
+def spread(mean: str, sd: float | None, decimals: int = 3) -> str:
+    """Write a mean with the standard deviation over seeds, if there is one.
+
+    Examples
+    --------
+    >>> spread("0.620", 0.0124), spread("0.620", None)
+    ('0.620 ± 0.012', '0.620')
+    """
+    return mean if sd is None else f"{mean} ± {sd:.{decimals}f}"
 
 
 def interval(low: float | None, high: float | None, decimals: int = 3) -> str:

@@ -44,7 +44,7 @@ def show_until_end(run: RunFolder) -> int:
     ended = read_run(run)
     unfinished = sum(not trial.is_finished for trial in ended.trials)
     if unfinished < len(ended.trials):
-        print_outcome(summarise_run(ended), take_look(ended).verdict, run.report)
+        print_outcome(summarise_run(ended, take_look(ended).verdict), run.report)
     if unfinished:
         side.print(f"{counted(unfinished, 'trial')} not finished; `counterpoise run` continues")
     return 1 if unfinished else 0

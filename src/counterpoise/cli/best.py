@@ -16,6 +16,7 @@ from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import write_json, write_text
 from counterpoise.files.disk import refuse_unwritable
 from counterpoise.report.next_experiment import plan_next
+from counterpoise.report.recipe import recipe
 from counterpoise.report.recommend import choose_arm, class_weights_document
 from counterpoise.runs.read import read_run
 
@@ -50,6 +51,9 @@ def best(
         write_json(files[1], document)
         write_text(files[0], planned.text)
     console.print(choice.sentence, soft_wrap=True)
+    weights = {name: choice.arm.weights[name] for name in choice.config.classes}
+    for entry in recipe(weights, choice.config):
+        console.print(f"  {entry.label}: {entry.text}", soft_wrap=True)
     arms = " and ".join(planned.experiment.arms.strategies)
     data = os.path.normpath(folder / planned.experiment.data.datasplit)
     console.print(f"{files[0]}: trains {arms} on {data}", soft_wrap=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +11,15 @@ import typer
 
 from counterpoise.cli.options import DataRoot, split_names
 from counterpoise.cli.screen import console, print_lines, side, working
+from counterpoise.cli.shortfalls import UNSEEN, listed_crops, shortfalls
 from counterpoise.errors import ClassNameError, DatasplitError, RunFolderError, suggest
 from counterpoise.files.disk import refuse_unwritable
 from counterpoise.notes import Note
-from counterpoise.statistics.verdict_types import Settings
 from counterpoise.text import counted, percent
 from counterpoise.volumes.datasplit import read_datasplit, write_datasplit
 from counterpoise.volumes.discover import CropSplit, datasplit_rows, find_crops, fold_crops, split_crops
 from counterpoise.volumes.formats import dataset_suffixes, is_stored, open_volume
+from counterpoise.volumes.positives import narrow_to_positives
 from counterpoise.volumes.volume import FoundCrop
 
 __all__ = ["split", "write_splits"]
@@ -117,11 +117,15 @@ def write_splits(
         crops = [crop for crop in found if not wanted or wanted & set(crop.classes)]
         if left_out := len(found) - len(crops):
             notes.append(f"left out, as they annotate none of these classes: {counted(left_out, 'crop')}")
+    with working("Looking for classes without a voxel"):
+        held, is_complete = narrow_to_positives(crops, classes)
+        if not is_complete:
+            notes.append(UNSEEN)
         generator = np.random.default_rng(seed)
         made = (
-            fold_crops(crops, classes, folds=folds, generator=generator)
+            fold_crops(held, classes, folds=folds, generator=generator)
             if folds
-            else (split_crops(crops, classes, fraction=validate, generator=generator),)
+            else (split_crops(held, classes, fraction=validate, generator=generator),)
         )
     with refuse_unwritable(RunFolderError, f"no list can be written to {folder}", remedy="name a folder with --out"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +135,7 @@ def write_splits(
     lacking: dict[str, list[str]] = {}
     for name, one in zip(names, made, strict=True):
         console.print(f"{folder / name}: {_describe(one, None if folds else validate)}", soft_wrap=True)
-        for line in _shortfalls(one, crops, classes):
+        for line in shortfalls(listed_crops(one.splits, crops, held), classes):
             lacking.setdefault(line, []).append(name)
     for line, where in lacking.items():
         side.print(f"warning: {line}" + (f" ({', '.join(where)})" if where != names else ""), soft_wrap=True)
@@ -199,21 +203,3 @@ def _describe(made: CropSplit, share: float | None) -> str:
         return text
     why = "whole neighbourhoods, and enough crops of each class"
     return f"{text}; {percent(round(validate / crops, 2))} validate and not {percent(share)}: {why}"
-
-
-def _shortfalls(made: CropSplit, crops: Sequence[FoundCrop], classes: Sequence[str]) -> Iterator[str]:
-    """Say what of a list is less than one needs."""
-    of = {
-        which: Counter(n for crop, s in zip(crops, made.splits, strict=True) if s == which for n in crop.classes)
-        for which in ("train", "validate")
-    }
-    untrained = [name for name in classes if not of["train"][name]]
-    missing = [name for name in classes if not of["validate"][name]]
-    few = [name for name in classes if 0 < of["validate"][name] < Settings.min_crops]
-    if untrained:
-        yield f"no train crop annotates {', '.join(untrained)}"
-    if missing:
-        yield f"no validation crop annotates {', '.join(missing)}"
-    if few:
-        told = f"fewer than {Settings.min_crops} validation crops annotate {', '.join(few)}"
-        yield f"{told}: too few for a verdict on them"

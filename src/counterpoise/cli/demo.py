@@ -22,8 +22,29 @@ datasplit = "data/datasplit.csv"
 classes = ["nuc", "mito_mem", "er_mem", "pm", "golgi_mem"]
 store = "store"
 
+[arms]
+# A mistake on purpose, so that there is something to find: the cell membrane has no weight, and is not learnt.
+manual_weights = { pm = 0.0 }
+
 [run]
 folder = "run"
+
+# What we expect, written down before the first training.
+[[hypothesis]]
+claim = "weight_uniform >= 0.3"
+because = "a few minutes of training find most of what is there"
+
+[[hypothesis]]
+claim = "weight_manual < weight_uniform"
+because = "it gives the cell membrane no weight"
+
+[[hypothesis]]
+claim = "weight_inv_freq != weight_uniform"
+because = "it offsets the imbalance in full: a help or, where the weights are extreme, a harm"
+
+[[hypothesis]]
+claim = "weight_log_inv = weight_sqrt_inv"
+because = "both are moderate"
 """
 
 

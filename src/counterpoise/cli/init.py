@@ -20,6 +20,7 @@ from counterpoise.arrays import Vector3
 from counterpoise.cli.class_tables import values_set
 from counterpoise.cli.options import DataRoot, Seeds, SetKeys, read_overrides, split_names
 from counterpoise.cli.screen import console, print_lines, side, working
+from counterpoise.cli.shortfalls import UNSEEN, ListedCrop, listed_crops, shortfalls
 from counterpoise.errors import ClassNameError, ConfigError, DatasplitError, VoxelSizeError, suggest
 from counterpoise.experiment.config import MOST_CLASSES, Experiment
 from counterpoise.experiment.load import known_presets, parse_experiment
@@ -29,13 +30,14 @@ from counterpoise.files.atomic import write_text
 from counterpoise.files.disk import refuse_unwritable
 from counterpoise.machine.hardware import find_hardware
 from counterpoise.machine.plan import plan_machine
-from counterpoise.statistics.verdict_types import Settings
+from counterpoise.statistics.precision import EQUAL_ARMS_SD, PlannedNoise
+from counterpoise.statistics.race_cost import plan_race
 from counterpoise.text import counted
 from counterpoise.volumes.crops import Crop, CropSet, load_crops
 from counterpoise.volumes.datasplit import CropRow, read_datasplit, write_datasplit
 from counterpoise.volumes.discover import CropSplit, datasplit_rows, find_crops, split_crops
 from counterpoise.volumes.fit import fit_crop
-from counterpoise.volumes.positives import find_empty_classes
+from counterpoise.volumes.positives import find_empty_classes, find_positives, narrow_to_positives
 from counterpoise.volumes.volume import FoundCrop
 from counterpoise.weights import MANUAL_WEIGHTS
 
@@ -128,7 +130,7 @@ def write_experiment(
     with tempfile.TemporaryDirectory(prefix="counterpoise-init-") as scratch:
         if data is not None:
             found = _find(data, classes, notes)
-            names, crops, split = _split(found, classes, validation_fraction, seed)
+            names, crops, held, split = _split(found, classes, validation_fraction, seed, notes)
             listed = Path(scratch).resolve() / "datasplit.csv"  # a list to check; the one to keep comes last
             write_datasplit(listed, datasplit_rows(crops, split.splits, names, listed.parent))
         else:
@@ -146,6 +148,9 @@ def write_experiment(
             write_datasplit(listed, datasplit_rows(crops, split.splits, names, listed.parent))
             rows = read_datasplit(listed)
             kept = _free_datasplit(base, file.stem, rows)
+            shown = listed_crops(split.splits, crops, held)
+        else:
+            shown = _listed(crop_set, notes)
         own = {
             "preset": preset,
             "data": {
@@ -170,8 +175,11 @@ def write_experiment(
         console.print(f"{kept}: {about}", soft_wrap=True)
     console.print(f"{file}: preset {preset}, classes {', '.join(names)}, {size}", soft_wrap=True)
     print_lines(notes, to=side)
-    for line in _warnings(names, rows):
-        side.print(line, soft_wrap=True)
+    for line in shortfalls(shown, names):
+        side.print(f"warning: {line}", soft_wrap=True)
+    if set(names) - set(MANUAL_WEIGHTS):
+        manual = "weight_manual needs a weight for every class: set arms.manual_weights, or it is excluded"
+        side.print(f"note: {manual}", soft_wrap=True)
     console.print(f"next: counterpoise plan {shlex.quote(str(file))}", soft_wrap=True)
 
 
@@ -265,14 +273,28 @@ def _find(data: Path, asked: Sequence[str], notes: list[str]) -> tuple[FoundCrop
 
 
 def _split(
-    found: Sequence[FoundCrop], asked: Sequence[str], fraction: float, seed: int
-) -> tuple[tuple[str, ...], list[FoundCrop], CropSplit]:
-    """Choose the classes, take the crops that annotate one of them, and split these."""
+    found: Sequence[FoundCrop], asked: Sequence[str], fraction: float, seed: int, notes: list[str]
+) -> tuple[tuple[str, ...], list[FoundCrop], tuple[FoundCrop, ...], CropSplit]:
+    """Choose the classes, take the crops that annotate one of them, and split these by what they hold."""
     names = _choose_classes(asked, {name for crop in found for name in crop.classes})
     crops = [crop for crop in found if set(names) & set(crop.classes)]
     generator = np.random.default_rng(seed)
     with working(f"Splitting {counted(len(crops), 'crop')}"):
-        return names, crops, split_crops(crops, names, fraction=fraction, generator=generator)
+        held, is_complete = narrow_to_positives(crops, names)
+        if not is_complete:
+            notes.append(UNSEEN)
+        return names, crops, held, split_crops(held, names, fraction=fraction, generator=generator)
+
+
+def _listed(crop_set: CropSet, notes: list[str]) -> tuple[ListedCrop, ...]:
+    """Describe the crops of a list that the user made."""
+    found = find_positives([crop.labels for crop in crop_set.crops])
+    if not found.is_complete:
+        notes.append(UNSEEN)
+    return tuple(
+        ListedCrop(crop.split == "validate", frozenset(crop.labels), positive)
+        for crop, positive in zip(crop_set.crops, found.classes, strict=True)
+    )
 
 
 def _with_voxels(crop_set: CropSet, asked: Sequence[str], notes: list[str]) -> tuple[str, ...]:
@@ -372,21 +394,20 @@ def _header(experiment: Experiment, file: Path) -> str:
             f"Written for this machine: {', '.join(found)}, {counted(hardware.cores, 'core')}.",
             "What 'auto' means here:",
             *(f"  {reason}" for reason in plan.reasons),
+            *_race_offer(experiment),
         ]
     )
 
 
-def _warnings(names: Sequence[str], rows: Sequence[CropRow]) -> Iterator[str]:
-    validated = {name for row in rows if row.split == "validate" for name in row.classes}
-    missing = [name for name in names if name not in validated]
-    if missing:
-        yield f"warning: no validation crop annotates {', '.join(missing)}: no Dice there"
-    crops = Counter(name for row in rows if row.split == "validate" for name in row.classes)
-    few = [name for name in names if 0 < crops[name] < Settings.min_crops]
-    if few:
-        yield (
-            f"warning: fewer than {Settings.min_crops} validation crops annotate {', '.join(few)}: too few for a "
-            "verdict on them; more crops, or a larger --validation-fraction"
-        )
-    if set(names) - set(MANUAL_WEIGHTS):
-        yield "note: weight_manual needs a weight for every class: set arms.manual_weights, or it is excluded"
+def _race_offer(experiment: Experiment) -> Iterator[str]:
+    """Say what a race of these arms would cost, next to the fixed number of seeds."""
+    arms, margin = len(experiment.arms.strategies), experiment.verdict.margin
+    if arms < 2 or experiment.arms.design == "race":  # noqa: PLR2004 - it takes two to race
+        return
+    looks, gains = (3, 5, 8), [0.0, margin, 2 * margin, 3 * margin]
+    race = plan_race(PlannedNoise(EQUAL_ARMS_SD), gains, arms=arms, looks=looks)
+    low, high = race.expected_range
+    yield ""
+    yield f"Every arm with every seed: {counted(arms * len(experiment.arms.seeds), 'training')}. As a race"
+    yield f"(counterpoise run --race --seeds 8): {low:.0f} to {high:.0f} expected, {race.worst} at most; arms that"
+    yield "cannot win are dropped, and the rest are told apart as with eight seeds."

@@ -10,6 +10,7 @@ from counterpoise.cli.python_path import find_own_modules
 from counterpoise.cli.screen import print_notes, side
 from counterpoise.cli.stages import StageScreen
 from counterpoise.engines.job_scripts import array_script, require_kind, submit_command
+from counterpoise.errors import ConfigError
 from counterpoise.experiment.load import Source, load_experiment
 from counterpoise.files.atomic import write_text
 from counterpoise.files.lock import Purpose, only_one_process
@@ -25,6 +26,13 @@ def print_jobs(source: Source, kind: str) -> None:
     find_own_modules(source.folder, Path.cwd())
     experiment = load_experiment(source)
     require_kind(kind, experiment.engine)
+    if experiment.arms.design == "race":
+        raise ConfigError(
+            "a race has no script of its trials",
+            expected="trials that are all known beforehand: which ones a race trains follows from its results",
+            found='arms.design = "race"',
+            remedy='run it with [engine] kind = "slurm" (or pbs, lsf); or set arms.design = "fixed"',
+        )
     hardware = find_hardware()
     with StageScreen(side) as stages:
         design = design_run(experiment, hardware, stages)

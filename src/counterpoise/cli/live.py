@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
 from counterpoise.cli.class_tables import print_arms, print_frequencies
-from counterpoise.cli.progress import draw_trials
+from counterpoise.cli.progress import draw_trials, score_warnings
 from counterpoise.cli.screen import console, print_notes, side
 from counterpoise.cli.stages import StageScreen
 from counterpoise.preflight.observer import Stage
 from counterpoise.preflight.prepare import PreparedRun
 from counterpoise.runs.layout import TrialFolder
 from counterpoise.runs.progress import read_progress
-from counterpoise.runs.records import TrialStatus
+from counterpoise.statistics.following import follow
 from counterpoise.store import StoreRequest
 from counterpoise.text import counted, duration
 
@@ -101,17 +102,24 @@ class RunScreen:
         elapsed = time.monotonic() - (self._began or time.monotonic())
         left = _time_left(elapsed, self._done_before, progress.done)
         title = f"{duration(elapsed)}{left}  {run.run.path}"
-        return draw_trials(title, progress.trials, width=console.width, height=console.height)
+        following = follow(progress)
+        warnings = score_warnings(following)[: max(console.height // 4, 1)]
+        height = console.height - len(warnings)
+        table = draw_trials(title, progress.trials, following, width=console.width, height=height)
+        return Group(table, *(Text(line, style="yellow", no_wrap=True, overflow="ellipsis") for line in warnings))
 
     def _print_news(self, run: PreparedRun) -> None:
-        for folder in run.trials:
-            status = TrialStatus.read(folder.status)
+        progress = read_progress(run.run, now=time.time())
+        following = follow(progress)
+        for trial in progress.trials:
+            folder, status = trial.folder, trial.status
             finished_epochs = status.epoch if status.step == status.steps_per_epoch else status.epoch - 1
             news = (status.state, max(finished_epochs, 0))
             if self._printed.get(folder, ("waiting", 0)) == news:
                 continue
             self._printed[folder] = news
-            dice = "" if status.dice_mean is None else f"  Val Dice: {status.dice_mean:.4f}"
+            last, _ = following.dice(trial)
+            dice = "" if last is None else f"  Val Dice: {last:.4f}"
             epochs = f"  epoch {news[1]}/{status.epochs}" if status.epochs else ""
             reason = f"  {status.reason}" if status.reason else ""
             console.print(

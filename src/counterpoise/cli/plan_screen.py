@@ -16,7 +16,7 @@ from counterpoise.report.blocks import Paragraph, labelled
 from counterpoise.report.statements import Entry
 from counterpoise.statistics.support import PlannedSupport
 from counterpoise.statistics.verdict_types import Obstacle, Settings
-from counterpoise.text import counted, duration, finite, fixed, percent, size
+from counterpoise.text import counted, duration, finite, fixed, listed, percent, shortest, size
 
 __all__ = ["plan_as_json", "print_plan"]
 
@@ -64,8 +64,21 @@ def _describe_design(plan: Plan) -> list[Entry]:
         Entry("Question", statements.question(experiment.arms.baseline, experiment.verdict.margin)),
         Entry("Arms", trained),
         Entry("Runs", statements.design(len(arms), len(experiment.arms.seeds), len(design.trials))),
+        *(Entry("Race", text) for text in _race(plan)),
         Entry("Data", f"{data}; {scored} of {len(support.classes)} classes can be scored"),
     ]
+
+
+def _race(plan: Plan) -> Iterator[str]:
+    """Say what a race will cost beside the full grid; nothing without one."""
+    race, looks = plan.race, plan.experiment.arms.race_looks
+    if race is None or looks is None:
+        return
+    after = listed(tuple(map(str, looks)))
+    yield f"looks after {after} seeds; at most {counted(race.worst, 'training')}, as many as the full grid"
+    (_, equal), *better = race.expected
+    shares = [f"{trainings:.0f} if one arm is better by {shortest(gain)}" for gain, trainings in better]
+    yield f"expected: {equal:.0f} if all arms are equal, {listed(tuple(shares))}"
 
 
 def _support_columns(support: PlannedSupport) -> list[Column]:
@@ -137,9 +150,17 @@ def _conclusions(plan: Plan) -> Iterator[str]:
             f"{units}."
         )
     elif needed <= seeds and not plan.obstacle:
-        yield f"Your margin is {margin:.3f}: these seeds are enough ({needed} would be)."
+        yield f"Your margin is {margin:.3f}: these seeds are enough ({needed} would be{_band(plan)})."
     else:
-        yield f"Your margin is {margin:.3f}: finding that would take about {needed} seeds."
+        yield f"Your margin is {margin:.3f}: finding that would take about {needed} seeds{_band(plan)}."
+
+
+def _band(plan: Plan) -> str:
+    """Say how uncertain a number of seeds is, where it rests on a measured noise; empty elsewhere."""
+    if plan.outlook is None or plan.outlook.band is None or plan.noise.values.df is None:
+        return ""
+    known = f"the noise is known with {plan.noise.values.df:.0f} degrees of freedom"
+    return f", or {statements.band(plan.outlook.band)}, since {known}"
 
 
 def _obstacle(plan: Plan) -> str:
@@ -190,7 +211,11 @@ def _costs(plan: Plan) -> Iterator[str]:
         yield f"{counted(finished, 'training')} finished before, and not counted here"
     about = "at least" if plan.basis is CostBasis.LOWER_BOUND else "about"
     work = f"{counted(plan.left, 'training')} x {duration(plan.cost.trial_s)} on {_slots(plan)}"
-    yield f"{work}: {about} {duration(plan.cost.run_s)}; {size(plan.cost.disk_bytes)}"
+    raced = ""
+    if plan.race is not None and plan.left == plan.race.worst:
+        low, high = (duration(plan.cost.run_s * n / plan.race.worst) for n in plan.race.expected_range)
+        raced = f" in the worst case, {low} to {high} expected of the race"
+    yield f"{work}: {about} {duration(plan.cost.run_s)}{raced}; {size(plan.cost.disk_bytes)}"
 
 
 def _why_no_cost(plan: Plan) -> str:
@@ -256,6 +281,7 @@ def plan_as_json(plan: Plan) -> dict[str, Any]:
         "untestable": [{"claim": claim, "reason": text} for claim, text in _untestable(plan)],
         "power": POWER,
         "precision": [] if outlook is None else [{"seeds": s, **asdict(p)} for s, p in outlook.by_seeds.items()],
+        "race": None if plan.race is None else asdict(plan.race),
         "margin": experiment.verdict.margin,
         "seeds_for_margin": None if outlook is None else outlook.for_margin,
         "conclusions": list(_conclusions(plan)),

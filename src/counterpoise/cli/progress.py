@@ -11,11 +11,22 @@ from rich.text import Text
 
 from counterpoise.cli.screen import Column, table_of, width_of
 from counterpoise.machine.health import Health, read_health
+from counterpoise.report import history_statements, training_statements
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.progress import RunProgress, TrialProgress, read_progress
+from counterpoise.statistics.following import Following, follow
 from counterpoise.text import DASH, counted, duration, fixed, percent, size
 
-__all__ = ["draw_trials", "fitting", "headline", "health_lines", "look", "trial_columns"]
+__all__ = [
+    "draw_trials",
+    "fitting",
+    "headline",
+    "health_lines",
+    "look",
+    "race_lines",
+    "score_warnings",
+    "trial_columns",
+]
 
 _STYLES = {"waiting": "dim", "finished": "green", "failed": "red"}
 _LINES_AROUND = 4
@@ -33,21 +44,30 @@ _RUNNERS = {
 }
 
 
-def look(run: RunFolder) -> tuple[RunProgress, Health]:
-    """Read how a run and this machine are doing.
+def look(run: RunFolder) -> tuple[RunProgress, Following, Health]:
+    """Read how a run, its scores and this machine are doing.
 
     Raises
     ------
     RunFolderError
         If this is not a run folder.
     """
-    return read_progress(run, now=time.time()), read_health(run.path)
+    progress = read_progress(run, now=time.time())
+    return progress, follow(progress), read_health(run.path)
 
 
-def draw_trials(title: str, trials: Sequence[TrialProgress], *, width: int, height: int) -> Group:
+def score_warnings(following: Following) -> tuple[str, ...]:
+    """Name the classes that trainings do not find yet."""
+    return tuple(
+        training_statements.still_trivial(entry.name, entry.epoch, entry.count, entry.trainings)
+        for entry in following.not_found
+    )
+
+
+def draw_trials(title: str, trials: Sequence[TrialProgress], following: Following, *, width: int, height: int) -> Group:
     """Draw what fits a terminal: title, trials (those that matter most now), and a line for the others."""
     shown = _most_important(trials, max(height - _LINES_AROUND, 1))
-    columns = fitting(trial_columns(shown), width)
+    columns = fitting(trial_columns(shown, following), width)
     others = Counter(t.status.state for t in trials) - Counter(t.status.state for t in shown)
     summary = "and " + ", ".join(f"{count} {state}" for state, count in others.items()) if others else ""
     return Group(
@@ -57,19 +77,19 @@ def draw_trials(title: str, trials: Sequence[TrialProgress], *, width: int, heig
     )
 
 
-def trial_columns(trials: Sequence[TrialProgress]) -> list[Column]:
-    """Make the columns of the table of trials."""
+def trial_columns(trials: Sequence[TrialProgress], following: Following) -> list[Column]:
+    """Make the columns of the table of trials; Dice is the mean over the classes that will be scored."""
     rows: list[tuple[str, ...]] = [_HEADING]
     for trial in trials:
-        status = trial.status
+        status, (last, best) = trial.status, following.dice(trial)
         rows.append(
             (
                 trial.folder.arm,
                 str(trial.folder.seed),
                 status.state,
                 f"{status.epoch}/{status.epochs}" if status.epochs else DASH,
-                fixed(status.dice_mean, 4),
-                fixed(status.best_dice, 4),
+                fixed(last, 4),
+                fixed(best, 4),
                 fixed(status.train_loss, 4),
                 fixed(status.patches_per_s if status.state == "running" else None, 0),
                 duration(trial.left_s) if trial.left_s else DASH,
@@ -95,6 +115,11 @@ def headline(progress: RunProgress) -> str:
     left = "" if progress.left_s is None or progress.has_ended else f", about {duration(progress.left_s)} left"
     runner = "" if progress.has_ended else f"; {_RUNNERS[progress.runner]}"
     return f"{progress.run.path}: {percent(round(progress.done, 2))} done{left} ({counts}{runner})"
+
+
+def race_lines(progress: RunProgress) -> list[str]:
+    """Say what a race has decided so far."""
+    return [f"race: {text}" for look in progress.race for text in history_statements.race_look(look)]
 
 
 def health_lines(health: Health) -> list[str]:

@@ -55,6 +55,7 @@ COMMANDS = (
     Entry("verdict", _RESULTS, "Say what the runs can tell about the weightings, with error bars."),
     Entry("report", _RESULTS, "Write a run's report, or one page on two runs: one file that opens offline."),
     Entry("best", _RESULTS, "Write the recommended configuration: best.toml and class_weights.json."),
+    Entry("confirm", _RESULTS, "Train a run's winner against its baseline on fresh seeds, to see whether it was luck."),
     Entry("store", _DATA, "Manage the cache of decoded crops."),
     Entry("data", _DATA, "Look at your crops, bring your own, split them, or make synthetic ones."),
 )

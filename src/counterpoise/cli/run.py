@@ -96,7 +96,7 @@ def run_and_show(source: Source) -> int:
         return EXIT_STOPPED
     finally:
         screen.close()
-    print_outcome(finished.results, finished.verdict, finished.report)
+    print_outcome(finished.results, finished.report)
     for outcome in finished.failed:
         side.print(
             f"failed: {outcome.folder.arm} seed {outcome.folder.seed} after "

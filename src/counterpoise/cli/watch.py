@@ -12,11 +12,12 @@ from rich.text import Text
 
 from counterpoise.cli.options import RunPlace
 from counterpoise.cli.places import find_run
-from counterpoise.cli.progress import draw_trials, headline, health_lines, look
+from counterpoise.cli.progress import draw_trials, headline, health_lines, look, race_lines, score_warnings
 from counterpoise.cli.screen import console, working
 from counterpoise.machine.health import Health
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.progress import RunProgress
+from counterpoise.statistics.following import Following
 
 __all__ = ["watch", "watch_run"]
 
@@ -42,30 +43,31 @@ def watch_run(run: RunFolder, *, every_s: float) -> None:
         _watch_in_lines(run, every_s)
         return
     with working("Reading the run"):
-        progress, health = look(run)
-    with Live(_draw(progress, health), console=console, auto_refresh=False) as live:
+        progress, following, health = look(run)
+    with Live(_draw(progress, following, health), console=console, auto_refresh=False) as live:
         while not (progress.has_ended or progress.is_idle):
             time.sleep(every_s)
-            progress, health = look(run)
-            live.update(_draw(progress, health), refresh=True)
+            progress, following, health = look(run)
+            live.update(_draw(progress, following, health), refresh=True)
 
 
-def _draw(progress: RunProgress, health: Health) -> Group:
-    below = [*health_lines(health), *(f"warning: {text}" for text in (*progress.warnings, *health.warnings))]
+def _draw(progress: RunProgress, following: Following, health: Health) -> Group:
+    warnings = (*progress.warnings, *score_warnings(following), *health.warnings)
+    below = [*race_lines(progress), *health_lines(health), *(f"warning: {text}" for text in warnings)]
     height = max(console.height - len(below), 1)
-    table = draw_trials(headline(progress), progress.trials, width=console.width, height=height)
+    table = draw_trials(headline(progress), progress.trials, following, width=console.width, height=height)
     return Group(table, *(Text(line, no_wrap=True, overflow="ellipsis") for line in below))
 
 
 def _watch_in_lines(run: RunFolder, every_s: float) -> None:
     shown = ""
     while True:
-        progress, health = look(run)
+        progress, following, health = look(run)
         line = headline(progress)
         if line != shown:
             shown = line
             console.print(time.strftime("%H:%M:%S ") + line, soft_wrap=True)
-            for text in (*progress.warnings, *health.warnings):
+            for text in (*progress.warnings, *score_warnings(following), *health.warnings):
                 console.print(f"  warning: {text}", soft_wrap=True)
         if progress.has_ended or progress.is_idle:
             return

@@ -177,11 +177,20 @@ class ValidationConfig(_Table):
     """``[validation]``: the fixed list of tiles every arm, epoch and seed is scored on."""
 
     tiles_per_crop: Count = 64
-    """Most tiles per validation crop, so that a few giant crops do not decide."""
+    """Most tiles per validation crop, so that a few giant crops do not decide; no class loses all its tiles to it."""
     every_epochs: Count = 1
     """Score after every so many epochs (and always after the last)."""
     example_patches: Annotated[int, Field(ge=0, le=16)] = 4
     """Validation patches shown in the report."""
+    boundary: bool = False
+    """Whether to count boundaries and centre lines after the last epoch, for surface Dice and clDice."""
+    boundary_tolerance_nm: NonNegative | Literal["auto"] = "auto"
+    """How far two boundaries may be apart (in a section) and count as one; auto: one voxel."""
+
+    @property
+    def tolerance_nm(self) -> float | None:
+        """Return the tolerance; None for one voxel."""
+        return None if self.boundary_tolerance_nm == "auto" else self.boundary_tolerance_nm
 
 
 class ArmsConfig(_Table):
@@ -192,7 +201,7 @@ class ArmsConfig(_Table):
     baseline: str = "weight_uniform"
     """The strategy the others are compared to."""
     design: Literal["fixed", "race"] = "fixed"
-    """fixed: every arm gets every seed; race: arms that cannot win are dropped after some seeds, and it ends early."""
+    """fixed: every arm gets every seed; race: arms that cannot win are dropped, about half of the trainings (docs)."""
     looks: tuple[Annotated[int, Field(ge=2)], ...] | Literal["auto"] = "auto"
     """Of a race: after how many seeds to look; auto: 3, 5, 8, 12, 17, ... and the last."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0, 1, 2, 3, 4)

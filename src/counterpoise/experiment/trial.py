@@ -60,6 +60,8 @@ class TrialConfig(BaseModel):
         """Hash everything that can change the result (SHA-256, 64 hexadecimal digits)."""
         content = self.model_dump(mode="json", exclude={"store"} if self.loss_source else {"store", "loss_source"})
         content["loss"] = self.loss.content()
+        if not self.validation.boundary:  # as before there was this choice: such trials go on
+            del content["validation"]["boundary"], content["validation"]["boundary_tolerance_nm"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:

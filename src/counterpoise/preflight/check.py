@@ -22,7 +22,7 @@ from counterpoise.preflight.observer import SILENT, PreflightObserver, Stage
 from counterpoise.preflight.space import free_bytes
 from counterpoise.report import statements
 from counterpoise.statistics.verdict_types import Settings
-from counterpoise.text import counted, duration, size
+from counterpoise.text import counted, duration, fixed, shortest, size
 
 __all__ = ["Check", "check_experiment"]
 
@@ -169,6 +169,13 @@ def _about_scores(design: Design, unit: str, seeds: int, *, any_scored: bool) ->
                 f"{entry.name} has positives in {entry.positive_crops} of the scored {unit}, and needs "
                 f"{Settings.min_crops} to be scored"
             )
+    few = [
+        f"{entry.name} ({fixed(entry.effective_crops, 1)})"
+        for entry in design.support.classes
+        if entry.scored and entry.effective_crops is not None and entry.effective_crops < Settings.min_effective
+    ]
+    if few:
+        yield f"effective number of {unit} below {shortest(Settings.min_effective)}, by class: {', '.join(few)}"
     if any_scored and not design.support.has_enough_crops:
         yield statements.few_planned(Settings(unit=design.support.unit))
     if seeds < Settings.min_seeds:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from counterpoise.metrics.boundary import PARTS
 from counterpoise.metrics.thresholds import BINS
 from counterpoise.preflight.design import Design
 from counterpoise.runs.speed import Speed
@@ -53,9 +54,10 @@ class Work:
         """Work out the amounts from one of the (alike) trials of a design, for those that are left."""
         config, tiles, crops = design.trials[0], len(design.tiles.patches), len(design.tiles.crops)
         epochs, every, classes = config.training.epochs, config.validation.every_epochs, len(config.classes)
-        validations = math.ceil(epochs / every)
+        boundary = config.validation.boundary
+        validations = math.ceil(epochs / every) + boundary  # boundaries are counted on tiles predicted once more
         rows, columns = config.sampling.patch_shape
-        arrays = crops * classes * (3 * validations + 2 * BINS) * _COUNT_BYTES
+        arrays = crops * classes * (3 * validations + 2 * BINS + 2 * PARTS * boundary) * _COUNT_BYTES
         examples = config.validation.example_patches * rows * columns * (1 + 2 * classes)
         return cls(
             trials=trials,

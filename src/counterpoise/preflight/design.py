@@ -23,9 +23,10 @@ from counterpoise.preflight.own_source import source_hash
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.legacy import are_older_tiles
 from counterpoise.runs.records import TrialStatus
+from counterpoise.runs.tile_voxels import TileVoxels
 from counterpoise.sampling.missing_raw import share_without_raw
 from counterpoise.sampling.patches import PatchPlan, crops_never_drawn, draw_patches
-from counterpoise.sampling.tile_counts import count_tile_positives
+from counterpoise.sampling.tile_counts import count_tile_voxels
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.statistics.support import PlannedSupport, plan_support
 from counterpoise.store import VoxelStore
@@ -77,10 +78,14 @@ class Design:
         return {self.run.trial(config.arm, config.seed): config for config in self.trials}
 
     @cached_property
+    def voxels(self) -> TileVoxels:
+        """Return the voxels of the validation tiles: they are counted, once."""
+        return count_tile_voxels(self.store, self.tiles, self.experiment.sampling)
+
+    @cached_property
     def support(self) -> PlannedSupport:
-        """Return what the scores will rest on: the positive voxels in the validation tiles are counted, once."""
-        positives = count_tile_positives(self.store, self.tiles, self.experiment.sampling)
-        return plan_support(self.tiles.crops, self.store.classes, positives, self.experiment.verdict)
+        """Return what the scores will rest on."""
+        return plan_support(self.tiles.crops, self.store.classes, self.voxels.present, self.experiment.verdict)
 
     def count_unfinished(self) -> int:
         """Count the trials that are not finished; one that was trained by another configuration counts as finished."""
@@ -129,6 +134,7 @@ def design_experiment(inputs: Inputs, hardware: Hardware, observer: PreflightObs
         *inputs.notes,
         *_shown_without_raw(store, tiles, experiment),
         *crops_never_drawn(store, experiment.sampling),
+        *_lost_to_cap(tiles),
         *(Note(NoteKind.DATA, text) for text in _unscored_classes(table)),
         *(Note(NoteKind.WEIGHTS, text) for text in (*left_out, *about_arms)),
         *_slow_averages(experiment.training),
@@ -173,6 +179,14 @@ def require_same_experiment(design: Design) -> None:
         if before.fingerprint() == config.fingerprint():
             continue
         changed = changed_keys(before.model_dump(mode="json"), config.model_dump(mode="json"))
+        if changed and all(
+            key.startswith("tiles_hash") for key in changed
+        ):  # the same voxels, tile shape and cap: another rule
+            raise _older_tiles(
+                design.run,
+                expected="validation tiles that show every class of every crop",
+                found="a sample of tiles (validation.tiles_per_crop) that left out a class of its crop",
+            )
         raise RunFolderError(
             f"{design.run.path} holds results of another experiment",
             expected="the configuration and data its trials were started with",
@@ -188,12 +202,20 @@ def _refuse_older_tiles(run: RunFolder) -> None:
     except (OSError, ValueError):
         return  # no list, or one that cannot be read: the fingerprints decide
     if is_older:
-        raise RunFolderError(
-            f"{run.path} was started by an older version",
+        raise _older_tiles(
+            run,
             expected="validation tiles that lie inside their crops",
-            found="tiles that hang over them, into raw that may not be there: new scores would not be comparable",
-            remedy="give this experiment a new [run] folder; what is finished in the old one can still be read",
+            found="tiles that hang over them, into raw that may not be there",
         )
+
+
+def _older_tiles(run: RunFolder, *, expected: str, found: str) -> RunFolderError:
+    return RunFolderError(
+        f"{run.path} was started by an older version",
+        expected=expected,
+        found=f"{found}: new scores would not be comparable",
+        remedy="give this experiment a new [run] folder; what is finished in the old one can still be read",
+    )
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -228,6 +250,16 @@ def _unscored_classes(table: FrequencyTable) -> list[str]:
         for name in table.empty_classes("validate")
         if table.total(name, "validate").known > 0
     ]
+
+
+def _lost_to_cap(tiles: TileList) -> Iterator[Note]:
+    """Say which classes no kept tile of their crop shows: only where a crop has more classes than tiles."""
+    for crop_id, classes in tiles.lost:
+        text = (
+            f"validation.tiles_per_crop ({tiles.cap}) is too small to show {', '.join(classes)}, which other tiles of "
+            "the crop have: the rarest classes come first"
+        )
+        yield Note(NoteKind.DATA, text, crop_id)
 
 
 def _shown_without_raw(store: VoxelStore, tiles: TileList, experiment: Experiment) -> Iterator[Note]:

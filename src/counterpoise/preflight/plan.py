@@ -21,6 +21,7 @@ from counterpoise.preflight.observer import SILENT, PreflightObserver, Stage
 from counterpoise.preflight.space import existing_folder
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
+from counterpoise.statistics.arm_verdict import SeedsBand
 from counterpoise.statistics.claims import Contenders, find_untestable
 from counterpoise.statistics.counts import tabulate_counts
 from counterpoise.statistics.hypothesis_types import Untestable, UntestableKind
@@ -30,8 +31,10 @@ from counterpoise.statistics.precision import (
     PlannedPrecision,
     measure_noise,
     plan_precision,
+    seeds_band,
     seeds_to_show,
 )
+from counterpoise.statistics.race_cost import RaceCost, plan_race
 from counterpoise.statistics.support import PlannedSupport
 from counterpoise.statistics.thresholds import tune_run
 from counterpoise.statistics.verdict_types import Obstacle, Settings, Unit
@@ -70,10 +73,14 @@ class NoiseChoice:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What the planned arms and crops can show, by number of seeds; ``for_margin`` is None beyond any number."""
+    """What the planned arms and crops can show, by number of seeds; ``for_margin`` is None beyond any number.
+
+    ``band`` is what that number may be, where the noise was measured.
+    """
 
     by_seeds: dict[int, PlannedPrecision]
     for_margin: int | None
+    band: SeedsBand | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class Plan:
     obstacle: Obstacle | None
     untestable: tuple[tuple[str, Untestable], ...]
     outlook: Outlook | None
+    race: RaceCost | None
     left: int
     store_bytes: int
     busy: float | None
@@ -154,6 +162,7 @@ def plan_experiment(
         obstacle=obstacle,
         untestable=_find_untestable(design, support, obstacle),
         outlook=_look_ahead(experiment, arms, support, noise.values),
+        race=_plan_race(experiment, arms, support, noise.values),
         left=left,
         store_bytes=store_bytes(design.store),
         busy=load if load > BUSY * hardware.cores else None,
@@ -257,7 +266,17 @@ def _look_ahead(experiment: Experiment, arms: int, support: PlannedSupport, nois
     by_seeds = {seeds: plan_precision(noise, arms=arms, seeds=seeds, crops=crops, power=POWER) for seeds in numbers}
     needed = seeds_to_show(experiment.verdict.margin, noise, arms=arms, crops=crops, power=POWER)
     # Two seeds may find the margin, and are too few for a verdict.
-    return Outlook(by_seeds, None if needed is None else max(needed, Settings.min_seeds))
+    band = seeds_band(experiment.verdict.margin, noise, arms=arms, crops=crops, power=POWER)
+    return Outlook(by_seeds, None if needed is None else max(needed, Settings.min_seeds), band)
+
+
+def _plan_race(experiment: Experiment, arms: int, support: PlannedSupport, noise: PlannedNoise) -> RaceCost | None:
+    """Work out what a race takes, where all arms are equal and where one is better by one, two or three margins."""
+    looks, margin = experiment.arms.race_looks, experiment.verdict.margin
+    if looks is None or arms < _TWO_ARMS:
+        return None
+    crops = math.inf if support.effective is None else support.effective
+    return plan_race(noise, [factor * margin for factor in range(4)], arms=arms, looks=looks, crops=crops)
 
 
 # What it costs --------------------------------------------------------------------------------------------------

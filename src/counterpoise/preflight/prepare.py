@@ -16,6 +16,7 @@ from counterpoise.runs.arms import ArmRecord, ArmsRecord, Asked, Race
 from counterpoise.runs.environment import describe_environment
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.records import TrialStatus
+from counterpoise.runs.tile_voxels import TILE_VOXELS
 from counterpoise.weights import find_strategy
 
 __all__ = ["PreparedRun", "prepare_run"]
@@ -117,7 +118,7 @@ def _write_run(design: Design, plan: ArmsRecord, source: Source, hardware: Hardw
         write_json(run.environment, describe_environment(source, gpus=[gpu.name for gpu in hardware.gpus]))
     weights = reference_weights(experiment.arms.strategies, design.statistics)
     write_json(run.frequencies, design.frequencies.to_json(weights))
-    write_json(run.tiles, design.tiles.document())
+    write_json(run.tiles, design.tiles.document() | {TILE_VOXELS: design.voxels.plain()})
     fingerprints = {}
     for folder, config in design.folders.items():
         folder.path.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from counterpoise.report import history_statements, hypothesis_statements, statements
 from counterpoise.statistics.arm_verdict import ArmVerdict
 from counterpoise.statistics.verdict_types import Verdict
-from counterpoise.text import fixed, interval, signed
+from counterpoise.text import fixed, interval, signed, spread
 
 __all__ = ["Block", "Paragraph", "Table", "align", "labelled", "verdict_blocks", "verdict_lines"]
 
@@ -55,16 +55,16 @@ def verdict_blocks(verdict: Verdict) -> tuple[Block, ...]:
     Returns
     -------
     tuple of Paragraph and Table
-        Question, data, runs, noise; the table of arms; what follows and what else must be known; the outcome in one
-        sentence; the hypotheses; the classes; tuned thresholds. An empty paragraph is an empty line.
+        The outcome in one sentence; the table of arms; what follows and what else must be known; question, data, runs,
+        noise; the classes; the hypotheses; tuned thresholds. An empty paragraph is an empty line.
     """
     blank = Paragraph()
-    blocks: list[Block] = [*labelled(statements.basis(verdict), _LABEL_WIDTH), blank, *_arms_table(verdict), blank]
+    blocks: list[Block] = [_line(statements.headline(verdict)), blank, *_arms_table(verdict), blank]
     blocks += [_line(entry.text) for entry in statements.conclusions(verdict)]
     blocks += [_line(f"* {text}") for text in statements.notes(verdict)]
-    blocks += [blank, _line(statements.headline(verdict))]
-    blocks += [blank, *_hypotheses(verdict)] if verdict.hypotheses else []
+    blocks += [blank, *labelled(statements.basis(verdict), _LABEL_WIDTH)]
     blocks += [blank, *_classes_table(verdict)] if verdict.scored else []
+    blocks += [blank, *_hypotheses(verdict)] if verdict.hypotheses else []
     blocks += [blank, *_tuning_table(verdict)] if verdict.tuned else []
     return tuple(blocks)
 
@@ -85,13 +85,11 @@ def labelled(entries: Iterable[statements.Entry], width: int) -> Iterator[Paragr
 def _arms_table(verdict: Verdict) -> Iterator[Block]:
     level = f"{history_statements.confidence(verdict)} range (all together)"
     by_unit = f"Dice by {verdict.settings.unit.noun}"
-    rows: list[tuple[str, ...]] = [("arm", "runs", "Dice", "vs baseline", level, "verdict", "IoU", by_unit, "sd")]
+    rows: list[tuple[str, ...]] = [("arm", "runs", "Dice", "vs baseline", level, "verdict", "IoU", by_unit, "noise")]
     rows += [_arm_row(arm, verdict) for arm in verdict.arms]
     yield Table(tuple(rows))
-    if any(arm.sd is not None for arm in verdict.arms):
-        yield _line(
-            "sd: over seeds, without what all arms of a seed share; the ± of `counterpoise results` is with it."
-        )
+    if any(arm.sd_over_seeds is not None for arm in verdict.arms):
+        yield _line(statements.SPREAD)
 
 
 def _arm_row(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
@@ -99,7 +97,7 @@ def _arm_row(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
     return (
         arm.name,
         f"{arm.runs}/{arm.planned}",
-        fixed(arm.score),
+        spread(fixed(arm.score), arm.sd_over_seeds),
         signed(comparison.difference if comparison else None),
         interval(comparison.low, comparison.high) if comparison else interval(None, None),
         f"{label} *" if statements.arm_flags(arm, verdict) else label,

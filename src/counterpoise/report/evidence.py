@@ -10,6 +10,7 @@ from counterpoise.report import history_statements, hypothesis_statements, state
 from counterpoise.report.balance import Balance
 from counterpoise.report.blocks import verdict_lines
 from counterpoise.report.forest import Forest, ForestRow, difference_scale, whisker
+from counterpoise.report.race_table import RaceTable, tabulate_race
 from counterpoise.report.statements import Entry
 from counterpoise.report.svg import ArmStyle
 from counterpoise.report.trade import Trades, trade_off
@@ -50,6 +51,7 @@ class Evidence:
     confidence: str
     single_confidence: str
     risk: str
+    race: RaceTable | None
     class_forests: tuple[Forest, ...]
     class_table: ClassTable | None
     trades: Trades | None
@@ -73,7 +75,7 @@ def show_verdict(verdict: Verdict, balance: Balance, styles: Mapping[str, ArmSty
     compared = any(arm.comparison is not None for arm in verdict.arms)
     has_inner = any(whisker(arm.on_these_crops) not in (None, whisker(arm.comparison)) for arm in verdict.arms)
     notes = (Entry("Notes", text) for text in statements.notes(verdict))
-    entries = (*statements.basis(verdict), *statements.conclusions(verdict), *notes)
+    entries = (*statements.conclusions(verdict), *notes, *statements.basis(verdict))
     grouped = itertools.groupby(entries, key=lambda entry: entry.label)
     return Evidence(
         headline=statements.headline(verdict),
@@ -84,6 +86,7 @@ def show_verdict(verdict: Verdict, balance: Balance, styles: Mapping[str, ArmSty
         confidence=history_statements.confidence(verdict),
         single_confidence=history_statements.single_confidence(verdict.settings),
         risk=history_statements.risk(verdict),
+        race=tabulate_race(verdict),
         class_forests=_class_forests(verdict, styles),
         class_table=_class_table(verdict),
         trades=trade_off(verdict, balance, styles),

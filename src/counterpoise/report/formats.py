@@ -8,74 +8,83 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from counterpoise.files.atomic import write_json, write_text
+from counterpoise.files.atomic import write_json
 from counterpoise.report import statements
 from counterpoise.runs.read import Trial
 from counterpoise.runs.records import EpochRecord
 from counterpoise.statistics.results import ArmResult, Results, Spread
+from counterpoise.statistics.run_scores import RunScore
 
-__all__ = ["results_as_csv", "results_as_json", "write_csv", "write_reference"]
+__all__ = ["results_as_json", "results_as_trials", "write_reference"]
 
 
-def results_as_csv(results: Results) -> str:
-    """Write one line per finished trial: arm, seed, best and last Dice, last Dice per class.
+def results_as_trials(results: Results) -> str:
+    """Write one line per finished trial: arm, seed, best and last Dice (mean over the scored classes), Dice per class.
 
     A missing score is an empty field.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
+    classes = results.plan.classes
     writer.writerow(
         ["strategy", "same_as", "seed", "epochs", "best_dice", "best_epoch", "last_dice"]
-        + [f"last_dice_{name}" for name in results.classes]
+        + [f"last_dice_{name}" for name in classes]
     )
     for arm in results.arms:
+        scores = {score.seed: score for score in arm.scores}
         for trial in arm.trials:
-            best, last = trial.best, trial.last
-            row: list[object] = [arm.record.name, arm.record.same_as, trial.seed, len(trial.epochs)]
-            row += [best.dice_mean if best else None, best.epoch if best else None]
-            row += [last.dice_mean if last else None]
-            row += [last.dice.get(name) if last else None for name in results.classes]
+            row: list[object] = [arm.name, arm.record.same_as, trial.seed, len(trial.epochs)]
+            score = scores.get(trial.seed)
+            row += [score.best, score.best_epoch, score.dice] if score else [None] * 3
+            row += [score.of_class(name) if score else None for name in classes]
             writer.writerow(row)
     return stream.getvalue()
 
 
 def results_as_json(results: Results) -> dict[str, Any]:
     """Write the table and every trial's scores as plain values; a missing score is null."""
+    verdict = results.verdict
     return {
         "run": results.run.name,
-        "classes": list(results.classes),
+        "classes": list(results.plan.classes),
+        "scored": list(results.scored),
+        "not_scored": list(results.not_scored),
+        "scoring": statements.scoring(verdict),
+        "no_verdict": statements.obstacle(verdict),
         "baseline": results.baseline,
         "seeds": list(results.plan.seeds),
-        "notes": [*map(str, results.run.notes), *statements.parts(results.parts)],
+        "notes": [*map(str, results.run.notes), *statements.parts(verdict.parts)],
         "arms": [_arm_as_json(arm) for arm in results.arms],
     }
 
 
 def _arm_as_json(arm: ArmResult) -> dict[str, Any]:
+    scores = {score.seed: score for score in arm.scores}
     return {
-        "strategy": arm.record.name,
+        "strategy": arm.name,
         "same_as": arm.record.same_as,
         "trained": arm.record.runs,
         "weights": dict(arm.record.weights),
         "clamped": list(arm.record.clamped),
-        "best_dice": _spread(arm.best_dice),
+        "best_dice": _spread(arm.best),
         "best_epoch": _spread(arm.best_epoch),
-        "last_dice": _spread(arm.last_dice),
-        "last_dice_by_class": {name: _spread(value) for name, value in arm.last_dice_by_class.items()},
+        "last_dice": _spread(arm.last),
+        "last_dice_by_class": {name: _spread(value) for name, value in arm.by_class.items()},
         "difference_to_baseline": _spread(arm.difference),
-        "trials": [
-            {
-                "seed": trial.seed,
-                "state": trial.status.state,
-                "reason": trial.status.reason,
-                "epochs": len(trial.epochs),
-                "best_dice": trial.best.dice_mean if trial.best else None,
-                "best_epoch": trial.best.epoch if trial.best else None,
-                "last_dice": trial.last.dice_mean if trial.last else None,
-                "last_dice_by_class": dict(trial.last.dice) if trial.last else {},
-            }
-            for trial in (*arm.trials, *arm.unfinished)
-        ],
+        "trials": [_trial_as_json(trial, scores.get(trial.seed)) for trial in (*arm.trials, *arm.unfinished)],
+    }
+
+
+def _trial_as_json(trial: Trial, score: RunScore | None) -> dict[str, Any]:
+    return {
+        "seed": trial.seed,
+        "state": trial.status.state,
+        "reason": trial.status.reason,
+        "epochs": len(trial.epochs),
+        "best_dice": score.best if score else None,
+        "best_epoch": score.best_epoch if score else None,
+        "last_dice": score.dice if score else None,
+        "last_dice_by_class": dict(score.by_class) if score else {},
     }
 
 
@@ -86,8 +95,8 @@ def _spread(value: Spread | None) -> dict[str, float | int | None] | None:
 def write_reference(results: Results, folder: Path) -> tuple[Path, ...]:
     """Write ``seed-<n>/cw_<arm>_results.json`` per finished trial, as the reference's collection script reads them.
 
-    That script keys results by ``loss_name``, so seeds go into folders of their own: run it on one of them. A class
-    without a score has Dice 0 there, as in the reference.
+    That script keys results by ``loss_name``, so seeds go into folders of their own: run it on one of them. As in the
+    reference, means are over all annotated classes, scored here or not, and a class without a score has Dice 0.
 
     Parameters
     ----------
@@ -112,7 +121,8 @@ def write_reference(results: Results, folder: Path) -> tuple[Path, ...]:
 
 
 def _reference_document(trial: Trial) -> dict[str, Any]:
-    best = trial.best
+    scored = [epoch for epoch in trial.epochs if epoch.dice_mean is not None]
+    best = max(scored, key=lambda epoch: epoch.dice_mean or 0.0, default=None)
     return {
         "loss_name": trial.arm,
         "best_dice": (best.dice_mean if best else None) or 0.0,
@@ -135,8 +145,3 @@ def _reference_history(epochs: tuple[EpochRecord, ...]) -> Iterator[dict[str, An
                     for name, (tp, fp, fn) in epoch.counts.items()
                 },
             }
-
-
-def write_csv(results: Results) -> None:
-    """Write ``results.csv`` into the run folder."""
-    write_text(results.run.folder.results, results_as_csv(results))

@@ -6,11 +6,22 @@ from collections.abc import Iterator
 
 from counterpoise.runs.looks import Drop, DropReason, RaceLook, StopReason
 from counterpoise.statistics.verdict_types import Settings, Verdict
-from counterpoise.text import counted, listed, percent, shortest
+from counterpoise.text import counted, listed, percent
 
-__all__ = ["changes", "confidence", "looks", "race", "race_look", "risk", "single_confidence"]
+__all__ = [
+    "changes",
+    "confidence",
+    "looks",
+    "race",
+    "race_end",
+    "race_look",
+    "risk",
+    "single_confidence",
+    "why_dropped",
+]
 
 _ROUNDING = 1e-4
+_SMALL_CHANCE = 0.001
 
 
 def single_confidence(settings: Settings) -> str:
@@ -62,19 +73,30 @@ def race(verdict: Verdict) -> Iterator[str]:
 
 def race_look(look: RaceLook) -> Iterator[str]:
     """Say what one look of a race decided."""
-    yield from (f"after {counted(look.seeds, 'seed')} without {drop.arm}: {_why(drop)}" for drop in look.dropped)
+    yield from (f"after {counted(look.seeds, 'seed')} without {drop.arm}: {why_dropped(drop)}" for drop in look.dropped)
     if look.stop is not None:
-        yield f"ended after {counted(look.seeds, 'seed')}: {_STOPS[look.stop].format(leader=look.leader)}"
+        yield race_end(look)
     if look.stop is None and not look.dropped:
         yield f"after {counted(look.seeds, 'seed')} with every arm that was left"
 
 
-def _why(drop: Drop) -> str:
+def race_end(look: RaceLook) -> str:
+    """Say when and why a race ended."""
+    why = "" if look.stop is None else _STOPS[look.stop].format(leader=look.leader)
+    return f"ended after {counted(look.seeds, 'seed')}: {why}"
+
+
+def why_dropped(drop: Drop) -> str:
+    """Say why a race goes on without an arm."""
     match drop.reason:
         case DropReason.BEATEN:
-            return f"{drop.by} beats it (one-sided level {shortest(drop.level or 0.0)})"
+            return f"{drop.by} beats it (one-sided level {percent(round(drop.level or 0.0, 3))})"
         case DropReason.FUTILE:
-            return f"its chance to be called better with all seeds is {percent(round(drop.level or 0.0, 3))}"
+            chance = drop.level or 0.0
+            text = (
+                f"is {percent(round(chance, 3))}" if chance >= _SMALL_CHANCE else f"is below {percent(_SMALL_CHANCE)}"
+            )
+            return f"its chance to be called better with all seeds {text}"
         case DropReason.UNSTABLE:
             return "a training of it diverged, so it cannot be recommended"
 
@@ -83,6 +105,7 @@ _STOPS = {
     StopReason.ALONE: "no arm but the baseline was left",
     StopReason.DECIDED: "{leader} was the only other arm left, and told apart from the baseline",
     StopReason.SAME: "every arm left is the same as {leader} within the margin",
+    StopReason.UNTRAINED: "its networks are no better than predicting classes everywhere; train longer, in a new run",
     StopReason.SEEDS: "the most seeds that were planned",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from counterpoise.report import history_statements, statements
+from counterpoise.report import history_statements, statements, training_statements
 from counterpoise.statistics.hypothesis_types import (
     Grounds,
     HypothesisOutcome,
@@ -14,7 +14,7 @@ from counterpoise.statistics.hypothesis_types import (
     Untestable,
     UntestableKind,
 )
-from counterpoise.statistics.verdict_types import Settings, Verdict
+from counterpoise.statistics.verdict_types import Obstacle, Settings, Verdict
 from counterpoise.text import counted, fixed, interval, shortest, signed
 
 __all__ = ["figures", "heading", "outcome", "untestable"]
@@ -34,7 +34,8 @@ def heading(verdict: Verdict) -> str:
 
 def outcome(entry: HypothesisVerdict, verdict: Verdict) -> str:
     """Name an outcome, and say where it is no confirmation."""
-    is_exploratory = entry.is_exploratory or verdict.is_exploratory
+    by_margin = verdict.has_new_margin and entry.finding in {Grounds.SAME, Grounds.APART}
+    is_exploratory = entry.is_exploratory or verdict.is_exploratory or by_margin
     if entry.outcome is HypothesisOutcome.NOT_TESTED or not is_exploratory:
         return entry.outcome
     return f"{entry.outcome} (exploratory)"
@@ -43,12 +44,18 @@ def outcome(entry: HypothesisVerdict, verdict: Verdict) -> str:
 def figures(entry: HypothesisVerdict, verdict: Verdict) -> str:
     """Say what an outcome rests on, or why there was no test."""
     if entry.untestable is not None:
-        return untestable(entry.untestable, verdict.settings, no_verdict=statements.obstacle(verdict))
+        return untestable(entry.untestable, verdict.settings, no_verdict=_no_verdict(verdict))
     finding = _finding(entry, verdict.settings)
     estimate = _estimate(entry)
     first = f"{finding}: {estimate}" if entry.rival else estimate
     rest = [] if entry.rival or not finding else [finding]
     return "; ".join([first, *rest, *_remarks(entry, verdict)])
+
+
+def _no_verdict(verdict: Verdict) -> str:
+    """Say why there is no verdict in few words: it is said of every hypothesis."""
+    is_untrained = verdict.obstacle is Obstacle.UNTRAINED
+    return training_statements.UNTRAINED if is_untrained else statements.obstacle(verdict)
 
 
 def untestable(  # noqa: PLR0911 - one sentence per kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from counterpoise.report.recommend import Choice
 from counterpoise.runs.origin import find_origin
 from counterpoise.runs.read import Run, Unreadable
 
-__all__ = ["NextExperiment", "plan_next"]
+__all__ = ["NextExperiment", "plan_confirmation", "plan_next"]
 
 MANUAL = "weight_manual"
 """The arm whose weights stand in the file."""
@@ -61,9 +61,61 @@ def plan_next(choice: Choice, folder: Path) -> NextExperiment:
     folder : Path
         Where the file will lie; relative paths start there.
     """
+    arms = _arms(choice)
+    claim = None if choice.by_hand or len(arms.strategies) == 1 else "recommended these weights"
+    return _plan(choice, folder, arms, claim, _header(choice, arms), file="best.toml", suffix="best")
+
+
+def plan_confirmation(choice: Choice, folder: Path, seeds: int | None = None) -> NextExperiment:
+    """Make the experiment that tries a choice once more: the same two arms, on seeds that nobody has seen.
+
+    Its one hypothesis is that the chosen arm beats the baseline. A fixed number of seeds, one comparison, one look.
+
+    Parameters
+    ----------
+    choice : Choice
+        An arm that is not the baseline.
+    folder : Path
+        Where the file will lie; relative paths start there.
+    seeds : int, optional
+        How many; as many as the run had at most if left out.
+
+    Raises
+    ------
+    RunFolderError
+        If the choice is the baseline itself, or has its weights.
+    """
+    record = choice.run.plan
+    baseline, chosen = _strategy_of(choice, record.baseline), _strategy_of(choice, choice.arm.name)
+    if _is_baseline(choice):
+        raise RunFolderError(
+            f"{choice.run.folder.path} leaves nothing to confirm",
+            expected=f"an arm that beats {record.baseline}",
+            found=choice.sentence,
+            remedy="name an arm with --arm to try it against the baseline on fresh seeds",
+        )
+    arms = choice.experiment.arms.model_copy(
+        update=_FIXED | {"strategies": (baseline, chosen), "baseline": baseline, "seeds": _fresh_seeds(choice, seeds)}
+    )
+    claim = "left it open, and it was chosen by hand" if choice.by_hand else "said so"
+    return _plan(choice, folder, arms, claim, _confirmation_header(choice), file="confirm.toml", suffix="confirm")
+
+
+_FIXED = {"design": "fixed", "looks": "auto", "duplicates": "once"}
+
+
+def _plan(
+    choice: Choice,
+    folder: Path,
+    arms: ArmsConfig,
+    claim: str | None,
+    header: Iterable[str],
+    *,
+    file: str,
+    suffix: str,
+) -> NextExperiment:
     here = folder.resolve()
     origin, notes = _find_origin(choice)
-    arms = _arms(choice)
     before = choice.experiment
     data = before.data.model_copy(
         update={
@@ -77,14 +129,30 @@ def plan_next(choice: Choice, folder: Path) -> NextExperiment:
             "data": data,
             "training": before.training.model_copy(update={"batch_size": choice.config.training.batch_size}),
             "arms": arms,
-            "hypothesis": _hypothesis(choice, arms),
-            "run": before.run.model_copy(update={"folder": _new_run_folder(choice.run, here)}),
+            "hypothesis": () if claim is None else _hypothesis(choice, arms, claim),
+            "run": before.run.model_copy(update={"folder": _new_run_folder(choice.run, here, suffix)}),
         }
     )
     notes += tuple(_own_modules(experiment, origin))
-    header = "\n".join(map(_printable, _header(choice, arms)))
-    text = as_toml(experiment, header=header) + "\n" + _appendix(choice)
-    return NextExperiment(parse_experiment(text, name="best.toml"), text, notes)
+    text = as_toml(experiment, header="\n".join(map(_printable, header))) + "\n" + _appendix(choice)
+    return NextExperiment(parse_experiment(text, name=file), text, notes)
+
+
+def _is_baseline(choice: Choice) -> bool:
+    """Whether the chosen weights are the baseline's."""
+    record, weights = choice.run.plan, {name: float(choice.arm.weights[name]) for name in choice.run.plan.classes}
+    return any(
+        arm.name == record.baseline and log_ratio_spread(weights, arm.weights) < SAME_SPREAD for arm in record.arms
+    )
+
+
+def _fresh_seeds(choice: Choice, number: int | None = None) -> tuple[int, ...]:
+    """Return seeds that no arm of the run was trained with."""
+    record = choice.run.plan
+    used = {seed for arm in record.trained for seed in record.seeds_of(arm.name)}
+    fresh = (seed for seed in itertools.count() if seed not in used)
+    wanted = number or max(len(record.seeds), choice.verdict.settings.min_seeds)
+    return tuple(itertools.islice(fresh, wanted))
 
 
 def _arms(choice: Choice) -> ArmsConfig:
@@ -97,16 +165,13 @@ def _arms(choice: Choice) -> ArmsConfig:
         chosen = MANUAL
     if chosen == MANUAL:
         manual = weights
-    same = any(
-        arm.name == record.baseline and log_ratio_spread(weights, arm.weights) < SAME_SPREAD for arm in record.arms
-    )
-    used = set(record.seeds)
-    fresh = (seed for seed in itertools.count() if seed not in used)
+    same = _is_baseline(choice)
     return before.model_copy(
-        update={
+        update=_FIXED
+        | {
             "strategies": (chosen,) if same else (baseline, chosen),
             "baseline": chosen if same else baseline,
-            "seeds": tuple(itertools.islice(fresh, max(len(record.seeds), choice.verdict.settings.min_seeds))),
+            "seeds": _fresh_seeds(choice),
             "manual_weights": manual if MANUAL in {chosen, baseline} else {},
         }
     )
@@ -131,11 +196,10 @@ def _arm_of(strategy: str) -> str:
     return strategy.rpartition(":")[2]
 
 
-def _hypothesis(choice: Choice, arms: ArmsConfig) -> tuple[Hypothesis, ...]:
-    if choice.by_hand or len(arms.strategies) == 1:
-        return ()
+def _hypothesis(choice: Choice, arms: ArmsConfig, why: str) -> tuple[Hypothesis, ...]:
+    """Claim that the chosen arm beats the baseline."""
     baseline, chosen = (_arm_of(name) for name in arms.strategies)
-    because = f"the verdict on {_printable(choice.run.name)} recommended these weights"
+    because = f"the verdict on {_printable(choice.run.name)} {why}"
     return (Hypothesis.model_validate({"claim": f"{chosen} > {baseline}", "because": because}),)
 
 
@@ -162,11 +226,13 @@ def _rebase(path: Path, origin: Path | None, folder: Path) -> Path:
     return Path(os.path.relpath(origin / path, folder))
 
 
-def _new_run_folder(run: Run, folder: Path) -> Path:
+def _new_run_folder(run: Run, folder: Path, suffix: str) -> Path:
     """Name a free folder: next to the run if the file lies in the run, else next to the file."""
     old = run.folder.path.resolve()
     parent = old.parent if folder == old else folder
-    names = itertools.chain([f"{run.name}-best"], (f"{run.name}-best-{number}" for number in itertools.count(2)))
+    names = itertools.chain(
+        [f"{run.name}-{suffix}"], (f"{run.name}-{suffix}-{number}" for number in itertools.count(2))
+    )
     free = next(parent / name for name in names if not (parent / name).exists())
     return Path(os.path.relpath(free, folder))
 
@@ -195,6 +261,14 @@ def _header(choice: Choice, arms: ArmsConfig) -> Iterator[str]:
     yield "  the seeds are new: a score that was chosen for being high should not be trusted twice;"
     yield "  batch_size is the number it was trained with; results go to a new folder."
     yield "Change what you like: more epochs, a wider network, another loss. The verdict in full stands at the end."
+
+
+def _confirmation_header(choice: Choice) -> Iterator[str]:
+    record = choice.run.plan
+    yield f"Does {choice.arm.name} beat {record.baseline} once more, on seeds that nobody has seen?"
+    yield f"The run {choice.run.name} said: {choice.sentence}"
+    yield ""
+    yield "Everything is as in that run, except: these two arms, one hypothesis, fresh seeds, all of them trained."
 
 
 def _describe_chosen(choice: Choice, strategy: str) -> str:

@@ -7,16 +7,20 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from counterpoise.report import statements
+from counterpoise.report import results_statements, statements
 from counterpoise.report.balance import Balance, make_balance
+from counterpoise.report.details import Further, show_details
 from counterpoise.report.evidence import Evidence, show_verdict
 from counterpoise.report.figures import Bar, BarPanel, Dot, DotRow, Line, LineChart, LinePoint
 from counterpoise.report.patches import ExamplePatches, load_patches
+from counterpoise.report.recipe import recommended_recipe
+from counterpoise.report.statements import Entry
 from counterpoise.report.summary import Summary, summarise
 from counterpoise.report.svg import ArmStyle
 from counterpoise.runs.read import Run, Unreadable
 from counterpoise.runs.records import EpochRecord
 from counterpoise.statistics.results import ArmResult, Results, Spread, summarise_run
+from counterpoise.statistics.support import run_support
 from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = [
@@ -58,6 +62,8 @@ class ArmRow:
     best: Spread | None
     best_epoch: Spread | None
     by_class: tuple[Spread | None, ...]
+    """The scored classes."""
+    not_scored: tuple[Spread | None, ...]
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,17 @@ class Page:
     """Everything the report shows."""
 
     name: str
-    classes: tuple[str, ...]
+    scored: tuple[str, ...]
+    not_scored: tuple[str, ...]
+    about_not_scored: str
+    scoring: tuple[str, ...]
+    """How the scores were made."""
+    score_notes: tuple[str, ...]
+    """What makes them less than they seem, without full stops."""
     baseline: str
     summary: Summary
+    recipe: tuple[Entry, ...]
+    """Weights, loss and network of the recommended arm, in words; empty if there is none."""
     evidence: Evidence
     legend: tuple[LegendEntry, ...]
     rows: tuple[ArmRow, ...]
@@ -96,8 +110,8 @@ class Page:
     balance: Balance
     patches: ExamplePatches | None
     provenance: Provenance
-    comparability: tuple[str, ...]
-    """What makes trainings less than exactly comparable: a sentence each, without its full stop."""
+    further: Further | None
+    """More scores from the same counts; None where no class is scored."""
 
     @property
     def has_scores(self) -> bool:
@@ -108,27 +122,32 @@ class Page:
 def build_page(judged: Judged) -> Page:
     """Put the page of a run together."""
     run, verdict = judged.run, judged.verdict
-    results = summarise_run(run)
+    results = summarise_run(run, verdict)
     trained = results.trained
     styles = arm_styles(results)
     balance = make_balance(run.plan, None if isinstance(run.frequencies, Unreadable) else run.frequencies)
     voxel_size_nm = None if run.experiment is None else run.experiment.data.voxel_size_nm
     return Page(
         name=run.name,
-        classes=results.classes,
+        scored=results.scored,
+        not_scored=results.not_scored,
+        about_not_scored=results_statements.not_scored(verdict),
+        scoring=tuple(results_statements.about(verdict)),
+        score_notes=tuple(results_statements.notes(verdict)),
         baseline=results.baseline,
         summary=summarise(results),
+        recipe=recommended_recipe(run, verdict),
         evidence=show_verdict(verdict, balance, styles),
         legend=tuple(LegendEntry(arm.name, styles[arm.name], bool(arm.trials)) for arm in trained),
         rows=tuple(_row(arm, results) for arm in results.arms),
-        dots=tuple(_dots(arm, styles[arm.name], results) for arm in trained),
+        dots=tuple(_dots(arm, styles[arm.name]) for arm in trained),
         slots=len(run.plan.seeds),
         panels=tuple(_panel(name, trained, styles, results) for name in results.classes),
-        charts=_charts(trained, styles),
+        charts=_charts(trained, styles, _curve_classes(results)),
         balance=balance,
         patches=load_patches(results, voxel_size_nm),
         provenance=_provenance(run, trained),
-        comparability=tuple(statements.parts(results.parts)),
+        further=show_details(run, verdict),
     )
 
 
@@ -169,11 +188,12 @@ def _row(arm: ArmResult, results: Results) -> ArmRow:
         summary=record.summary,
         is_baseline=record.name == results.baseline,
         remark=_remark(arm),
-        last=arm.last_dice if own else None,
+        last=arm.last if own else None,
         difference=arm.difference if own else None,
-        best=arm.best_dice if own else None,
+        best=arm.best if own else None,
         best_epoch=arm.best_epoch if own else None,
-        by_class=tuple(arm.last_dice_by_class[name] if own else None for name in results.classes),
+        by_class=tuple(arm.by_class[name] if own else None for name in results.scored),
+        not_scored=tuple(arm.by_class[name] if own else None for name in results.not_scored),
     )
 
 
@@ -184,31 +204,26 @@ def _remark(arm: ArmResult) -> str:
     return "" if arm.trials else "no finished trial"
 
 
-def _finished(arm: ArmResult) -> list[tuple[int, EpochRecord]]:
-    return [(t.seed, t.last) for t in arm.trials if t.last]
-
-
-def _dots(arm: ArmResult, style: ArmStyle, results: Results) -> DotRow:
-    values = {seed: epoch.dice_mean for seed, epoch in _finished(arm)}
-    return DotRow(arm.name, style, _seeds(values, results), arm.last_dice.mean if arm.last_dice else None)
-
-
-def _seeds(values: Mapping[int, float | None], results: Results) -> tuple[Dot, ...]:
-    slots = {seed: slot for slot, seed in enumerate(results.plan.seeds)}
-    return tuple(Dot(seed, slots[seed], value) for seed, value in values.items() if value is not None)
+def _dots(arm: ArmResult, style: ArmStyle) -> DotRow:
+    dots = tuple(Dot(score.seed, score.block, score.dice) for score in arm.scores if score.dice is not None)
+    return DotRow(arm.name, style, dots, arm.last.mean if arm.last else None)
 
 
 def _panel(name: str, trained: Sequence[ArmResult], styles: Mapping[str, ArmStyle], results: Results) -> BarPanel:
     bars = []
     for arm in trained:
-        values = {seed: epoch.dice.get(name) for seed, epoch in _finished(arm)}
-        spread = arm.last_dice_by_class[name]
+        found = ((score, score.of_class(name)) for score in arm.scores)
+        dots = tuple(Dot(score.seed, score.block, dice) for score, dice in found if dice is not None)
+        spread = arm.by_class[name]
         label = arm.name
-        bars.append(Bar(label, styles[label], spread.mean if spread else None, _seeds(values, results)))
-    return BarPanel(name, tuple(bars))
+        bars.append(Bar(label, styles[label], spread.mean if spread else None, dots))
+    title = name if name in results.scored else f"{name} (not scored)"
+    return BarPanel(title, tuple(bars))
 
 
-def _charts(trained: Sequence[ArmResult], styles: Mapping[str, ArmStyle]) -> tuple[LineChart, ...]:
+def _charts(
+    trained: Sequence[ArmResult], styles: Mapping[str, ArmStyle], classes: Sequence[str]
+) -> tuple[LineChart, ...]:
     def chart(title: str, pick: Quantity, *, after: float = 0) -> LineChart:
         return LineChart(title, tuple(_line(arm, styles[arm.name], pick, after) for arm in trained))
 
@@ -216,11 +231,17 @@ def _charts(trained: Sequence[ArmResult], styles: Mapping[str, ArmStyle]) -> tup
     charts = [
         chart("Train loss", lambda e: e.train_loss),
         chart("Validation loss", lambda e: e.val_loss),
-        chart("Mean Dice", lambda e: e.dice_mean),
+        chart("Mean Dice", lambda e: e.mean_over(classes)),
     ]
     if last >= MANY_EPOCHS:
-        charts.append(chart("Mean Dice, second half", lambda e: e.dice_mean, after=last / 2))
+        charts.append(chart("Mean Dice, second half", lambda e: e.mean_over(classes), after=last / 2))
     return tuple(charts)
+
+
+def _curve_classes(results: Results) -> tuple[str, ...]:
+    """Return the scored classes, also while no trial has finished; all of them where nobody knows."""
+    planned = run_support(results.run)
+    return results.scored or (planned.scored if planned else ()) or results.classes
 
 
 def _line(arm: ArmResult, style: ArmStyle, pick: Quantity, after: float) -> Line:

@@ -11,7 +11,7 @@ from counterpoise.report import history_statements, statements
 from counterpoise.statistics.arm_verdict import ArmVerdict, ClassDifference
 from counterpoise.statistics.inference import Label
 from counterpoise.statistics.verdict_types import Verdict
-from counterpoise.text import DASH, counted, fixed, interval, shortest, signed
+from counterpoise.text import DASH, counted, fixed, interval, shortest, signed, spread
 
 __all__ = [
     "arm_cells",
@@ -47,8 +47,8 @@ def _describe_arms(verdict: Verdict) -> Iterator[str]:
         yield (
             f"Δ: difference to {verdict.baseline} over the seeds both have, with the "
             f"{history_statements.confidence(verdict)} interval that holds for all {_comparisons(verdict)} "
-            f"together (jackknife over validation {settings.unit.nouns}, additive model of arm and seed, moderated pair "
-            "variance, Satterthwaite's degrees of freedom, Bonferroni)."
+            f"together (jackknife over validation {settings.unit.nouns}, additive model of arm and seed, moderated "
+            "pair variance, Satterthwaite's degrees of freedom, Bonferroni)."
         )
         yield f"The verdict's margin is {shortest(settings.margin)}."
         yield "Best: whether the arm is in the set that cannot be told apart from the best."
@@ -97,7 +97,7 @@ def arm_cells(arm: ArmVerdict, verdict: Verdict) -> list[str]:
     return [
         arm.name,
         f"{arm.runs}" if arm.runs == arm.planned else f"{arm.runs}/{arm.planned}",
-        _spread(arm.score, arm.sd_over_seeds),
+        spread(fixed(arm.score), arm.sd_over_seeds),
         signed(comparison.difference if comparison else arm.plain_difference),
         interval(comparison.low, comparison.high) if comparison else DASH,
         label,
@@ -116,7 +116,7 @@ def class_cells(arm: ArmVerdict, entry: ClassDifference) -> list[str]:
     return [
         entry.name,
         arm.name,
-        _spread(entry.dice, entry.sd),
+        spread(fixed(entry.dice), entry.sd),
         signed(_difference(entry)),
         interval(entry.low, entry.high),
     ]
@@ -124,10 +124,6 @@ def class_cells(arm: ArmVerdict, entry: ClassDifference) -> list[str]:
 
 def _difference(entry: ClassDifference) -> float | None:
     return entry.plain_difference if entry.difference is None else entry.difference
-
-
-def _spread(mean: float | None, sd: float | None) -> str:
-    return fixed(mean) if sd is None else f"{fixed(mean)} ± {fixed(sd)}"
 
 
 def _by_class(verdict: Verdict) -> Iterator[tuple[ArmVerdict, ClassDifference]]:

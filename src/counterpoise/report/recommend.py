@@ -78,7 +78,8 @@ def choose_arm(run: Run, by_hand: str | None = None) -> Choice:
         If nothing is recommended, there is no such arm, none of its trainings has finished, or a file of the run is
         missing or damaged.
     """
-    results, verdict = summarise_run(run), take_look(run).verdict
+    verdict = take_look(run).verdict
+    results = summarise_run(run, verdict)
     name = by_hand if by_hand is not None else _recommended(run, verdict)
     found = next((arm for arm in results.arms if arm.record.name == name), None)
     if found is None:

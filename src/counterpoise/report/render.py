@@ -83,7 +83,7 @@ def render(page: Page) -> str:
         dot_scale=nice_scale(scores, count=6),
         bar_scale=nice_scale(class_scores, from_zero=True, count=4),
         reference=next((row.mean for row in page.dots if row.label == page.baseline), None),
-        class_columns=page.classes if len(page.classes) <= MOST_CLASS_COLUMNS else (),
+        with_classes=len(page.scored) + len(page.not_scored) <= MOST_CLASS_COLUMNS,
     )
 
 

@@ -44,8 +44,9 @@ class Section:
 
 SECTIONS = (
     Section("verdict", "Verdict"),
-    Section("hypotheses", "Hypotheses", is_shown=lambda page: bool(page.evidence.hypotheses)),
+    Section("race", "Race", is_shown=lambda page: page.evidence.race is not None),
     Section("results", "Results"),
+    Section("hypotheses", "Hypotheses", is_shown=lambda page: bool(page.evidence.hypotheses)),
     Section("seeds", "Seed by seed"),
     Section("classes", "Per class"),
     Section(
@@ -54,6 +55,7 @@ SECTIONS = (
         link="Gains and losses",
         is_shown=lambda page: page.evidence.trades is not None,
     ),
+    Section("details", "More from the same counts", link="More scores", is_shown=lambda page: page.further is not None),
     Section("curves", "Training curves"),
     Section("balance", "Frequencies and weights"),
     Section("patches", "Example patches"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from counterpoise.report import history_statements as history
+from counterpoise.report import training_statements
 from counterpoise.runs.read import Trial
 from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference, SeedsBand
 from counterpoise.statistics.counts import RunCell, RunState
@@ -22,15 +23,21 @@ from counterpoise.statistics.verdict_types import Obstacle, RecommendationReason
 from counterpoise.text import counted, fixed, interval, listed, percent, shortest, signed
 
 __all__ = [
-    "EXPLORATORY", "NO_SCORE", "ONE_ARM", "Entry", "arm_flags", "basis", "bet", "by_chance", "comparison_text",
-    "conclusions", "design", "effective", "few_effective", "few_planned", "headline", "label", "nonfinite", "notes",
-    "obstacle", "parts", "question", "reason", "retraining", "scope", "score_in_words", "scoring",
+    "EXPLORATORY", "NO_SCORE", "ONE_ARM", "SPREAD", "Entry", "arm_flags", "band", "basis", "bet", "by_chance",
+    "comparison_text", "conclusions", "design", "effective", "few_effective", "few_planned", "headline", "incomplete",
+    "label", "nonfinite", "notes", "obstacle", "parts", "question", "reason", "retraining", "scope", "score_in_words",
+    "scoring",
 ]  # fmt: skip
 
 ONE_ARM = "there is one arm, and nothing to compare it with"
 NO_SCORE = "No trial has finished, so there is no score to show."
 
 ROUGH = "the intervals allow for that, and are wide and rough themselves"
+
+SPREAD = (
+    "±: standard deviation over the finished seeds. noise: the same without what all arms of a seed share, which "
+    "cancels in differences."
+)
 
 EXPLORATORY = "Exploratory: not corrected for the number of classes and arms."
 
@@ -104,7 +111,8 @@ def headline(verdict: Verdict) -> str:
         keep = f"{mark}Keep {verdict.baseline} {where}: {reason(verdict)}"
         if labels and set(labels) <= _GOOD_AS_BASELINE:
             margin = shortest(verdict.settings.margin)
-            return f"{keep}; every other arm is worse, or the same within {margin}."
+            mark = " (exploratory: the margin was changed)" if verdict.has_new_margin else ""
+            return f"{keep}; every other arm is worse, or the same within {margin}{mark}."
         return f"{keep}. {undetectable(verdict)}"
     comparison = verdict.arm(chosen.arm).comparison
     against = ""
@@ -129,7 +137,8 @@ def obstacle(verdict: Verdict) -> str:
         ""
         if verdict.obstacle is None
         else {
-            Obstacle.NO_RUN: "no run has finished with counts",
+            Obstacle.UNTRAINED: training_statements.untrained(verdict),
+            Obstacle.NO_RUN: training_statements.no_run(verdict),
             Obstacle.NO_CLASS: f"no class has positives in {settings.min_crops} {_units(verdict)}",
             Obstacle.ONE_ARM: ONE_ARM,
             Obstacle.NO_BASELINE: f"the baseline {verdict.baseline} has no finished run",
@@ -148,12 +157,14 @@ def obstacle(verdict: Verdict) -> str:
 def reason(verdict: Verdict) -> str:
     """Say why an arm is recommended, or none."""
     chosen, margin = verdict.recommendation, shortest(verdict.settings.margin)
+    new_margin = ", exploratory: the margin was changed" if verdict.has_new_margin else ""
     text = {
         RecommendationReason.NO_VERDICT: f"no verdict: {obstacle(verdict)}",
         RecommendationReason.BASELINE_MAY_BE_BEST: f"no evidence that {_rival(verdict)}",
         RecommendationReason.HIGHEST: f"the highest score of those that beat {verdict.baseline}",
         RecommendationReason.SIMPLEST: (
             f"the simplest of those that beat {verdict.baseline} and are within {margin} of {chosen.top}, the highest"
+            f"{new_margin}"
         ),
     }[chosen.reason]
     return f"{text}; the baseline is unstable" if chosen.baseline_is_unstable else text
@@ -181,8 +192,9 @@ def basis(verdict: Verdict) -> Iterator[Entry]:
     yield Entry("Question", question(verdict.baseline, verdict.settings.margin))
     yield Entry("Data", _data(verdict))
     yield Entry("Runs", _runs(verdict))
-    yield from (Entry("Runs", _incomplete(cell)) for cell in verdict.incomplete)
+    yield from (Entry("Runs", incomplete(cell)) for cell in verdict.incomplete)
     yield from (Entry("Noise", text) for text in _noise(verdict))
+    yield from (Entry("Training", text) for text in training_statements.trained(verdict))
     yield from (Entry("Looks", text) for text in history.looks(verdict))
     yield from (Entry("Race", text) for text in history.race(verdict))
     yield from (Entry("Changed", f"{text}.") for text in history.changes(verdict))
@@ -213,6 +225,11 @@ def _runs(verdict: Verdict) -> str:
     planned = sum(arm.planned for arm in verdict.arms)
     states = Counter(cell.state for cell in verdict.incomplete)
     rest = "".join(f", {number} {state}" for state, number in sorted(states.items()))
+    if verdict.race:
+        return (
+            f"a race of {counted(len(verdict.arms), 'arm')} with at most {counted(len(verdict.seeds), 'seed')} each: "
+            f"{finished} of at most {counted(planned, 'training')} finished{rest}"
+        )
     return f"{design(len(verdict.arms), len(verdict.seeds), planned)}, {finished} finished{rest}"
 
 
@@ -223,12 +240,13 @@ _ADVICE = {
 }
 
 
-def _incomplete(cell: RunCell) -> str:
+def incomplete(cell: RunCell) -> str:
+    """Say what became of a run without a result."""
     said = cell.reason.splitlines()[0] if cell.reason else ""
     if cell.state is RunState.UNFINISHED:
         why = f"epoch {cell.epoch} of {cell.epochs}" if cell.epochs else said or "not started"
     elif cell.state is RunState.DIVERGED:
-        why = said or "collapsed: finds no voxel of any class"
+        why = said or f"collapsed: {training_statements.COLLAPSED}"
     else:
         why = said or "no reason recorded"
     return f"{cell.arm}, seed {cell.seed}: {cell.state} ({why}); {_ADVICE[cell.state]}"
@@ -299,14 +317,15 @@ def bet(verdict: Verdict) -> Iterator[str]:
 
 
 def _seeds_to_decide(verdict: Verdict) -> Iterator[str]:
-    margin = fixed(verdict.settings.margin)
-    undecided = [arm for arm in verdict.arms if arm.is_undecided]
-    for arm in undecided:
-        if (band := arm.seeds_to_decide) is not None:
-            yield (
-                f"To find a difference of {margin} between {arm.name} and {verdict.baseline}, if there is one, would "
-                f"take {_band(band)} seeds each (this finds a difference; it does not prove two arms equal)."
-            )
+    """Say how many seeds would find a difference of the margin, in one sentence for all undecided arms."""
+    margin, undecided = fixed(verdict.settings.margin), [arm for arm in verdict.arms if arm.is_undecided]
+    bands = [(arm.name, band(arm.seeds_to_decide)) for arm in undecided if arm.seeds_to_decide is not None]
+    if bands:
+        each = listed(tuple(f"{name} {number}" for name, number in bands))
+        yield (
+            f"Seeds per arm that would find a difference of {margin} from {verdict.baseline}, if there is one: {each} "
+            "(finding none would not prove arms equal)."
+        )
     if limited := [arm.name for arm in undecided if arm.seeds_to_decide is None]:
         yield (
             f"No number of seeds finds a difference of {margin}: {listed(limited)}. The {_units(verdict)} set the "
@@ -314,10 +333,11 @@ def _seeds_to_decide(verdict: Verdict) -> Iterator[str]:
         )
 
 
-def _band(band: SeedsBand) -> str:
-    if band.high is None:
-        return f"more than {band.low}"
-    return f"{band.low}" if band.low == band.high else f"{band.low} to {band.high}"
+def band(found: SeedsBand) -> str:
+    """Write a number of seeds that is not exactly known."""
+    if found.high is None:
+        return f"more than {found.low}"
+    return f"{found.low}" if found.low == found.high else f"{found.low} to {found.high}"
 
 
 def few_effective(verdict: Verdict) -> str:
@@ -352,6 +372,8 @@ def by_chance(verdict: Verdict) -> str:
 
 def notes(verdict: Verdict) -> Iterator[str]:
     """Say what else must be known of arms and runs."""
+    if said := training_statements.convergence(verdict):
+        yield said
     for arm in verdict.arms:
         yield from (f"{arm.name}: {text}." for text in arm_flags(arm, verdict))
     if any(arm.is_adjusted for arm in verdict.arms):
@@ -390,7 +412,7 @@ def arm_flags(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
             f"a control: {arm.control_of} again with other seeds, so its difference is noise; not in the noise, the "
             "number of comparisons or the recommendation"
         )
-    return tuple(flags)
+    return (*flags, *training_statements.not_found(arm.name, verdict))
 
 
 def parts(found: BatchParts) -> Iterator[str]:

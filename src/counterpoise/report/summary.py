@@ -40,7 +40,7 @@ def summarise(results: Results) -> Summary:
     results : Results
         The arms and their scores.
     """
-    scored = [arm for arm in results.trained if arm.last_dice]
+    scored = [arm for arm in results.trained if arm.last]
     return Summary(
         design=_describe_design(results),
         finding=_describe_finding(scored, results),
@@ -54,8 +54,10 @@ def _describe_design(results: Results) -> str:
     epochs = max((trial.status.epochs for trial in results.run.trials), default=0)
     copies = len(results.arms) - len(trained)
     verb = "Planned" if results.unfinished else "Trained"
+    raced = "at most " if results.plan.race is not None else ""
     text = (
-        f"{verb}: {counted(len(trained), 'class weighting')} of one and the same loss, {counted(seeds, 'seed')} each, "
+        f"{verb}: {counted(len(trained), 'class weighting')} of one and the same loss, {raced}{counted(seeds, 'seed')} "
+        f"each, "
         f"{counted(epochs, 'epoch')}, {counted(len(results.classes), 'class')}"
     )
     return f"{text} ({copies} more not trained: see the table)." if copies else f"{text}."
@@ -69,7 +71,8 @@ def _describe_finding(scored: Sequence[ArmResult], results: Results) -> str:
     tied = [arm.name for arm in scored if _mean(arm) >= _mean(top) - INVISIBLE]
     verb = "has" if len(tied) == 1 else "share"
     over = counted(_seeds(top), "seed")
-    text = f"In the last epoch {listed(tied)} {verb} the highest mean Dice, {fixed(_mean(top))} over {over}"
+    mean = "mean Dice" if len(results.scored) != 1 else f"Dice of {results.scored[0]}"
+    text = f"In the last epoch {listed(tied)} {verb} the highest {mean}, {fixed(_mean(top))} over {over}"
     if len(tied) > 1:
         return f"{text}."
     if top.difference is not None:
@@ -86,8 +89,8 @@ def _above(gap: float) -> str:
 
 
 def _mean(arm: ArmResult) -> float:
-    return arm.last_dice.mean if arm.last_dice else -math.inf
+    return arm.last.mean if arm.last else -math.inf
 
 
 def _seeds(arm: ArmResult) -> int:
-    return arm.last_dice.n if arm.last_dice else 0
+    return arm.last.n if arm.last else 0

@@ -50,6 +50,11 @@ class TrialFolder:
         return self.path / "thresholds.npz"
 
     @property
+    def boundaries(self) -> Path:
+        """Boundary and skeleton voxels per crop and class after the last epoch, if they were asked for."""
+        return self.path / "boundaries.npz"
+
+    @property
     def examples(self) -> Path:
         """A few validation patches: raw, truth, prediction."""
         return self.path / "examples.npz"

@@ -56,6 +56,8 @@ class StopReason(StrEnum):
     """One other arm is left, and told apart from the baseline."""
     SAME = "same"
     """Every arm left is the same as the leader within the margin."""
+    UNTRAINED = "untrained"
+    """Its networks are no better than a prediction that needs none: more seeds would not help."""
     SEEDS = "seeds"
     """The most seeds that were planned."""
 

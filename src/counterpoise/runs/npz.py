@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from counterpoise.files.atomic import write_atomically
 
-__all__ = ["Examples", "ThresholdCounts", "ValidationCounts"]
+__all__ = ["BoundaryCounts", "Examples", "ThresholdCounts", "ValidationCounts"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,15 @@ class _Arrays:
         content = _read_npz(file)
         arrays: dict[str, Any] = {field.name: content[field.name] for field in fields(cls)}
         return cls(**arrays | {name: tuple(arrays[name].tolist()) for name in ("crops", "classes")})
+
+    @classmethod
+    def is_whole(cls, file: Path) -> bool:
+        """Return whether the file is there and can be read."""
+        try:
+            cls.read(file)
+        except (OSError, ValueError, KeyError):
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -108,14 +117,25 @@ class ThresholdCounts(_Arrays):
 
     counts: Int[np.ndarray, "crop class_ 2 bin"]
 
-    @classmethod
-    def is_whole(cls, file: Path) -> bool:
-        """Return whether the file is there and can be read."""
-        try:
-            cls.read(file)
-        except (OSError, ValueError, KeyError):
-            return False
-        return True
+
+@dataclass(frozen=True)
+class BoundaryCounts(_Arrays):
+    """Boundary and skeleton voxels of the last epoch, where the class is known (docs/scores.md).
+
+    Parameters
+    ----------
+    crops, classes : tuple of str
+        Names along the first and second axis.
+    surface, skeleton : int64 array, shape (crops, classes, 4)
+        Hits and voxels of the prediction, hits and voxels of the annotation
+        (:mod:`counterpoise.metrics.boundary`).
+    tolerance_nm : float array without axes
+        How far two boundaries may be apart and count as one.
+    """
+
+    surface: Int[np.ndarray, "crop class_ 4"]
+    skeleton: Int[np.ndarray, "crop class_ 4"]
+    tolerance_nm: Float[np.ndarray, ""]
 
 
 def _read_npz(file: Path) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from counterpoise.errors import RunFolderError
 from counterpoise.files.lock import find_holder
 from counterpoise.runs.arms import read_arms
 from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.runs.looks import needed_runs, read_looks
+from counterpoise.runs.looks import RaceLook, needed_runs, read_looks
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
 from counterpoise.text import counted
 
@@ -40,6 +40,7 @@ class TrialProgress:
     epoch_s: float | None
     left_s: float | None
     warnings: tuple[str, ...]
+    epochs: tuple[EpochRecord, ...] = ()
 
     @property
     def name(self) -> str:
@@ -51,13 +52,15 @@ class TrialProgress:
 class RunProgress:
     """A whole run.
 
-    ``done`` is the share of all epochs in [0, 1]; ``left_s`` assumes that as many trials run at the same time as run
-    now (None if no epoch has been timed). ``heard_s`` is the time since a running trial last wrote its status
-    (infinite if none runs).
+    ``race`` is what a race has decided so far: the trials are those it may still need, so that what is left is its
+    worst case. ``done`` is the share of all epochs in [0, 1]; ``left_s`` assumes that as many trials run at the same
+    time as run now (None if no epoch has been timed). ``heard_s`` is the time since a running trial last wrote its
+    status (infinite if none runs).
     """
 
     run: RunFolder
     trials: tuple[TrialProgress, ...]
+    race: tuple[RaceLook, ...]
     runner: RunnerState
     runner_name: str
     done: float
@@ -100,7 +103,8 @@ def read_progress(run: RunFolder, *, now: float) -> RunProgress:
     """
     record = read_arms(run)
     arms = [arm.name for arm in record.trained]
-    needed = needed_runs(arms, len(record.seeds), read_looks(run.looks, run.verdict))
+    looks = read_looks(run.looks, run.verdict)
+    needed = needed_runs(arms, len(record.seeds), looks)
     folders = [run.trial(arm, record.seeds_of(arm)[position]) for arm, position in needed]
     read = [(folder, *_read_trial(folder, _stamps(folder))) for folder in folders]
     timed = {folder: _epoch_seconds(epochs) for folder, _, epochs in read}
@@ -118,7 +122,7 @@ def read_progress(run: RunFolder, *, now: float) -> RunProgress:
         (now - t.status.updated for t in trials if t.status.state == "running" and t.status.updated is not None),
         default=math.inf,
     )
-    return RunProgress(run, trials, runner, str(holder or ""), _done(trials), _left(trials), heard)
+    return RunProgress(run, trials, looks.race, runner, str(holder or ""), _done(trials), _left(trials), heard)
 
 
 def share_done(status: TrialStatus) -> float:
@@ -153,7 +157,7 @@ def _describe(
     silent = now - status.updated if status.updated is not None else 0.0
     if status.state == "running" and runner != "gone" and silent > max(_STALLED_S, _STALLED_EPOCHS * (epoch_s or 0.0)):
         warnings.append(f"stalled: no progress for {silent / 60:.0f} min")
-    return TrialProgress(folder, status, epoch_s, left, tuple(warnings))
+    return TrialProgress(folder, status, epoch_s, left, tuple(warnings), tuple(epochs))
 
 
 def _done(trials: Sequence[TrialProgress]) -> float:

@@ -17,9 +17,10 @@ from counterpoise.notes import Note
 from counterpoise.runs.arms import ArmsRecord, read_arms
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.legacy import OLDER_TILES, are_older_tiles
-from counterpoise.runs.looks import Looks, read_looks
-from counterpoise.runs.npz import Examples, ThresholdCounts, ValidationCounts
+from counterpoise.runs.looks import Looks, needed_runs, read_looks
+from counterpoise.runs.npz import BoundaryCounts, Examples, ThresholdCounts, ValidationCounts
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, read_epochs
+from counterpoise.runs.tile_voxels import TileVoxels
 
 __all__ = ["Run", "Trial", "Unreadable", "read_run", "read_trial"]
 
@@ -78,12 +79,6 @@ class Trial:
         return self.status.state == "finished"
 
     @property
-    def best(self) -> EpochRecord | None:
-        """Return the epoch with the highest mean Dice, the first of equals (an optimistic figure)."""
-        scored = [e for e in self.epochs if e.dice_mean is not None]
-        return max(scored, key=lambda e: e.dice_mean or 0.0) if scored else None
-
-    @property
     def last(self) -> EpochRecord | None:
         """Return the last finished epoch."""
         return self.epochs[-1] if self.epochs else None
@@ -112,6 +107,11 @@ class Trial:
         return _read(ThresholdCounts.read, self.folder.thresholds)
 
     @cached_property
+    def boundaries(self) -> BoundaryCounts | Unreadable:
+        """Boundary and skeleton voxels of the last epoch; not there unless ``validation.boundary`` is set."""
+        return _read(BoundaryCounts.read, self.folder.boundaries)
+
+    @cached_property
     def examples(self) -> Examples | Unreadable:
         """A few validation patches; may be deleted."""
         return _read(Examples.read, self.folder.examples)
@@ -128,7 +128,8 @@ class Run:
     plan : ArmsRecord
         Arms, classes, seeds and what is asked.
     trials : tuple of Trial
-        All planned ones, arm by arm in the order of the plan, each with its seeds in their order.
+        All planned ones, arm by arm in the order of the plan, each with its seeds in their order; of a race those that
+        it needed, or may yet need.
     """
 
     folder: RunFolder
@@ -177,6 +178,11 @@ class Run:
         """The document of the fixed validation tiles."""
         return _read(read_json, self.folder.tiles)
 
+    @cached_property
+    def tile_voxels(self) -> TileVoxels | None:
+        """Known and positive voxels of the validation tiles; None where the run does not say, as older ones."""
+        return None if isinstance(self.tiles, Unreadable) else TileVoxels.of_document(self.tiles)
+
     @property
     def tiles_hash(self) -> str | None:
         """Return the name of the list of validation tiles; None where the run does not say."""
@@ -224,8 +230,10 @@ def read_run(folder: RunFolder) -> Run:
         If this is not a run folder, or its plan is damaged.
     """
     plan = read_arms(folder)
-    trials = tuple(read_trial(folder.trial(arm.name, seed)) for arm in plan.trained for seed in plan.seeds_of(arm.name))
-    return Run(folder, plan, trials)
+    arms = [arm.name for arm in plan.trained]
+    needed = needed_runs(arms, len(plan.seeds), read_looks(folder.looks, folder.verdict))
+    by_arm = sorted(needed, key=lambda run: arms.index(run[0]))  # blocks of seeds become arms with their seeds
+    return Run(folder, plan, tuple(read_trial(folder.trial(a, plan.seeds_of(a)[position])) for a, position in by_arm))
 
 
 def read_trial(folder: TrialFolder) -> Trial:

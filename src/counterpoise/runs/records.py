@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,7 @@ from counterpoise.files.atomic import read_json, read_lines, write_json
 from counterpoise.files.checksum import checksum_of
 from counterpoise.runs.layout import TrialFolder
 from counterpoise.runs.legacy import was_divergence
-from counterpoise.runs.npz import Examples, ThresholdCounts, ValidationCounts
+from counterpoise.runs.npz import BoundaryCounts, Examples, ThresholdCounts, ValidationCounts
 
 __all__ = ["EpochRecord", "FailureCause", "TrialState", "TrialStatus", "read_epochs"]
 
@@ -59,6 +60,11 @@ class EpochRecord:
     exposure: Mapping[str, Any] | None = None
     data_wait_s: float | None = None
     micro_batch: int | None = None
+
+    def mean_over(self, classes: Iterable[str]) -> float | None:
+        """Return the mean Dice over those of some classes that have a score; None if none has."""
+        there = [value for name in classes if (value := self.dice.get(name)) is not None]
+        return math.fsum(there) / len(there) if there else None
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> Self:
@@ -163,8 +169,8 @@ class TrialStatus:
     def with_counts(cls, folder: TrialFolder) -> TrialStatus:
         """Read a trial's status as :meth:`of` does, and open its arrays too: without counts a finished trial is none.
 
-        Trials of older versions have no counts by probability; examples may be deleted. If they are there, they are
-        whole, or the trial has to make them again.
+        Trials of older versions have no counts by probability, not every trial counts boundaries, and examples may be
+        deleted. If they are there, they are whole, or the trial has to make them again.
         """
         status = cls.of(folder)
         if status.state != "finished" or not status.epochs:
@@ -172,6 +178,7 @@ class TrialStatus:
         arrays = (
             (folder.counts, ValidationCounts.read),
             (folder.thresholds, ThresholdCounts.read),
+            (folder.boundaries, BoundaryCounts.read),
             (folder.examples, Examples.read),
         )
         for file, read in arrays:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from jaxtyping import Int
 
 from counterpoise.experiment.config import SamplingConfig
-from counterpoise.sampling.crop_table import CropTable, PatchArrays
-from counterpoise.sampling.gather_cpu import gather_patches
+from counterpoise.runs.tile_voxels import TileVoxels
+from counterpoise.sampling.tile_words import tile_words
 from counterpoise.sampling.tiles import TileList
 from counterpoise.store import VoxelStore
 
-__all__ = ["count_tile_positives"]
-
-_TILES_AT_ONCE = 32
-_VALUES_AT_ONCE = 2**25
-"""Fewer tiles at once where they are large: a value takes six bytes and more."""
+__all__ = ["count_tile_voxels"]
 
 
-def count_tile_positives(
-    store: VoxelStore, tiles: TileList, sampling: SamplingConfig
-) -> Int[np.ndarray, "crop class_"]:
-    """Count the voxels of every class in the tiles of each validation crop, by the code that cuts patches.
+def count_tile_voxels(store: VoxelStore, tiles: TileList, sampling: SamplingConfig) -> TileVoxels:
+    """Count the voxels of every class in the tiles of each validation crop.
 
     Parameters
     ----------
@@ -36,20 +27,13 @@ def count_tile_positives(
 
     Returns
     -------
-    int64 array, shape (crops, classes)
-        Voxels where the class is known to be present: what TP + FN of every run will be.
+    TileVoxels
+        Known and positive voxels: what every run is scored on.
     """
     classes = np.arange(len(store.classes), dtype=store.present.dtype)
-    table = CropTable.of(store.of("validate"), store)
-    counts = np.zeros((len(tiles.crops), len(classes)), dtype=np.int64)
-    values = math.prod(sampling.patch_shape) * sampling.slices
-    at_once = min(_TILES_AT_ONCE, max(_VALUES_AT_ONCE // values, 1))
-    for start in range(0, len(tiles.patches), at_once):
-        patches = tiles.patches[start : start + at_once]
-        # No section of raw is asked for: only labels are looked up.
-        out = PatchArrays.empty(len(patches), 0, sampling.patch_shape, store.present.dtype)
-        gather_patches(store, table, patches, store.voxel_size_nm, out)
-        words = out.present & out.known
-        for c in classes:
-            np.add.at(counts[:, c], patches.crop, ((words >> c) & 1).sum(axis=(1, 2), dtype=np.int64))
-    return counts
+    known, present = (np.zeros((len(tiles.crops), len(classes)), dtype=np.int64) for _ in range(2))
+    for part, known_words, words in tile_words(store, tiles.patches, sampling):
+        for counts, found in ((known, known_words), (present, words)):
+            for c in classes:
+                np.add.at(counts[:, c], tiles.patches.crop[part], ((found >> c) & 1).sum(axis=(1, 2), dtype=np.int64))
+    return TileVoxels(tiles.crops, store.classes, known, present)

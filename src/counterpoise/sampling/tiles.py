@@ -3,6 +3,9 @@
 Tiles lie inside their crop wherever it is at least as large as a tile: raw beyond it is often not there, and what a
 network makes of its absence is no score. Where a crop is not a multiple of a tile, tiles overlap by equal parts, and a
 pixel of an overlap counts in the tile in which it lies further from the edge.
+
+Of a crop with more tiles than the cap a fixed sample is kept, in which no class loses all its positives
+(:mod:`counterpoise.sampling.tile_choice`).
 """
 
 from __future__ import annotations
@@ -10,28 +13,33 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from counterpoise.sampling.patches import Patches, PatchPlan, snap_nm
-from counterpoise.store import VoxelStore
+from counterpoise.sampling.tile_choice import choose_tiles, random_order
+from counterpoise.sampling.tile_words import tile_words
+from counterpoise.store import StoredCrop, VoxelStore
 
 __all__ = ["TILES_VERSION", "TileList", "list_tiles"]
 
-TILES_VERSION = 2
-"""Lists without a version hung over their crops: scores from them are not comparable."""
+TILES_VERSION = 3
+"""Lists without a version hung over their crops: scores from them are not comparable. Those of version 2 could lose a
+class of a crop to the cap; all others are the same lists in version 3."""
 
 
 @dataclass(frozen=True)
 class TileList:
     """Tiles over the validation crops: un-augmented patches that together count every known voxel once.
 
-    Of a crop with more tiles than the cap, a fixed sample is kept, so that a few giant crops do not decide.
+    Of a crop with more tiles than the cap, a fixed sample is kept, so that a few giant crops do not decide. ``lost``
+    names the crops whose classes are more than the cap can serve, and those that no kept tile shows.
     """
 
     crops: tuple[str, ...]
@@ -39,6 +47,7 @@ class TileList:
     patches: Patches
     cap: int
     available: tuple[int, ...]
+    lost: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Make the document that is saved with a run."""
@@ -102,26 +111,21 @@ def list_tiles(plan: PatchPlan, store: VoxelStore, *, cap: int) -> TileList:
     TileList
         Tiles in the order of crops, sections, rows, columns.
     """
-    crops = tuple(crop.crop_id for crop in store.of("validate"))
-    rows: list[tuple[int, int, _Span, _Span]] = []
-    available = []
-    for index, crop_id in enumerate(crops):
+    crops = store.of("validate")
+    rows: list[_Row] = []
+    available, lost = [], []
+    for index, crop in enumerate(crops):
         along_y, along_x = (_spans(plan, index, axis) for axis in (1, 2))
-        tiles = [(index, z, y, x) for z in _sections(plan, index) for y in along_y for x in along_x]
+        tiles = [_Row(index, z, y, x) for z in _sections(plan, index) for y in along_y for x in along_x]
         available.append(len(tiles))
         if len(tiles) > cap:
-            key = int.from_bytes(hashlib.sha256(crop_id.encode()).digest()[:8], "little")
-            chosen = np.random.Generator(np.random.Philox(key=key)).choice(len(tiles), cap, replace=False)
-            tiles = [tiles[i] for i in np.sort(chosen)]
+            kept, missed = _sample(plan, store, crop, tiles, cap)
+            tiles = [tiles[i] for i in kept]
+            if missed:
+                lost.append((crop.crop_id, missed))
         rows.extend(tiles)
-    patches = Patches(
-        crop=np.array([crop for crop, _, _, _ in rows], dtype=np.int64),
-        section=np.array([section for _, section, _, _ in rows], dtype=np.int64),
-        centre_nm=np.array([(y.centre_nm, x.centre_nm) for _, _, y, x in rows]).reshape(-1, 2),
-        orientation=np.tile(np.eye(2), (len(rows), 1, 1)),
-        counted=np.array([(y.first, y.end, x.first, x.end) for _, _, y, x in rows], dtype=np.int64).reshape(-1, 4),
-    )
-    return TileList(crops, plan.patch_nm, patches, cap, tuple(available))
+    names = tuple(crop.crop_id for crop in crops)
+    return TileList(names, plan.patch_nm, _as_patches(rows), cap, tuple(available), tuple(lost))
 
 
 class _Span(NamedTuple):
@@ -130,6 +134,62 @@ class _Span(NamedTuple):
     centre_nm: float
     first: int
     end: int
+
+
+class _Row(NamedTuple):
+    """A tile: its crop, its section, and its place along rows and columns."""
+
+    crop: int
+    section: int
+    y: _Span
+    x: _Span
+
+
+def _as_patches(rows: Sequence[_Row]) -> Patches:
+    return Patches(
+        crop=np.array([row.crop for row in rows], dtype=np.int64),
+        section=np.array([row.section for row in rows], dtype=np.int64),
+        centre_nm=np.array([(row.y.centre_nm, row.x.centre_nm) for row in rows]).reshape(-1, 2),
+        orientation=np.tile(np.eye(2), (len(rows), 1, 1)),
+        counted=np.array([(r.y.first, r.y.end, r.x.first, r.x.end) for r in rows], dtype=np.int64).reshape(-1, 4),
+    )
+
+
+def _sample(
+    plan: PatchPlan, store: VoxelStore, crop: StoredCrop, tiles: Sequence[_Row], cap: int
+) -> tuple[Int[np.ndarray, " kept"], tuple[str, ...]]:
+    """Choose the tiles of a crop to keep, and name the classes that none of them shows.
+
+    All tiles are looked at only where the sample lacks a class that the crop was counted to hold.
+    """
+    order = random_order(crop.crop_id, len(tiles), cap)
+    voxels = np.array([crop.counts[name].voxels.present if name in crop.counts else 0 for name in store.classes])
+    if _shows_all(plan, store, [tiles[i] for i in order[:cap]], np.flatnonzero(voxels)):
+        return np.sort(order[:cap]), ()
+    holds = _holds(plan, store, tiles)
+    rarest_first = sorted(np.flatnonzero(voxels).tolist(), key=lambda c: (voxels[c], store.classes[c]))
+    kept = choose_tiles(holds, order, cap, rarest_first)
+    missed = holds.any(0) & ~holds[kept].any(0)
+    return kept, tuple(store.classes[c] for c in np.flatnonzero(missed))
+
+
+def _shows_all(plan: PatchPlan, store: VoxelStore, tiles: Sequence[_Row], classes: Int[np.ndarray, " class_"]) -> bool:
+    """Tell whether each of some classes is in one of the tiles; reads no more of them than that takes."""
+    wanted, shown = sum(1 << int(c) for c in classes), 0
+    for _, _, words in tile_words(store, _as_patches(tiles), plan.config):
+        shown |= int(np.bitwise_or.reduce(words, axis=None))
+        if shown & wanted == wanted:
+            return True
+    return not wanted
+
+
+def _holds(plan: PatchPlan, store: VoxelStore, tiles: Sequence[_Row]) -> Bool[np.ndarray, "tile class_"]:
+    """Tell of each tile and class whether a voxel that counts is known to be present."""
+    held = np.zeros(len(tiles), store.present.dtype)
+    for part, _, words in tile_words(store, _as_patches(tiles), plan.config):
+        held[part] = np.bitwise_or.reduce(words.reshape(len(words), -1), axis=1)
+    holds: np.ndarray = (held[:, None] >> np.arange(len(store.classes), dtype=held.dtype)) & 1 > 0
+    return holds
 
 
 def _spans(plan: PatchPlan, index: int, axis: int) -> list[_Span]:

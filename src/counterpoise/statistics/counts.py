@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from counterpoise.errors import RunFolderError
 from counterpoise.runs.arms import ArmRecord
@@ -52,6 +53,11 @@ class RunCell:
     epoch: int = 0
     epochs: int = 0
 
+    @property
+    def has_collapsed(self) -> bool:
+        """Whether it was trained to the end, and its network finds not one voxel of any class."""
+        return self.state is RunState.DIVERGED and not self.reason
+
 
 @dataclass(frozen=True, eq=False)
 class CountTable:
@@ -82,6 +88,8 @@ class CountTable:
         Arm that was not trained because it is the same experiment as another, to that other. Not in ``arms``.
     tiles_hash : str or None
         Names the list of validation tiles.
+    known : int array, shape (crops, classes), or None
+        Voxels where it is known whether a class is present; None where no record of the run says.
 
     Raises
     ------
@@ -100,6 +108,7 @@ class CountTable:
     controls: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, str] = field(default_factory=dict)
     tiles_hash: str | None = None
+    known: Int[np.ndarray, "crop class_"] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.arms), len(self.seeds), len(self.crops), len(self.classes), 3)
@@ -163,7 +172,14 @@ class CountTable:
         """Sum crops of a data set: the table for questions about unseen data sets (docs/verdict.md)."""
         sets, member = group_by_data_set(self.crops)
         counts = np.einsum("dg,asgck->asdck", member.astype(float), self.counts)
-        return replace(self, crops=sets, counts=counts)
+        known = None if self.known is None else member @ self.known
+        return replace(self, crops=sets, counts=counts, known=known)
+
+    def of_crops(self, chosen: Bool[np.ndarray, " crop"]) -> CountTable:
+        """Take the chosen crops alone."""
+        crops = tuple(name for name, is_in in zip(self.crops, chosen, strict=True) if is_in)
+        known = None if self.known is None else self.known[chosen]
+        return replace(self, crops=crops, counts=self.counts[:, :, chosen], known=known)
 
 
 def tabulate_counts(run: Run) -> CountTable:
@@ -205,12 +221,34 @@ def tabulate_counts(run: Run) -> CountTable:
         crops=crops,
         classes=plan.classes,
         counts=table,
-        cells=tuple(tuple(judged[arm.name, seed][0] for seed in plan.seeds_of(arm.name)) for arm in plan.trained),
+        cells=tuple(
+            tuple(
+                judged[arm.name, seed][0]
+                if (arm.name, seed) in judged
+                else RunCell(arm.name, seed, RunState.NOT_NEEDED)
+                for seed in plan.seeds_of(arm.name)
+            )
+            for arm in plan.trained
+        ),
         simplicity={arm.name: _weights_spread(arm) for arm in plan.trained},
         controls=plan.controls,
         copies=plan.copies,
         tiles_hash=run.tiles_hash,
+        known=_known_voxels(run, crops),
     )
+
+
+def _known_voxels(run: Run, crops: tuple[str, ...]) -> Int[np.ndarray, "crop class_"] | None:
+    """Find how many voxels the scores of a run rest on: in its list of tiles, or in what any of its trials left."""
+    axes, voxels = (crops, run.plan.classes), run.tile_voxels
+    if voxels is not None and (voxels.crops, voxels.classes) == axes:
+        return voxels.known
+    for trial in run.trials:
+        if trial.is_finished and not isinstance(found := trial.thresholds, Unreadable):
+            known: np.ndarray = found.counts.sum((2, 3)) if found.counts.ndim == 4 else np.zeros(0)  # noqa: PLR2004
+            if (found.crops, found.classes) == axes and known.shape == (len(crops), len(run.plan.classes)):
+                return known
+    return None
 
 
 def _judge_trial(trial: Trial, classes: tuple[str, ...]) -> tuple[RunCell, ValidationCounts | None]:

@@ -13,7 +13,7 @@ from counterpoise.statistics.run_noise import NO_NOISE, NOISY_PRIOR_DF, RunNoise
 from counterpoise.statistics.scores import PseudoValues, RunScores, pooled_scores, pseudo_values
 from counterpoise.statistics.verdict_types import Settings
 
-__all__ = ["Measured", "comparisons", "mean_scores", "measure"]
+__all__ = ["Measured", "comparisons", "mean_scores", "measure", "measure_scores"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +60,13 @@ def measure(
         Whether comparisons with the baseline are enough.
     """
     theta, z = pooled_scores(table.counts, scored), pseudo_values(table.counts, scored)
+    return measure_scores(table, theta, z, effective, settings, only=only)
+
+
+def measure_scores(
+    table: CountTable, theta: RunScores, z: PseudoValues, effective: float, settings: Settings, *, only: bool = False
+) -> Measured:
+    """Compare every two arms of a table by some other score, as :func:`measure` does by Dice."""
     control = np.array([arm in table.controls for arm in table.arms], bool)
     own = np.where(control[:, None, None], np.nan, z)
     noise = fit_run_noise(own)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -26,7 +26,9 @@ __all__ = [
     "PlannedNoise",
     "PlannedPrecision",
     "measure_noise",
+    "pair_df",
     "plan_precision",
+    "seeds_band",
     "seeds_to_decide",
     "seeds_to_show",
 ]
@@ -60,12 +62,15 @@ class PlannedNoise:
     run_crop_sd : float
         Standard deviation of one run's score on one crop, beyond run and crop. It is part of ``run_sd``; given
         here, the plan knows how well heterogeneity will be told from it.
+    df : float or None
+        Degrees of freedom that ``run_sd`` was measured with; None if it was not.
     """
 
     run_sd: float
     seed_share: float = 0.0
     crop_sd: float = 0.0
     run_crop_sd: float = 0.0
+    df: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,33 @@ def seeds_to_show(
     )
 
 
+def seeds_band(
+    difference: float, noise: PlannedNoise, *, arms: int, crops: float = math.inf, power: float = 0.8
+) -> SeedsBand | None:
+    """Say how far the number of seeds may be from :func:`seeds_to_show`'s, since the noise is an estimate itself.
+
+    Returns
+    -------
+    SeedsBand or None
+        From the 10 % to the 90 % confidence bound of the noise; None where it was not measured, or no number is enough
+        even at the lower one.
+    """
+    if noise.df is None:
+        return None
+    factors = [math.sqrt(noise.df / float(scipy.stats.chi2.ppf(q, noise.df))) for q in (_BAND[1], _BAND[0])]
+    low, high = (
+        seeds_to_show(
+            difference,
+            replace(noise, run_sd=noise.run_sd * f, run_crop_sd=noise.run_crop_sd * f),
+            arms=arms,
+            crops=crops,
+            power=power,
+        )
+        for f in factors
+    )
+    return None if low is None else SeedsBand(low, high)
+
+
 def seeds_to_decide(
     pairs: Pairs, arm: int, other: int, *, margin: float, alpha: float, power: float = 0.8
 ) -> SeedsBand | None:
@@ -170,7 +202,7 @@ def seeds_to_decide(
                     noise / seeds,
                     crops,
                     per_seed / seeds,
-                    df_seeds=_df_seeds(arms, seeds),
+                    df_seeds=pair_df(arms, seeds),
                     df_crops=df_crops,
                     tail=alpha / 2,
                 ).power(margin)
@@ -212,6 +244,7 @@ def measure_noise(table: CountTable, *, min_crops: int = 3) -> PlannedNoise | No
         seed_share=fit.seed_share,
         crop_sd=math.sqrt(max(heterogeneity, 0.0) * effective),
         run_crop_sd=math.sqrt(residual / 2 * per_crop),
+        df=fit.df,
     )
 
 
@@ -262,13 +295,13 @@ def _plan(noise: PlannedNoise, *, arms: int, seeds: int, crops: float, tail: flo
         training,
         noise.crop_sd**2 / crops,
         min(2 * noise.run_crop_sd**2 / (seeds * crops), training),
-        df_seeds=_df_seeds(arms, seeds),
+        df_seeds=pair_df(arms, seeds),
         df_crops=max(crops - 1, 1.0) if math.isfinite(crops) else 1.0,
         tail=tail,
     )
 
 
-def _df_seeds(arms: int, seeds: int) -> float:
+def pair_df(arms: int, seeds: int) -> float:
     """Return the degrees of freedom that a pair's moderated variance will have (step 2), where all arms are alike."""
     own, rest = seeds - 1, (arms - 2) * (seeds - 1)
     if not rest:

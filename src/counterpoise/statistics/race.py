@@ -29,6 +29,7 @@ from counterpoise.statistics.looks import LookHistory
 from counterpoise.statistics.measured import comparisons, measure
 from counterpoise.statistics.scores import effective_crops, scorable_classes
 from counterpoise.statistics.spending import LookAt, drop_levels, spend_alpha
+from counterpoise.statistics.training import judge_training
 from counterpoise.statistics.verdict_types import Settings
 
 __all__ = ["DROP_ALPHA", "FUTILITY", "decide_look", "is_settled", "runs_wanted"]
@@ -107,7 +108,10 @@ class _Look:
         table, base = self.table, self.table.arms.index(self.table.baseline)
         is_last = self.number == len(self.looks) - 1
         unstable = [] if self.settings.allow_unstable else self._unstable(alive, base)
-        pairs = self._pairs()
+        scored = scorable_classes(table.counts, self.settings.min_crops)
+        if judge_training(table, scored).is_untrained:
+            return RaceLook(self.seeds, table.baseline, (), StopReason.UNTRAINED)
+        pairs = self._pairs(scored)
         if pairs is None:
             lost = tuple(Drop(table.arms[a], DropReason.UNSTABLE) for a in unstable)
             return RaceLook(self.seeds, table.baseline, lost, StopReason.SEEDS if is_last else None)
@@ -124,8 +128,7 @@ class _Look:
         left = alive & np.array([arm not in {drop.arm for drop in drops} for arm in table.arms], bool)
         return RaceLook(self.seeds, table.arms[leader], tuple(drops), self._stop(pairs, left, base, leader))
 
-    def _pairs(self) -> Pairs | None:
-        scored = scorable_classes(self.table.counts, self.settings.min_crops)
+    def _pairs(self, scored: Bool[np.ndarray, " class_"]) -> Pairs | None:
         if not scored.any() or not self.table.finished.any():
             return None
         effective = float(effective_crops(self.table.counts)[scored].mean())

@@ -1,21 +1,23 @@
-"""The results of a run as a table: arms in rows, scores with their spread over seeds."""
+"""The results of a run as a table: arms in rows, scores with their spread over seeds, all of them the verdict's."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.read import Run, Trial
-from counterpoise.statistics.micro_batches import BatchParts, find_parts
+from counterpoise.statistics.run_scores import RunScore
+from counterpoise.statistics.verdict_types import Verdict
 
 __all__ = ["ArmResult", "Results", "Spread", "summarise_run"]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and standard deviation over seeds; ``sd`` is None for a single seed."""
+    """Mean and standard deviation over seeds as they are; ``sd`` is None for a single seed."""
 
     mean: float
     sd: float | None
@@ -27,26 +29,36 @@ class Spread:
         there = [v for v in values if v is not None]
         if not there:
             return None
-        return cls(statistics.fmean(there), statistics.stdev(there) if len(there) > 1 else None, len(there))
+        sd = float(np.std(there, ddof=1)) if len(there) > 1 else None
+        return cls(float(np.mean(there)), sd, len(there))
 
 
 @dataclass(frozen=True)
 class ArmResult:
     """One arm: its weights, its trials and what they say together.
 
-    ``trials`` are the finished ones; ``unfinished`` the others. An arm that is the same experiment as another
-    (``record.same_as``) and was not trained itself shows the other's trials.
+    Parameters
+    ----------
+    trials, unfinished : tuple of Trial
+        The finished ones, and the others. An arm that is the same experiment as another (``record.same_as``) and was
+        not trained itself shows the other's trials.
+    scores : tuple of RunScore
+        Of those trials that the verdict counts as finished: that have counts, and did not collapse.
+    last, best, best_epoch, difference : Spread or None
+        Dice over the scored classes after the last epoch, and in the best; last Dice minus the baseline's, by seed.
+    by_class : mapping
+        Last Dice of every class, the ones that are not scored too.
     """
 
     record: ArmRecord
     trials: tuple[Trial, ...]
     unfinished: tuple[Trial, ...]
-    best_dice: Spread | None
+    scores: tuple[RunScore, ...]
+    last: Spread | None
+    best: Spread | None
     best_epoch: Spread | None
-    last_dice: Spread | None
-    last_dice_by_class: Mapping[str, Spread | None]
     difference: Spread | None
-    """Last Dice minus the baseline's, seed by seed."""
+    by_class: Mapping[str, Spread | None]
 
     @property
     def name(self) -> str:
@@ -59,9 +71,8 @@ class Results:
     """The table: arms sorted by last Dice, the highest first, with what it rests on."""
 
     run: Run
+    verdict: Verdict
     arms: tuple[ArmResult, ...]
-    parts: BatchParts
-    """Finished trainings that saw their batches in parts."""
 
     @property
     def plan(self) -> ArmsRecord:
@@ -69,9 +80,19 @@ class Results:
         return self.run.plan
 
     @property
+    def scored(self) -> tuple[str, ...]:
+        """Return the classes that the mean is taken over."""
+        return self.verdict.scored
+
+    @property
+    def not_scored(self) -> tuple[str, ...]:
+        """Return the other classes: their Dice is shown apart."""
+        return tuple(name for name in self.plan.classes if name not in self.scored)
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        """Return the classes, in their order."""
-        return self.plan.classes
+        """Return all classes, the scored ones first."""
+        return (*self.scored, *self.not_scored)
 
     @property
     def baseline(self) -> str:
@@ -88,45 +109,58 @@ class Results:
         """Return the trials without a result, arm by arm."""
         return tuple(trial for arm in self.trained for trial in arm.unfinished)
 
-    @property
-    def failed(self) -> tuple[Trial, ...]:
-        """Return the trials that failed."""
-        return tuple(trial for trial in self.unfinished if trial.status.state == "failed")
 
+def summarise_run(run: Run, verdict: Verdict) -> Results:
+    """Put the scores of a run, finished or not, into a table.
 
-def summarise_run(run: Run) -> Results:
-    """Summarise the trials of a run, finished or not.
+    Parameters
+    ----------
+    run : Run
+        Its trials.
+    verdict : Verdict
+        On the same run: every score comes from it.
 
     Returns
     -------
     Results
-        Scores are those of finished trials; an arm without any has None.
+        An arm without a finished trial has None for a score.
     """
-    arms = [_summarise(arm, run) for arm in run.plan.arms]
-    arms.sort(key=lambda arm: -(arm.last_dice.mean if arm.last_dice else -1.0))
-    return Results(run, tuple(arms), find_parts(run.trials))
+    scores: dict[str, list[RunScore]] = {}
+    for score in verdict.run_scores:
+        scores.setdefault(score.arm, []).append(score)
+    base = {score.block: score.dice for score in scores.get(run.plan.baseline, [])}
+    arms = [_summarise(arm, run, verdict, scores, base) for arm in run.plan.arms]
+    arms.sort(key=lambda arm: -(arm.last.mean if arm.last else -1.0))
+    return Results(run, verdict, tuple(arms))
 
 
-def _summarise(arm: ArmRecord, run: Run) -> ArmResult:
-    trials = run.of(arm.name) or run.of(arm.same_as or "")
-    finished = tuple(trial for trial in trials if trial.is_finished)
-    last = {t.seed: t.last.dice_mean for t in finished if t.last}
-    base = {t.seed: t.last.dice_mean for t in run.of(run.plan.baseline) if t.last and t.is_finished}
-    differences = [
-        value - base[seed]  # type: ignore[operator]
-        for seed, value in last.items()
-        if value is not None and base.get(seed) is not None
-    ]
-    best = [t.best for t in finished]
+def _summarise(
+    arm: ArmRecord,
+    run: Run,
+    verdict: Verdict,
+    scores: Mapping[str, Sequence[RunScore]],
+    base: Mapping[int, float | None],
+) -> ArmResult:
+    own = arm.name if arm.runs else arm.same_as or arm.name
+    found = scores.get(own, ())
+    pairs = [(score.dice, base.get(score.block)) for score in found]
+    trials = run.of(own)
     return ArmResult(
         record=arm,
-        trials=finished,
-        unfinished=tuple(t for t in trials if not t.is_finished),
-        best_dice=Spread.of([e.dice_mean if e else None for e in best]),
-        best_epoch=Spread.of([float(e.epoch) if e else None for e in best]),
-        last_dice=Spread.of(list(last.values())),
-        last_dice_by_class={
-            name: Spread.of([t.last.dice.get(name) for t in finished if t.last]) for name in run.plan.classes
-        },
-        difference=None if arm.name == run.plan.baseline else Spread.of(differences),
+        trials=tuple(trial for trial in trials if trial.is_finished),
+        unfinished=tuple(trial for trial in trials if not trial.is_finished),
+        scores=tuple(found),
+        last=_headline(verdict, own),
+        best=Spread.of([score.best for score in found]),
+        best_epoch=Spread.of([score.best_epoch for score in found]),
+        difference=None
+        if arm.name == run.plan.baseline
+        else Spread.of([dice - other for dice, other in pairs if dice is not None and other is not None]),
+        by_class={name: Spread.of([score.of_class(name) for score in found]) for name in run.plan.classes},
     )
+
+
+def _headline(verdict: Verdict, name: str) -> Spread | None:
+    """Return the score that the verdict gives an arm, with its spread over seeds as they are."""
+    found = next((arm for arm in verdict.arms if arm.name == name), None)
+    return None if found is None or found.score is None else Spread(found.score, found.sd_over_seeds, found.runs)

@@ -90,29 +90,28 @@ def fit_run_noise(z: PseudoValues) -> RunNoise | None:
     RunNoise or None
         None if no degree of freedom is left for the residuals.
     """
-    # statsmodels takes more than a second to import, and most commands need no verdict.
-    from statsmodels.regression.linear_model import OLS  # type: ignore[import-untyped]
-
     mean = z.mean(-1)
     arm, seed = np.nonzero(np.isfinite(mean))
     if not len(arm):
         return None
     response = mean[arm, seed]
-    arms = (arm[:, None] == np.unique(arm)).astype(float)
-    seeds = (seed[:, None] == np.unique(seed)[1:]).astype(float)
-    model = OLS(response, np.hstack([arms, seeds]))
-    if model.df_resid < 1:
+    arms, in_arm = np.unique(arm, return_inverse=True)
+    seeds, in_seed = np.unique(seed, return_inverse=True)
+    design = np.hstack([np.eye(len(arms))[in_arm], np.eye(len(seeds))[in_seed][:, 1:]])
+    effects, _, rank, _ = np.linalg.lstsq(design, response, rcond=None)
+    df = float(len(response) - rank)
+    if df < 1:
         return None
-    fit = model.fit()
-    variance, df = float(fit.mse_resid), float(fit.df_resid)
+    left = response - design @ effects
+    variance = float(left @ left) / df
     residuals = np.full(mean.shape, np.nan)
-    residuals[arm, seed] = fit.resid
-    arms_only = OLS(response, arms)
-    seed_df = float(arms_only.df_resid) - df
+    residuals[arm, seed] = left
+    seed_df = len(response) - len(arms) - df
     seed_variance = 0.0
     if seed_df > 0:
-        mean_square = (float(arms_only.fit().ssr) - df * variance) / seed_df
-        seed_variance = max((mean_square - variance) / (len(arm) / (seeds.shape[1] + 1)), 0.0)
+        within = response - (np.bincount(in_arm, response) / np.bincount(in_arm))[in_arm]
+        mean_square = (float(within @ within) - df * variance) / seed_df
+        seed_variance = max((mean_square - variance) / (len(response) / len(seeds)), 0.0)
     total = seed_variance + variance
     return RunNoise(variance, df, seed_variance / total if total > 0 else 0.0, residuals)
 

@@ -12,6 +12,7 @@ from counterpoise.statistics.counts import CountTable, tabulate_counts
 from counterpoise.statistics.hypotheses import judge_hypotheses
 from counterpoise.statistics.looks import LookHistory
 from counterpoise.statistics.micro_batches import find_parts
+from counterpoise.statistics.run_scores import run_convergence, score_runs
 from counterpoise.statistics.thresholds import TunedCounts, describe_tuning, tune_run
 from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
@@ -47,8 +48,11 @@ def judge_run(run: Run) -> Verdict:
     is_new = verdict.has_verdict and len(history.earlier) == len(records)
     is_tuned, by_data_set = settings.thresholds == "tuned", settings.unit is Unit.DATA_SET
     dropped = run.looks.dropped
+    judged = tuned.table if tuned is not None and is_tuned else counts  # crop by crop
     return replace(
         verdict,
+        run_scores=score_runs(run, judged, verdict.scored),
+        training=replace(verdict.training, convergence=run_convergence(run, judged, verdict.scored)),
         arms=tuple(replace(arm, dropped_after=dropped.get(arm.name)) for arm in verdict.arms),
         tile_count=None if is_tuned else run.tile_count,  # with tuned thresholds some crops are not scored
         tuned=() if tuned is None else describe_tuning(tuned, settings.min_crops, by_data_set=by_data_set),

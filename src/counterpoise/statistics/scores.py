@@ -18,6 +18,7 @@ __all__ = [
     "Counts",
     "PseudoValues",
     "RunScores",
+    "class_scores",
     "crop_mean_scores",
     "effective_crops",
     "finished_runs",
@@ -72,8 +73,16 @@ def pooled_scores(
     float array, shape (arms, seeds)
         In [0, 1]; NaN for a run without counts.
     """
-    hits, size = _overlap(counts.sum(2))
-    return _mean_ratio(hits, size, scored) if metric == "dice" else _mean_ratio(hits / 2, size - hits / 2, scored)
+    mean: RunScores = class_scores(counts, metric=metric)[..., scored].mean(-1)
+    return mean
+
+
+def class_scores(
+    counts: Float[np.ndarray, "*runs crop class_ 3"], *, metric: Literal["dice", "iou"] = "dice"
+) -> Float[np.ndarray, "*runs class_"]:
+    """Score every class from counts pooled over crops; NaN without counts, or where nothing is present or predicted."""
+    hits, size = _overlap(counts.sum(-3))
+    return _ratio(hits, size) if metric == "dice" else _ratio(hits / 2, size - hits / 2)
 
 
 def crop_mean_scores(counts: Counts, scored: Bool[np.ndarray, " class_"]) -> RunScores:
@@ -108,10 +117,14 @@ def _overlap(counts: Float[np.ndarray, "*axes 3"]) -> tuple[np.ndarray, np.ndarr
 
 
 def _mean_ratio(numerator: np.ndarray, denominator: np.ndarray, scored: Bool[np.ndarray, " class_"]) -> np.ndarray:
+    mean: np.ndarray = _ratio(numerator, denominator)[..., scored].mean(-1)
+    return mean
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     ratio = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=ratio, where=denominator > 0)
-    mean: np.ndarray = ratio[..., scored].mean(-1)
-    return mean
+    return ratio
 
 
 def group_by_data_set(crops: Sequence[str]) -> tuple[tuple[str, ...], Int[np.ndarray, "data_set crop"]]:

@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Int
 
 from counterpoise.experiment.config import VerdictConfig
+from counterpoise.runs.read import Run
 from counterpoise.statistics.scores import effective_crops, group_by_data_set, scorable_classes
 from counterpoise.statistics.thresholds import split_halves
 from counterpoise.statistics.verdict_types import ClassSupport, Settings, Unit
 from counterpoise.text import finite
 
-__all__ = ["PlannedSupport", "plan_support"]
+__all__ = ["PlannedSupport", "plan_support", "run_support"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,20 @@ class PlannedSupport:
     classes: tuple[ClassSupport, ...]
 
     @property
+    def scored(self) -> tuple[str, ...]:
+        """Return the classes that the mean will be taken over."""
+        return tuple(entry.name for entry in self.classes if entry.scored)
+
+    @property
     def has_enough_crops(self) -> bool:
         """Whether there will be crops enough for intervals that are not rough."""
         return self.effective is not None and self.effective >= Settings.min_effective
+
+
+def run_support(run: Run) -> PlannedSupport | None:
+    """Say what the scores of a run rest on before any is there; None where the run does not say, as older ones."""
+    voxels = run.tile_voxels
+    return None if voxels is None else plan_support(voxels.crops, voxels.classes, voxels.present, run.plan.verdict)
 
 
 def plan_support(

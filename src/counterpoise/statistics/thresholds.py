@@ -85,8 +85,7 @@ def tune(table: CountTable, histograms: Histograms, *, by_data_set: bool = False
         chosen = choose_thresholds(by_threshold[:, select].sum(1))
         thresholds[a, s] = THRESHOLDS[chosen]
         counts[a, s] = by_threshold[chosen, :, np.arange(len(chosen))][:, report].swapaxes(0, 1)
-    crops = tuple(np.array(table.crops)[report].tolist())
-    at_half = replace(table, crops=crops, counts=table.counts[:, :, report])
+    at_half = table.of_crops(report)
     return TunedCounts(
         table=replace(at_half, counts=counts),
         at_half=at_half,
@@ -183,7 +182,7 @@ def gather_histograms(run: Run, table: CountTable) -> Histograms:
     shape = (len(table.arms), len(table.seeds), len(table.crops), len(table.classes), 2, BINS)
     histograms = np.full(shape, np.nan)
     for a, s in zip(*np.nonzero(table.finished), strict=True):
-        trial = run.trial(table.arms[a], table.seeds[s])
+        trial = run.trial(table.arms[a], table.cells[a][s].seed)
         found = trial.thresholds
         if isinstance(found, Unreadable):
             raise _unusable(trial, found.reason)

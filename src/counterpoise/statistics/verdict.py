@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool
@@ -23,6 +24,7 @@ from counterpoise.statistics.scores import (
     positive_crops,
     scorable_classes,
 )
+from counterpoise.statistics.training import judge_training
 from counterpoise.statistics.verdict_types import (
     BestBet,
     ClassSupport,
@@ -87,6 +89,7 @@ class _Judgement:
         self.alpha = settings.alpha / comparisons(table)
         self.stray = stray_runs(self.theta) if usable else np.zeros(self.run.shape, bool)
         self.common_seeds = self._count_common_seeds()
+        self.training = judge_training(table, self.scored)
         self.obstacle = self._find_obstacle()
 
     @property
@@ -94,12 +97,22 @@ class _Judgement:
         """Return the comparisons; None where nothing is claimed."""
         return None if self.obstacle or self.measured is None else self.measured.pairs
 
+    @cached_property
+    def _levels(self) -> np.ndarray:
+        """Return the level of every comparison at this look."""
+        return self.history.levels(self.table, self.alpha)
+
+    @cached_property
+    def _half_here(self) -> np.ndarray | None:
+        """Return the half-widths for these crops alone."""
+        return None if self.pairs is None else half_widths(self.pairs, self._levels, is_here=True)
+
     def verdict(self) -> Verdict:
         """Put the parts together."""
         table, pairs = self.table, self.pairs
         inside, half = np.zeros(len(table.arms), bool), None
         if pairs is not None:
-            half = half_widths(pairs, self.history.levels(table, self.alpha))
+            half = half_widths(pairs, self._levels)
             inside = best_set(pairs, self._eligible(), half)
         arms = self._arms(half, inside)
         halves = [
@@ -108,6 +121,7 @@ class _Judgement:
         return Verdict(
             obstacle=self.obstacle,
             common_seeds=self.common_seeds,
+            training=self.training,
             baseline=table.baseline,
             settings=self.settings,
             arms=arms,
@@ -170,6 +184,7 @@ class _Judgement:
         """Say why there can be no verdict, the first reason first; None if there can."""
         noise = self.noise
         reasons = {
+            Obstacle.UNTRAINED: self.training.is_untrained,
             Obstacle.NO_RUN: not self.run.any(),
             Obstacle.NO_CLASS: not self.scored.any(),
             Obstacle.ONE_ARM: len(self.table.arms) < 2,  # noqa: PLR2004 - it takes two to compare
@@ -222,7 +237,6 @@ class _Judgement:
             assert self.baseline is not None  # noqa: S101
             seeds = seeds_to_decide(self.pairs, a, self.baseline, margin=self.settings.margin, alpha=self.alpha)
         tried = runs + len(diverged)
-        here = None if self.pairs is None else half_widths(self.pairs, self.alpha, is_here=True)
         return ArmVerdict(
             name=name,
             score=finite(float(score)),
@@ -240,7 +254,7 @@ class _Judgement:
             control_of=table.controls.get(name),
             simplicity=finite(table.simplicity.get(name, float(a))),
             comparison=comparison,
-            on_these_crops=self._compare(here, a, is_here=True),
+            on_these_crops=self._compare(self._half_here, a, is_here=True),
             plain_difference=self.plain_difference(self.theta, a),
             seeds_to_decide=seeds,
             dropped_after=None,

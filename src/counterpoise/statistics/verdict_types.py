@@ -17,6 +17,8 @@ from counterpoise.statistics.counts import RunCell
 from counterpoise.statistics.hypothesis_types import HypothesisVerdict
 from counterpoise.statistics.micro_batches import BatchParts
 from counterpoise.statistics.run_noise import PRIOR_DF
+from counterpoise.statistics.run_scores import RunScore
+from counterpoise.statistics.training import TrainingState
 from counterpoise.text import plural
 
 __all__ = [
@@ -128,6 +130,7 @@ class Obstacle(StrEnum):
     FEW_SEEDS = "too few common seeds"
     NO_NOISE = "no run left to estimate the noise from"
     NO_REPETITION = "other seeds gave the same scores"
+    UNTRAINED = "the networks are not trained"
 
 
 class RecommendationReason(StrEnum):
@@ -263,6 +266,10 @@ class Verdict:
         What makes scores less than they seem.
     parts : BatchParts
         Trainings that saw their batches in parts.
+    run_scores : tuple of RunScore
+        The finished runs, arm by arm.
+    training : TrainingState
+        Whether the networks are trained at all.
     """
 
     obstacle: Obstacle | None
@@ -292,6 +299,8 @@ class Verdict:
     hypotheses: tuple[HypothesisVerdict, ...] = ()
     notes: tuple[Note, ...] = ()
     parts: BatchParts = field(default_factory=BatchParts)
+    run_scores: tuple[RunScore, ...] = ()
+    training: TrainingState = field(default_factory=TrainingState)
 
     @property
     def has_verdict(self) -> bool:

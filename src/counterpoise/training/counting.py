@@ -14,7 +14,7 @@ from torch import Tensor
 from counterpoise.metrics.thresholds import BINS, THRESHOLDS
 from counterpoise.sampling.exposure import count_pixels
 
-__all__ = ["count_by_probability", "count_outcomes"]
+__all__ = ["count_by_probability", "count_outcomes", "predicted_words"]
 
 _LOGITS = np.log(THRESHOLDS / (1.0 - THRESHOLDS))
 """The thresholds before the sigmoid; that of 1/2 is exactly 0."""
@@ -40,12 +40,20 @@ def count_outcomes(
         TP, FP, FN.
     """
     classes = logits.shape[1]
-    predicted = torch.zeros_like(present)
-    for c in range(classes):
-        predicted |= (logits[:, c] > 0).to(present.dtype) << c
+    predicted = predicted_words(logits, present.dtype)
     positives, true_pos = count_pixels(predicted, present & known, classes).unbind(2)
     predicted_positives = count_pixels(predicted, known, classes)[:, :, 1]
     return torch.stack([true_pos, predicted_positives - true_pos, positives - true_pos], dim=2)
+
+
+def predicted_words(
+    logits: Float[Tensor, "batch class_ row column"], dtype: torch.dtype
+) -> Integer[Tensor, "batch row column"]:
+    """Pack what is predicted above probability 1/2 into label words of this type: bit c is set for class c."""
+    predicted = torch.zeros(logits.shape[0], *logits.shape[2:], dtype=dtype, device=logits.device)
+    for c in range(logits.shape[1]):
+        predicted |= (logits[:, c] > 0).to(dtype) << c
+    return predicted
 
 
 def count_by_probability(

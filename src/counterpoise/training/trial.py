@@ -23,6 +23,7 @@ from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus, re
 from counterpoise.sampling.sampler import Sampler
 from counterpoise.sampling.tiles import TileList, list_tiles
 from counterpoise.store import VoxelStore, open_store
+from counterpoise.training.boundary import leave_boundaries
 from counterpoise.training.checkpoint import load_checkpoint, save_checkpoint
 from counterpoise.training.device import Device, keep_freed_memory, open_device
 from counterpoise.training.epoch import describe_epoch, make_record
@@ -196,13 +197,16 @@ class _Trial:
         if not ThresholdCounts.is_whole(self.folder.thresholds):
             self._say("Counting by probability again")
             self._score(last=True)
+        network, place = self._trainer.averaged.module, self._device
+        if line := leave_boundaries(self.folder, network, self._validation, self._tiles, self.config, place):
+            self._say(line)
         self._say("Predicting the example patches")
         predict_examples(
-            self._trainer.averaged.module,
+            network,
             self._validation,
             self._tiles,
             self.config.classes,
-            self._device,
+            place,
             count=self.config.validation.example_patches,
         ).write(self.folder.examples)
         self.folder.previous_checkpoint.unlink(missing_ok=True)

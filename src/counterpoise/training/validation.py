@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from counterpoise.training.counting import count_by_probability, count_outcomes
 from counterpoise.training.device import Device
 from counterpoise.training.micro_batches import MicroBatches, is_out_of_memory
 
-__all__ = ["ValidationResult", "choose_examples", "predict_examples", "validate"]
+__all__ = ["ValidationResult", "choose_examples", "in_parts", "predict_examples", "validate"]
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def validate(
     parts = MicroBatches(batch_size)
     total, batches = 0.0, 0
     for batch in sampler.batches(tiles.patches, batch_size):
-        found = list(_in_parts(score, batch, parts, sampler))
+        found = list(in_parts(score, batch, parts, sampler, device))
         total += float(loss.of_parts([part.of_loss for part in found]))
         batches += 1
         counts.index_add_(0, batch.crops, torch.cat([part.counts for part in found]).cpu())
@@ -117,8 +119,33 @@ class _Score:
         return _Found(self.loss.of_part(logits, present, known), counts, by_probability)
 
 
-def _in_parts(score: _Score, batch: Batch, parts: MicroBatches, sampler: Sampler) -> Iterator[_Found]:
-    """Score a batch; if the device's memory is not enough, voxels leave it, then fewer patches are scored at a time."""
+def in_parts(
+    score: Callable[[Tensor, Tensor, Tensor], _Part],
+    batch: Batch,
+    parts: MicroBatches,
+    sampler: Sampler,
+    device: Device,
+) -> Iterator[_Part]:
+    """Score a batch; if the device's memory is not enough, voxels leave it, then fewer patches are scored at a time.
+
+    Parameters
+    ----------
+    score : callable
+        Takes images, label words and known words of some patches.
+    batch : Batch
+        All of them.
+    parts : MicroBatches
+        How many at a time; remembers what fits.
+    sampler : Sampler
+        Where the batch comes from.
+    device : Device
+        Where the network is.
+
+    Yields
+    ------
+    object
+        What ``score`` returned for the first patches, for the next, ...
+    """
     first = 0
     while first < len(batch.images):
         part = slice(first, first + parts.size)
@@ -130,7 +157,7 @@ def _in_parts(score: _Score, batch: Batch, parts: MicroBatches, sampler: Sampler
             found, reason = None, str(error).splitlines()[0]
         if found is None:  # outside of the handler, where the error no longer holds on to what was allocated
             if not sampler.leave_device():
-                parts.make_room(score.device.torch, reason)
+                parts.make_room(device.torch, reason)
             continue
         yield found
         first = part.stop

@@ -17,8 +17,8 @@ from counterpoise.volumes.volume import FoundCrop, Search
 
 __all__ = ["CropSplit", "datasplit_rows", "find_crops", "fold_crops", "split_crops"]
 
-ENOUGH = 3
-"""Validation crops that a class should have: with fewer, no verdict is given on it."""
+ENOUGH = 5
+"""Validation crops that a class should have: with fewer, a verdict on it holds for these crops only."""
 
 GAP_NM = 200.0
 """Distance on every axis below which two crops are neighbours."""

@@ -69,6 +69,8 @@ def test_a_sound_experiment_can_be_run(write: Callable[..., Path], as_json: Call
     assert said["cost"]["run_s"] > 0
     assert said["steps"][0]["slot"] == "cpu-0"
     assert any("too few" in text or "fewer than" in text for text in said["warnings"])
+    (by_class,) = [text for text in said["warnings"] if text.startswith("effective number of validation crops below 5")]
+    assert [name.split(" (")[0] for name in by_class.rpartition("by class: ")[2].split(", ")] == ["nuc", "pm"]
 
 
 def test_all_faults_of_a_configuration_are_listed(

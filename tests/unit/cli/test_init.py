@@ -94,4 +94,30 @@ def test_classes_that_too_few_validation_crops_annotate_are_told(
     table = tmp_path / "fewer.csv"
     table.write_text("\n".join(line for line in lines if line not in validated[crops:]), encoding="utf-8")
     init(tmp_path / "experiment.toml", phantom, data=None, datasplit=table, classes=("pm",))
-    assert ("fewer than 3 validation crops annotate pm: too few" in capsys.readouterr().err) is is_told
+    told = "pm cannot be scored: positives in 2 validation crops, of 12 crops that have any; a score needs 3"
+    shown = capsys.readouterr().err
+    assert (told in shown) is is_told
+    assert ("to speak of new crops takes 5 or more" in shown) is not is_told
+
+
+def test_crops_are_dealt_out_by_what_they_hold_and_not_by_what_they_annotate(
+    tmp_path: Path, add_crop: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of 24 crops annotate b, ten hold it; c is annotated and held by none."""
+    ones, empty = np.ones((8, 8, 8), np.uint8), np.zeros((8, 8, 8), np.uint8)
+    for number in range(24):
+        block = {"origin": (0.0, 0.0, 0.0), "counts": None}
+        labels = {"a": ones, "b": ones if number % 12 < 5 else empty, "c": empty}
+        folder = tmp_path / "data" / f"set{number}"
+        folder.mkdir(parents=True)
+        add_crop(folder, f"crop{number}", {n: [block | {"values": v}] for n, v in labels.items()})
+    for seed in range(3):
+        file = tmp_path / "made" / f"{seed}" / "experiment.toml"
+        write_experiment(file, **(DEFAULTS | {"data": tmp_path / "data", "seed": seed}))
+        rows = read_datasplit(file.parent / "datasplit.csv")
+        held = [row for row in rows if int(row.label_path.name.removeprefix("crop")) % 12 < 5]
+        assert [row.split for row in held].count("validate") == 5
+        assert load_experiment(file).data.classes == ("a", "b")
+        told = capsys.readouterr().err
+        assert "no positive voxel in the train crops: c; left out" in told
+        assert "cannot be scored" not in told

@@ -22,6 +22,9 @@ from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus
 from counterpoise.statistics.results import summarise_run
+from counterpoise.statistics.run_verdict import judge_run
+
+from ..statistics.conftest import counts_of  # noqa: TID252 - tests are no package that could be named
 
 
 def make_run(path: Path, *, finished: int = 1, micro_batch: int | None = None) -> RunFolder:
@@ -40,22 +43,24 @@ def make_run(path: Path, *, finished: int = 1, micro_batch: int | None = None) -
         status.write(folder.status)
         if status.state == "finished":
             dice = 0.5 + 0.02 * seed
-            epoch = EpochRecord(1, 0.5, 0.5, dice, {"nuc": dice}, {}, 1e-4, 0, 0, 1.0, 1.0, micro_batch=micro_batch)
-            append_line(folder.metrics, epoch.__dict__)
+            epoch = EpochRecord(1, 0.5, 0.5, dice, {"nuc": dice}, {"nuc": (1, 1, 1)}, 1e-4, 0, 0, 1.0, 1.0)
+            append_line(folder.metrics, replace(epoch, micro_batch=micro_batch).__dict__)
+            counts_of([{"nuc": dice}]).write(folder.counts)
     return run
 
 
 def shown(run: RunFolder) -> str:
     page = io.StringIO()
-    print_results(summarise_run(read_run(run)), to=plain_console(file=page))
+    opened = read_run(run)
+    print_results(summarise_run(opened, judge_run(opened)), to=plain_console(file=page))
     return page.getvalue()
 
 
 def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
     page = shown(make_run(tmp_path / "run"))
     assert " 1/4 " in page
-    assert page.count("failed: weight_uniform seed 1: out of [memory]") == 1
-    assert "unfinished trials: 1 running, 1 waiting" in page
+    assert page.count("weight_uniform, seed 1: failed (out of [memory]); run the same seed again") == 1
+    assert "2 trainings not finished: not yet counted" in page
     assert "= weight_uniform" in page
 
 
@@ -66,7 +71,7 @@ def test_a_control_has_scores_of_its_own_and_a_copy_has_none(tmp_path: Path) -> 
     replace(plan, arms=(*plan.arms, control)).write(run.weights)
     shutil.copytree(run.trial("weight_uniform", 0).path, run.trial("weight_again", 0).path)
     rows = {line.split()[0]: line.split() for line in shown(run).splitlines() if line.startswith("weight_")}
-    assert rows["weight_again"] == ["weight_again", "1/4", "0.5000", "0.0000", "0.5000", "1", "0.500"]
+    assert rows["weight_again"] == ["weight_again", "1/4", "0.500", "0.000", "0.500", "1", "0.500"]
     assert rows["weight_twice"] == ["weight_twice", "=", "weight_uniform"]
 
 
@@ -81,12 +86,11 @@ def test_the_table_goes_to_a_file_and_a_missing_folder_is_named(tmp_path: Path) 
     assert caught.value.found == "No such file or directory"
 
 
-def test_the_spread_of_the_table_is_told_from_that_of_the_verdict(tmp_path: Path) -> None:
-    assert "±: over seeds" not in shown(make_run(tmp_path / "one")), "one seed has no spread"
+def test_the_spread_of_the_table_is_that_over_seeds(tmp_path: Path) -> None:
+    assert " ± 0" not in shown(make_run(tmp_path / "one")), "one seed has no spread"
     two = shown(make_run(tmp_path / "two", finished=2))
-    assert "0.5100 ± 0.0141" in two  # 0.02 / sqrt 2
-    explained = "±: over seeds as they are; the sd of the verdict leaves out what all arms of a seed share."
-    assert explained in two.splitlines()
+    assert "0.510 ± 0.014" in two  # 0.02 / sqrt 2
+    assert "± standard deviation over the finished seeds" in two.splitlines()[2]
 
 
 def test_trainings_whose_batches_came_in_parts_are_named_below_the_table(tmp_path: Path) -> None:

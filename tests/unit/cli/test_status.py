@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.cli.progress import _most_important, draw_trials, fitting, health_lines, trial_columns
+from counterpoise.cli.progress import _most_important, draw_trials, fitting, health_lines, score_warnings, trial_columns
 from counterpoise.cli.screen import plain_console
 from counterpoise.cli.status import status as status_command
-from counterpoise.files.atomic import append_line
+from counterpoise.files.atomic import append_line, write_json
 from counterpoise.machine.gpus import GpuLoad
 from counterpoise.machine.health import Health
 from counterpoise.machine.limits import GIB
+from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.progress import TrialProgress, read_progress
 from counterpoise.runs.records import EpochRecord, TrialState, TrialStatus
+from counterpoise.statistics.following import follow
 
 
 def test_status_prints_the_trials_the_machine_and_what_to_look_at(
@@ -95,11 +97,11 @@ def test_the_machine_in_words() -> None:
 @pytest.mark.parametrize("width", [160, 80, 60, 40])
 def test_one_table_at_any_width_and_no_cell_is_cut(status_run: RunFolder, width: int) -> None:
     progress = read_progress(status_run, now=time.time())
-    columns = fitting(trial_columns(progress.trials), width)
+    columns = fitting(trial_columns(progress.trials, follow(progress)), width)
     assert [column[0] for column in columns][:3] == ["trial", "seed", "state"]
     screen = plain_console(file=io.StringIO())
     screen.width = width
-    screen.print(draw_trials("a run", progress.trials, width=width, height=20))
+    screen.print(draw_trials("a run", progress.trials, follow(progress), width=width, height=20))
     assert isinstance(screen.file, io.StringIO)
     lines = screen.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
@@ -109,9 +111,40 @@ def test_one_table_at_any_width_and_no_cell_is_cut(status_run: RunFolder, width:
 
 
 def test_a_narrow_terminal_goes_without_the_speed_before_the_dice(status_run: RunFolder) -> None:
-    columns = trial_columns(read_progress(status_run, now=time.time()).trials)
+    progress = read_progress(status_run, now=time.time())
+    columns = trial_columns(progress.trials, follow(progress))
     whole = [column[0] for column in columns]
     assert [column[0] for column in fitting(columns, 160)] == whole
     assert [column[0] for column in fitting(columns, 70)] == [
         name for name in whole if name not in {"patches/s", "train loss"}
     ]
+
+
+def test_classes_that_are_not_found_yet_are_named_and_dice_is_that_of_the_scored_ones(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    arms = tuple(ArmRecord(name, "", {}, (), None, runs=True) for name in ("a", "b"))
+    ArmsRecord(("mito", "pm", "rare"), "a", (0,), arms).write(run.weights)
+    # mito fills a tenth: .1818 without a network; rare is in two crops and not scored.
+    present = [[10, 50, 5], [10, 50, 5], [10, 50, 0]]
+    voxels = {"classes": ["mito", "pm", "rare"], "known": [[100] * 3] * 3, "present": present}
+    write_json(run.tiles, {"version": 2, "crops": ["d/1", "d/2", "d/3"], "voxels": voxels})
+    for arm, mito, epochs in (("a", 0.18, 2), ("b", 0.19, 3)):
+        folder = run.trial(arm, 0)
+        folder.path.mkdir(parents=True)
+        for number in range(1, epochs + 1):
+            dice = {"mito": mito, "pm": 0.7 - number / 10, "rare": 0.9}
+            counts = dict.fromkeys(dice, (1, 1, 1))
+            append_line(folder.metrics, EpochRecord(number, 1, 1, 0.5, dice, counts, 1, 0, 0, 1, 1).__dict__)
+        TrialStatus("running", epochs, 10, dice_mean=0.5, best_dice=0.5).write(folder.status)
+    progress = read_progress(run, now=time.time())
+    following = follow(progress)
+    a, _ = progress.trials
+    # (.18 + .5) / 2 last, (.18 + .6) / 2 best, and pm (2 x .5 / 1.5 = .667) is not found by either.
+    assert following.dice(a) == pytest.approx((0.34, 0.39))
+    assert score_warnings(following) == (
+        "after epoch 2 mito is still no better than predicting it everywhere in 1 of 2 trainings",
+        "after epoch 2 pm is still no better than predicting it everywhere",
+    )
+    run.tiles.unlink()
+    assert follow(progress).dice(a) == (0.5, 0.5), "older runs have the mean over all annotated classes"

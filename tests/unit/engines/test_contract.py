@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -125,8 +125,41 @@ def engine(request: pytest.FixtureRequest, kit: Any, monkeypatch: pytest.MonkeyP
     return kind
 
 
+class Blocks:
+    """Asks for two trials, and once both have ended for a third and one that nobody needs when the third is done."""
+
+    def __init__(self, trials: list[TrialFolder]) -> None:
+        self._trials, self.asked = trials, list[int]()
+
+    def _ended(self, trial: TrialFolder) -> bool:
+        return TrialStatus.read(trial.status).state == "finished"
+
+    def more(self, pending: Container[TrialFolder]) -> Sequence[TrialFolder]:
+        self.asked.append(sum(trial in pending for trial in self._trials))
+        first, later = self._trials[:2], self._trials[2:]
+        return later if all(map(self._ended, first)) else first
+
+    def is_over(self) -> bool:
+        return self._ended(self._trials[2])
+
+
 class TestEngine:
     """What every engine does."""
+
+    def test_trials_follow_from_the_results_of_others_and_what_nobody_needs_is_ended(
+        self, engine: str, kit: Any
+    ) -> None:
+        if engine == "slurm":
+            pytest.skip("a script's trials are all known beforehand")
+        trials = [kit.add(0, "finish"), kit.add(1, "finish"), kit.add(2, "finish"), kit.add(3, "hang")]
+        blocks = Blocks(trials)
+        outcomes = run_trials(kit.request((), engine, places=2, later=blocks))
+        assert [outcome.folder for outcome in outcomes] == trials
+        assert [outcome.status.state for outcome in outcomes] == ["finished"] * 3 + ["waiting"]
+        first = max(record["began"] for trial in trials[:2] for record in kit.attempts(trial))
+        assert all(record["began"] > first for trial in trials[2:] for record in kit.attempts(trial))
+        assert not any(kit.is_alive(record["pid"]) for record in kit.attempts(trials[3]))
+        assert len(blocks.asked) < 40  # asked where a slot is free, not all the time
 
     def test_every_trial_runs_once_in_a_group_of_its_own_with_what_its_slot_says(self, engine: str, kit: Any) -> None:
         trials = [kit.add(seed, "finish") for seed in range(3)]

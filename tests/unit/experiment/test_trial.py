@@ -68,6 +68,14 @@ def test_trials_from_before_there_was_a_choice_of_losses_keep_their_hash() -> No
     assert len({trial.fingerprint() for trial in (*own, config(loss=OwnLoss(type="mine:dice")), config())}) == 5
 
 
+def test_trials_that_count_no_boundaries_keep_their_hash() -> None:
+    """The hash that the test above has, of a version without this choice."""
+    off = config(validation=ValidationConfig(boundary_tolerance_nm=20.0))
+    assert off.fingerprint() == config().fingerprint()
+    on = [config(validation=ValidationConfig(boundary=True, boundary_tolerance_nm=nm)) for nm in ("auto", 8.0, 20.0)]
+    assert len({trial.fingerprint() for trial in (*on, off)}) == 4
+
+
 def test_the_order_of_the_weights_is_no_difference() -> None:
     swapped = config(class_weights={"pm": 1e-17, "nuc": 0.1 + 0.2})
     assert swapped.fingerprint() == config().fingerprint()

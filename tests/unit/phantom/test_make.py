@@ -165,6 +165,19 @@ def test_each_class_is_present_in_enough_crops_of_both_splits(rows: list[Row]) -
         assert shown.count("validate") >= 3, name
 
 
+@pytest.mark.slow
+def test_the_default_size_has_validation_crops_for_a_verdict_about_new_ones(tmp_path: Path) -> None:
+    rows = rows_of(write_phantom(tmp_path / "phantom"))
+    assert [row.split for row in rows].count("train") == 10
+    held_out = [row for row in rows if row.split == "validate"]
+    assert len(held_out) == 14
+    for name in PHANTOM_CLASSES:
+        values = [finest(row.crop / name) for row in held_out if name in row.classes]
+        voxels = np.array([((v > 0) & (v != 255)).sum() for v in values], float)
+        assert (voxels > 0).sum() >= 13, name
+        assert voxels.sum() ** 2 / (voxels**2).sum() > 5, name  # Kish's number of crops, of whole crops
+
+
 def test_some_classes_are_not_annotated_or_empty_or_unknown_in_places(rows: list[Row]) -> None:
     assert sum(len(row.classes) < len(PHANTOM_CLASSES) for row in rows) >= 2
     assert any(not finest(row.crop / name).any() for row in rows for name in row.classes)

@@ -210,11 +210,37 @@ def test_a_loss_of_one_s_own_counts_with_its_code(
 def test_trials_that_an_older_version_scored_are_not_continued(project: Path) -> None:
     prepared = prepare(project)
     content = json.loads(prepared.run.tiles.read_text())
-    assert content.pop("version") == 2
+    assert content.pop("version") == 3
     prepared.run.tiles.write_text(json.dumps(content))
     with pytest.raises(RunFolderError, match="older version") as caught:
         prepare(project)
     assert "new [run] folder" in caught.value.remedy
+
+
+def test_a_run_of_the_version_before_goes_on_if_its_tiles_are_still_the_same(project: Path) -> None:
+    prepared = prepare(project)
+    content = json.loads(prepared.run.tiles.read_text()) | {"version": 2}
+    prepared.run.tiles.write_text(json.dumps(content))
+    prepare(project)
+    assert json.loads(prepared.run.tiles.read_text())["version"] == 3
+    first = prepared.trials[0].config
+    first.write_text(first.read_text().replace(content["hash"], "0" * 16))
+    with pytest.raises(RunFolderError, match="older version") as caught:
+        prepare(project)
+    assert "tiles_per_crop" in caught.value.found
+    first.write_text(first.read_text().replace("width = 4", "width = 8"))
+    with pytest.raises(RunFolderError, match="another experiment"):
+        prepare(project)
+
+
+def test_classes_that_the_cap_cannot_show_are_noted(project: Path) -> None:
+    file = project / "experiment.toml"
+    assert not any("tiles_per_crop" in str(note) for note in prepare(project).notes)
+    table = "[validation]\ntiles_per_crop = 1\n[arms]"
+    file.write_text(file.read_text(encoding="utf-8").replace("[arms]", table).replace('"run"', '"other"'))
+    prepared = prepare(project)
+    said = [str(note) for note in prepared.notes if "tiles_per_crop (1) is too small to show" in str(note)]
+    assert len(said) == len(prepared.design.tiles.lost)
 
 
 def test_what_is_shown_without_raw_is_said_for_both_splits(project: Path) -> None:

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from counterpoise.files.atomic import append_line, write_json
+from counterpoise.metrics.thresholds import BINS
 from counterpoise.notes import Note, NoteKind
 from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder, TrialFolder
-from counterpoise.runs.npz import Examples, ValidationCounts
+from counterpoise.runs.npz import BoundaryCounts, Examples, ThresholdCounts, ValidationCounts
 from counterpoise.runs.read import Run, read_run
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus
 from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference
@@ -34,7 +35,7 @@ from counterpoise.statistics.verdict_types import (
     Verdict,
 )
 
-from ..statistics.conftest import made_run  # noqa: TID252 - tests are no package that could be named
+from ..statistics.conftest import counts_of, made_run  # noqa: TID252 - tests are no package that could be named
 
 __all__ = ["made_run"]
 
@@ -62,8 +63,10 @@ class Plan:
     side: int = 64
     examples: bool = True
     reason: str = "the loss was not finite in 20 steps of epoch 5"
-    crops: int = 0
-    """Validation crops whose counts are written, so that the run can be judged; 0 for none."""
+    crops: int = 4
+    """Validation crops; all classes are in all of them."""
+    further: bool = False
+    """Whether to write counts by probability and boundaries, too."""
 
 
 def make_run(path: Path, plan: Plan = Plan()) -> RunFolder:
@@ -77,12 +80,11 @@ def make_run(path: Path, plan: Plan = Plan()) -> RunFolder:
     run.config.write_text(config_of(plan), encoding="utf-8")
     write_json(run.environment, {"counterpoise": "0.1.0", "device": "NVIDIA H200", "cores": 16})
     patches = _patches(plan) if plan.examples else None
-    for position, arm in enumerate(plan.arms):
+    for arm in plan.arms:
         if arm in plan.same_as:
             continue
         for seed in plan.seeds:
-            final = 0.52 + 0.012 * (position % 4) + 0.004 * seed + float(rng.normal(0, 0.008))
-            _write_trial(run.trial(arm, seed), plan, final, rng, patches)
+            _write_trial(run.trial(arm, seed), plan, rng, patches)
     return run
 
 
@@ -133,15 +135,13 @@ def _frequencies(plan: Plan, frequencies: dict[str, float]) -> dict[str, object]
     }
 
 
-def _write_trial(
-    folder: TrialFolder, plan: Plan, final: float, rng: np.random.Generator, patches: Examples | None
-) -> None:
+def _write_trial(folder: TrialFolder, plan: Plan, rng: np.random.Generator, patches: Examples | None) -> None:
     folder.path.mkdir(parents=True)
     folder.config.write_text("", encoding="utf-8")
     failed = (folder.arm, folder.seed) in plan.failed
     done = plan.epochs // 3 if failed else plan.epochs
-    counts = _counts(plan, plan.arms.index(folder.arm), folder.seed) if plan.crops else None
-    records = [_epoch(epoch, plan, final, rng, counts) for epoch in range(1, done + 1)]
+    counts = _counts(plan, plan.arms.index(folder.arm), folder.seed)
+    records = [_epoch(epoch, plan, rng, counts) for epoch in range(1, done + 1)]
     folder.metrics.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records), encoding="utf-8")
     status = TrialStatus("finished", done, plan.epochs)
     if failed:
@@ -149,29 +149,36 @@ def _write_trial(
     status.write(folder.status)
     if patches is not None and not failed and folder.seed in plan.seeds[:2]:  # the page shows the first finished seed
         _predict(patches, rng).write(folder.examples)
-    if counts is not None and not failed:
+    if not failed:
         counts.write(folder.counts)
+        if plan.further:
+            _write_further(folder, counts)
 
 
-def _epoch(
-    epoch: int, plan: Plan, final: float, rng: np.random.Generator, counts: ValidationCounts | None
-) -> EpochRecord:
-    """Approach the final scores with noise; the last epoch's are those of the counts, where there are some."""
-    progress = 1 - float(np.exp(-3.5 * epoch / plan.epochs))
-    tilt = np.linspace(0.28, -0.28, len(plan.classes)) if len(plan.classes) > 1 else np.zeros(1)
-    dice: dict[str, float | None] = {
-        c: float(np.clip((final + t) * progress + rng.normal(0, 0.008), 0, 1))
-        for c, t in zip(plan.classes, tilt, strict=True)
-    }
-    if counts is not None:
-        true_pos, false_pos, missed = np.moveaxis(counts.counts[-1].sum(0), -1, 0)
-        pooled = 2 * true_pos / (2 * true_pos + false_pos + missed)
-        grown = pooled if epoch == plan.epochs else pooled * progress + rng.normal(0, 0.008, len(pooled))
-        dice = dict(zip(plan.classes, grown.tolist(), strict=True))
-    mean = float(np.mean([d for d in dice.values() if d is not None]))
+def _write_further(folder: TrialFolder, counts: ValidationCounts) -> None:
+    """Write what further scores need, such that counts at 1/2 are the same."""
+    true_pos, false_pos, missed = np.moveaxis(counts.counts[-1], -1, 0)
+    voxels = np.zeros((*true_pos.shape, 2, BINS), np.int64)
+    voxels[..., 0, 2], voxels[..., 0, 40], voxels[..., 1, 20], voxels[..., 1, 55] = 90_000, false_pos, missed, true_pos
+    ThresholdCounts(counts.crops, counts.classes, voxels).write(folder.thresholds)
+    line = np.stack([true_pos // 9, (true_pos + false_pos) // 8, true_pos // 9, (true_pos + missed) // 8], -1)
+    BoundaryCounts(counts.crops, counts.classes, line, line // 3, np.array(8.0)).write(folder.boundaries)
+
+
+def _epoch(epoch: int, plan: Plan, rng: np.random.Generator, counts: ValidationCounts) -> EpochRecord:
+    """Write the record of an epoch; its scores are those of the counts."""
+    progress = _progress(epoch, plan)
+    true_pos, false_pos, missed = np.moveaxis(counts.counts[epoch - 1].sum(0), -1, 0)
+    dice = dict(zip(plan.classes, (2 * true_pos / (2 * true_pos + false_pos + missed)).tolist(), strict=True))
+    mean = float(np.mean(list(dice.values())))
     shown = dict.fromkeys(plan.classes, (100, 50, 50))
     train_loss = 0.9 - 0.55 * progress + float(rng.normal(0, 0.006))
     return EpochRecord(epoch, train_loss, 1 - mean, mean, dice, shown, 1e-4, 3, 0, 20.0, 4.0)
+
+
+def _progress(epoch: int, plan: Plan) -> float:
+    """Return which part of the last epoch's score is reached."""
+    return 1.0 if epoch == plan.epochs else 1 - float(np.exp(-3.5 * epoch / plan.epochs))
 
 
 def _counts(plan: Plan, position: int, seed: int) -> ValidationCounts:
@@ -186,11 +193,12 @@ def _counts(plan: Plan, position: int, seed: int) -> ValidationCounts:
     dice = np.clip(
         0.62 - 0.15 * tilt + effect + hard + run.normal(0, 0.012, shape[1]) + run.normal(0, 0.03, shape), 0, 1
     )
-    true_pos = np.round(dice * positives).astype(np.int64)
+    progress = np.array([_progress(epoch, plan) for epoch in range(1, plan.epochs + 1)])
+    true_pos = np.round(progress[:, None, None] * dice * positives).astype(np.int64)
     missed = positives - true_pos
-    last = np.stack([true_pos, missed, missed], axis=-1)  # as many false positives as false negatives: Dice is TP / P
+    counts = np.stack([true_pos, missed, missed], axis=-1)  # as many false positives as negatives: Dice is TP / P
     names = tuple(f"jrc_made-{i % 3}/{i}" for i in range(plan.crops))
-    return ValidationCounts(names, plan.classes, last[None])
+    return ValidationCounts(names, plan.classes, counts)
 
 
 def _patches(plan: Plan) -> Examples:
@@ -415,8 +423,10 @@ def make_scored_run(path: Path, scores: Scores, *, same_as: dict[str, str] | Non
             for number, dice in enumerate(epochs, start=1):
                 there = [d for d in dice.values() if d is not None]
                 mean = sum(there) / len(there) if there else None
-                line = EpochRecord(number, 0.5, 0.5, mean, dice, {}, 1e-4, 0, 0, 1.0, 1.0)
+                shown = dict.fromkeys(classes, (1, 1, 1))
+                line = EpochRecord(number, 0.5, 0.5, mean, dice, shown, 1e-4, 0, 0, 1.0, 1.0)
                 append_line(folder.metrics, asdict(line))
+            counts_of(epochs).write(folder.counts)
             TrialStatus("finished", len(epochs), len(epochs)).write(folder.status)
     return run
 
@@ -453,6 +463,7 @@ PLANS = {
         side=256,
         epochs=60,
         crops=24,
+        further=True,
     ),
     "none": Plan(failed=tuple((arm, seed) for arm in ARMS for seed in (1, 2))),
     "wide": Plan(arms=TWELVE, classes=tuple(f"class_{i:02d}_membrane" for i in range(48)), failed=()),

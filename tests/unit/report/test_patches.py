@@ -17,8 +17,13 @@ from counterpoise.report.patches import ScaleBar, load_patches, scale_bar
 from counterpoise.report.render import write_report
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
-from counterpoise.statistics.results import summarise_run
+from counterpoise.statistics.results import Results, summarise_run
 from counterpoise.statistics.run_verdict import judge_run
+
+
+def results_of(folder: RunFolder) -> Results:
+    run = read_run(folder)
+    return summarise_run(run, judge_run(run))
 
 
 def page_of(folder: RunFolder) -> str:
@@ -56,7 +61,7 @@ def test_a_scale_bar_fits_and_is_not_tiny(columns: float, pixel_nm: float) -> No
 def test_an_arm_whose_file_is_damaged_shows_its_next_seed(make: Callable[..., RunFolder], content: bytes) -> None:
     run = make(seeds=(1, 2), failed=())
     run.trial("weight_manual", 1).examples.write_bytes(content)
-    shown = load_patches(summarise_run(read_run(run)))
+    shown = load_patches(results_of(run))
     assert shown is not None
     seeds = {prediction.arm: prediction.seed for prediction in shown.patches[0].predictions}
     assert seeds.pop("weight_manual") == 2
@@ -98,7 +103,7 @@ def test_odd_examples_are_named_and_the_page_goes_on(make: Callable[..., RunFold
     change, said = ODD[fault]
     run = make(seeds=(1,), failed=())
     change_examples(run, "weight_manual", 1, change)
-    shown = load_patches(summarise_run(read_run(run)))
+    shown = load_patches(results_of(run))
     assert shown is not None
     assert shown.missing == ("weight_manual",)
     assert len(shown.patches) == 4
@@ -111,7 +116,7 @@ def test_where_no_example_can_be_shown_the_page_says_why(make: Callable[..., Run
     run = make(arms=("a", "b"), same_as={}, seeds=(1,), failed=())
     for arm in ("a", "b"):
         run.trial(arm, 1).examples.write_bytes(b"torn")
-    shown = load_patches(summarise_run(read_run(run)))
+    shown = load_patches(results_of(run))
     assert shown is not None
     assert (shown.patches, len(shown.problems)) == ((), 2)
     page = page_of(run)
@@ -127,4 +132,4 @@ def test_a_run_that_was_asked_for_no_examples_has_no_problem(make: Callable[...,
             arrays[name] = arrays[name][:0]
 
     change_examples(run, "a", 1, empty)
-    assert load_patches(summarise_run(read_run(run))) is None
+    assert load_patches(results_of(run)) is None

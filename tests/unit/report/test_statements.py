@@ -198,7 +198,7 @@ def test_a_small_difference_is_written_alike_everywhere(
     changed = change_class(changed, "sqrt", "nuc", difference=value, low=value, high=value)
     both = f"{text} [{text}, +0.035]"
     terminal = next(line for line in verdict_lines(changed) if line.startswith("sqrt "))
-    assert re.sub(" +", " ", terminal).startswith(f"sqrt 5/5 0.620 {both} better")
+    assert re.sub(" +", " ", terminal).startswith(f"sqrt 5/5 0.620 ± 0.012 {both} better")
     assert both in statements.headline(changed)
     set_text = text.replace("-", MINUS)
     page = page_of(changed, tmp_path)

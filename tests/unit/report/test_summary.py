@@ -11,6 +11,7 @@ from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import FailureCause
 from counterpoise.statistics.results import summarise_run
+from counterpoise.statistics.run_verdict import judge_run
 
 Make = Callable[..., RunFolder]
 
@@ -21,7 +22,8 @@ def scores(**arms: list[float]) -> dict[str, dict[int, list[dict[str, float | No
 
 
 def summary_of(folder: RunFolder) -> Summary:
-    return summarise(summarise_run(read_run(folder)))
+    run = read_run(folder)
+    return summarise(summarise_run(run, judge_run(run)))
 
 
 @pytest.mark.parametrize(
@@ -30,20 +32,20 @@ def summary_of(folder: RunFolder) -> Summary:
         # The gap is the mean of 0.05 and 0.03, seed by seed.
         (
             scores(uniform=[0.50, 0.52], sqrt=[0.55, 0.55]),
-            "sqrt has the highest mean Dice, 0.550 over 2 seeds, 0.040 above the baseline uniform.",
+            "sqrt has the highest Dice of mito, 0.550 over 2 seeds, 0.040 above the baseline uniform.",
         ),
         (
             scores(uniform=[0.6, 0.6], sqrt=[0.5, 0.52], log=[0.3, 0.3]),
-            "uniform has the highest mean Dice, 0.600 over 2 seeds, 0.090 above the next, sqrt.",
+            "uniform has the highest Dice of mito, 0.600 over 2 seeds, 0.090 above the next, sqrt.",
         ),
         (
             scores(uniform=[0.5, 0.5], sqrt=[0.5, 0.5]),
-            "uniform and sqrt share the highest mean Dice, 0.500 over 2 seeds.",
+            "uniform and sqrt share the highest Dice of mito, 0.500 over 2 seeds.",
         ),
-        (scores(uniform=[0.5], sqrt=[0.6]), "sqrt has the highest mean Dice, 0.600 over 1 seed, 0.100 above the"),
+        (scores(uniform=[0.5], sqrt=[0.6]), "sqrt has the highest Dice of mito, 0.600 over 1 seed, 0.100 above the"),
         (
             scores(uniform=[0.5]),
-            "uniform has the highest mean Dice, 0.500 over 1 seed; no other arm has a score to compare it with.",
+            "uniform has the highest Dice of mito, 0.500 over 1 seed; no other arm has a score to compare it with.",
         ),
     ],
 )

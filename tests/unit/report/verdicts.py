@@ -26,6 +26,7 @@ from counterpoise.statistics.hypothesis_types import (
     UntestableKind,
 )
 from counterpoise.statistics.micro_batches import BatchParts, PartSpan, TrainingParts
+from counterpoise.statistics.training import Convergence, TrainingState
 from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
 
@@ -140,6 +141,18 @@ def _limited_by_crops() -> CountTable:
     return replace(table, counts=counts)
 
 
+def _with_known(table: CountTable, share: float) -> CountTable:
+    """Say that the classes fill this share of the known voxels."""
+    first = table.counts[0, 0]
+    return replace(table, known=np.round((first[..., 0] + first[..., 2]) / share).astype(np.int64))
+
+
+def _collapsed() -> CountTable:
+    """Let every network find nothing: such runs have no reason."""
+    table = make_table(lost={(arm, seed): RunState.DIVERGED for arm in range(3) for seed in range(4)})
+    return replace(table, cells=tuple(tuple(replace(cell, reason="") for cell in row) for row in table.cells))
+
+
 def make_verdicts() -> dict[str, Verdict]:
     """Judge runs of every kind."""
     failed: Lost = {(arm, seed): RunState.FAILED for arm in range(3) for seed in range(4)}
@@ -156,6 +169,10 @@ def make_verdicts() -> dict[str, Verdict]:
         "keep": judge(make_table((0.0, 0.001, 0.0), noise=0.02)),
         "keep, others worse or the same": judge(make_table((0.0, 0.0, -0.05), noise=0.0005)),
         "two seeds": judge(make_table(seeds=2)),
+        "untrained": judge(_with_known(make_table(), 0.9)),
+        "some classes not found": judge(_with_known(make_table(), 0.62)),
+        "collapsed": judge(_collapsed()),
+        "not converged": replace(use, training=TrainingState(convergence=Convergence(4, 6, 1.0, 0.02))),
         "one seed": judge(make_table(seeds=1)),
         "one arm": judge(make_table((0.0,))),
         "no run": judge(make_table(lost=failed)),

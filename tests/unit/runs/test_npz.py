@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoise.runs.npz import Examples, ThresholdCounts, ValidationCounts
+from counterpoise.runs.npz import BoundaryCounts, Examples, ThresholdCounts, ValidationCounts
 
 
 def test_counts_come_back_as_exact_integers(tmp_path: Path) -> None:
@@ -78,3 +78,14 @@ def test_a_changed_byte_of_an_array_never_passes_for_the_array(tmp_path: Path, p
         return
     assert (found.crops, found.classes) == (("x", "y"), ("a", "b", "c"))
     assert np.array_equal(found.counts, counts)
+
+
+def test_boundary_counts_come_back(tmp_path: Path) -> None:
+    surface = np.arange(24, dtype=np.int64).reshape(2, 3, 4)
+    BoundaryCounts(("x", "y"), ("a", "b", "c"), surface, surface * 2, np.array(9.2)).write(tmp_path / "boundaries.npz")
+    found = BoundaryCounts.read(tmp_path / "boundaries.npz")
+    assert (found.crops, found.classes, float(found.tolerance_nm)) == (("x", "y"), ("a", "b", "c"), 9.2)
+    assert np.array_equal(found.surface, surface)
+    assert np.array_equal(found.skeleton, surface * 2)
+    assert BoundaryCounts.is_whole(tmp_path / "boundaries.npz")
+    assert not BoundaryCounts.is_whole(tmp_path / "none.npz")

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from counterpoise.frequencies.exposure import ClassExposure, Exposure
 from counterpoise.metrics.thresholds import BINS, HALF, counts_by_threshold
 from counterpoise.notes import Note, NoteKind, of_kind
 from counterpoise.report import statements
-from counterpoise.report.formats import results_as_csv, results_as_json
+from counterpoise.report.formats import results_as_json, results_as_trials
 from counterpoise.report.page import Judged
 from counterpoise.report.render import write_comparison, write_report
 from counterpoise.report.verdict_file import verdict_document
@@ -118,9 +117,9 @@ def test_nothing_made_from_a_run_opens_a_record_again(folder: RunFolder, tmp_pat
     run = read_run(folder)
     with opened_in(folder) as count:
         verdict = judge_run(run)
-        results = summarise_run(run)
+        results = summarise_run(run, verdict)
         verdict_document(verdict)
-        results_as_csv(results)
+        results_as_trials(results)
         results_as_json(results)
         sum_exposure(run)
         write_report(Judged(run, verdict), tmp_path / "report.html")
@@ -133,7 +132,7 @@ def test_nothing_made_from_a_run_opens_a_record_again(folder: RunFolder, tmp_pat
     with opened_in(folder) as again:
         assert judge_run(run) == verdict
         tabulate_counts(run)
-        summarise_run(run)
+        summarise_run(run, judge_run(run))
     assert dict(again) == {}
 
 
@@ -155,7 +154,7 @@ def test_a_run_is_what_its_files_say(folder: RunFolder) -> None:
     assert run.of("nobody") == ()
     trial = run.trial("weight_inv_freq", 2)
     assert (trial.is_finished, trial.batch_size, trial.nonfinite_steps, trial.damage) == (True, 8, 1, "")
-    assert trial.best is trial.last is trial.epochs[1]
+    assert trial.last is trial.epochs[1]
     assert (run.tiles_hash, run.tile_count, run.environment) == ("3fa9", 12, {"python": "3.11"})
     assert run.experiment_text == "[data]\n"
     assert run.experiment is None  # no valid experiment, and no reason to fail
@@ -213,7 +212,7 @@ def test_damaged_epochs_cost_their_trial_alone(folder: RunFolder) -> None:
     damaged = run.trial("weight_inv_freq", 1)
     assert (damaged.status.state, damaged.status.cause, damaged.epochs) == ("failed", FailureCause.DAMAGED, ())
     assert damaged.damage == damaged.status.reason
-    assert (damaged.best, damaged.last, damaged.nonfinite_steps) == (None, None, 0)
+    assert (damaged.last, damaged.nonfinite_steps) == (None, 0)
     assert sum(trial.is_finished for trial in run.trials) == 5
 
 
@@ -237,14 +236,6 @@ def test_a_lost_configuration_costs_the_batch_size_alone(folder: RunFolder, cont
     assert (trial.batch_size, trial.is_finished) == (None, True)
 
 
-def test_the_best_epoch_is_the_first_of_the_highest(folder: RunFolder) -> None:
-    trial = read_run(folder).trial("weight_uniform", 0)
-    first, second = trial.epochs
-    same = replace(trial, epochs=(replace(first, dice_mean=None), second, replace(second, epoch=3)))
-    assert same.best is same.epochs[1]
-    assert replace(trial, epochs=(replace(first, dice_mean=None),)).best is None
-
-
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="is not a run folder"):
         read_run(RunFolder(tmp_path))
@@ -259,8 +250,8 @@ def test_scores_of_tiles_that_hung_over_their_crops_are_told_from_others_whereve
     run = read_run(folder)
     (note,) = of_kind(run.notes, NoteKind.SCORES)
     assert "raw that was not there" in str(note)
-    assert str(note) in results_as_json(summarise_run(run))["notes"]
+    assert str(note) in results_as_json(summarise_run(run, judge_run(run)))["notes"]
     assert str(note) in html.unescape(write_report(Judged(run, judge_run(run))).read_text(encoding="utf-8"))
     assert f"{note}." in list(statements.notes(judge_run(run)))
-    print_results(summarise_run(run))
+    print_results(summarise_run(run, judge_run(run)))
     assert str(note) in capsys.readouterr().out

@@ -15,6 +15,7 @@ from counterpoise.sampling.gather_cpu import gather_patches
 from counterpoise.sampling.gather_torch import DeviceStore
 from counterpoise.sampling.patches import Patches
 from counterpoise.store.store import StoredCrop, VoxelStore, word_dtype
+from counterpoise.volumes.annotation import ClassCount, VoxelCount
 from counterpoise.volumes.geometry import Grid, round_nm
 
 
@@ -110,6 +111,16 @@ RAW_MEAN = 93
 """Shown where there is no raw: no value that random raw would have everywhere."""
 
 
+def _count(crop: MadeCrop, classes: int) -> dict[str, ClassCount]:
+    """Count what is present in a crop, class by class."""
+    known = crop.present if crop.unknown is None else crop.present & ~crop.unknown
+    present = [int((known >> c & 1).sum()) for c in range(classes)]
+    return {
+        f"class-{c}": ClassCount(VoxelCount(n, crop.present.size - n, 0), crop.label_grid.voxel_size_nm)
+        for c, n in enumerate(present)
+    }
+
+
 def _make_store(
     crops: Sequence[MadeCrop], *, classes: int = 2, voxel_size_nm: tuple[float, float, float] = (8.0, 8.0, 8.0)
 ) -> VoxelStore:
@@ -131,7 +142,7 @@ def _make_store(
                 label_grid=crop.label_grid,
                 known_word=everything if crop.known_word is None else crop.known_word,
                 has_unknown=crop.unknown is not None,
-                counts={},
+                counts=_count(crop, classes),
                 checksums={},
             )
         )

@@ -8,7 +8,7 @@ import pytest
 
 from counterpoise.experiment.config import SamplingConfig
 from counterpoise.sampling.patches import PatchPlan
-from counterpoise.sampling.tile_counts import count_tile_positives
+from counterpoise.sampling.tile_counts import count_tile_voxels
 from counterpoise.sampling.tiles import list_tiles
 from counterpoise.volumes.geometry import Grid
 
@@ -28,10 +28,12 @@ def test_all_tiles_together_hold_every_known_positive_voxel_once(
     plan = PatchPlan([c.label_grid for c in store.of("validate")], store.voxel_size_nm, SAMPLING)
     everything = list_tiles(plan, store, cap=10**6)
     expected = [[int(((crop.present & ~crop.unknown) >> c & 1).sum()) for c in range(3)] for crop in crops]
-    assert count_tile_positives(store, everything, SAMPLING).tolist() == expected
-    monkeypatch.setattr("counterpoise.sampling.tile_counts._VALUES_AT_ONCE", 1)  # large tiles go one by one
-    assert count_tile_positives(store, everything, SAMPLING).tolist() == expected
+    known = [[int((~crop.unknown >> c & 1).sum()) for c in range(3)] for crop in crops]
+    counted = count_tile_voxels(store, everything, SAMPLING)
+    assert (counted.present.tolist(), counted.known.tolist()) == (expected, known)
+    monkeypatch.setattr("counterpoise.sampling.tile_words._VALUES_AT_ONCE", 1)  # large tiles go one by one
+    assert count_tile_voxels(store, everything, SAMPLING).known.tolist() == known
     one_each = list_tiles(plan, store, cap=1)
-    counted = count_tile_positives(store, one_each, SAMPLING)
-    assert counted[1:].sum() < np.array(expected)[1:].sum()
-    assert (counted[0] <= 16 * 16).all()
+    kept = count_tile_voxels(store, one_each, SAMPLING).present
+    assert kept[1:].sum() < np.array(expected)[1:].sum()
+    assert (kept[0] <= 16 * 16).all()

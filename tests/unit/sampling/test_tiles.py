@@ -50,6 +50,28 @@ def tiles_of(store: VoxelStore, cap: int = 10**6, patch: tuple[int, int] = (16, 
     return list_tiles(plan, store, cap=cap)
 
 
+def rows(tiles: TileList) -> list[tuple[float, ...]]:
+    p = tiles.patches
+    return [(int(c), int(z), float(y), float(x)) for c, z, (y, x) in zip(p.crop, p.section, p.centre_nm, strict=True)]
+
+
+def store_of_two(
+    make_store: Callable[..., VoxelStore],
+    made_crop: Callable[..., Any],
+    grid: Grid,
+    first: np.ndarray,
+    second: np.ndarray,
+    unknown: np.ndarray | None = None,
+) -> VoxelStore:
+    raw = np.zeros(grid.shape, np.uint8)
+    return make_store(
+        [
+            made_crop(raw, grid, first, grid, "validate", unknown=unknown),
+            made_crop(raw, grid, second, grid, "validate"),
+        ]
+    )
+
+
 @pytest.mark.parametrize("patch", [(16, 16), (7, 24), (1, 1), (64, 128)])
 def test_tiles_cover_every_known_voxel_exactly_once(
     patch: tuple[int, int], make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
@@ -133,17 +155,51 @@ def test_the_cap_holds_per_crop_and_keeps_tiles_of_the_full_list_without_repeats
     assert np.bincount(capped.patches.crop).tolist() == [10, 2, 4, 4, 10]
     assert capped.available == everything.available
 
-    def rows(tiles: TileList) -> list[tuple[float, ...]]:
-        p = tiles.patches
-        return [
-            (int(c), int(z), float(y), float(x)) for c, z, (y, x) in zip(p.crop, p.section, p.centre_nm, strict=True)
-        ]
-
     assert set(rows(capped)) <= set(rows(everything))
     assert len(set(rows(capped))) == len(rows(capped))
     assert rows(capped) == sorted(rows(capped))
     sections = {z for c, z, *_ in rows(capped) if c == 0}
     assert len(sections) > 1  # a sample, not the first ten
+
+
+def test_no_class_loses_its_positives_to_the_cap_and_other_crops_keep_their_sample(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    """Two crops of 60 tiles: one holds a class in four of them, none of which is in the sample of five."""
+    cap, grid = 5, Grid((15, 32, 32), (8.0,) * 3, (0.0,) * 3)
+    common = np.random.default_rng(0).integers(0, 2, grid.shape, dtype=np.uint8)
+    plain = store_of_two(make_store, made_crop, grid, common, common)
+    sampled = [int(z) for z in tiles_of(plain, cap).patches.section[:cap]]
+    section = next(z for z in range(15) if z not in sampled)
+    rare = common.copy()
+    rare[section, 3::16, 3::16] |= 2  # one voxel in each tile of a section
+    hidden = np.zeros_like(rare)
+    store = store_of_two(make_store, made_crop, grid, rare, common, hidden)
+    before, after = tiles_of(plain, cap), tiles_of(store, cap)
+    kept = [(c, z) for c, z in zip(after.patches.crop, after.patches.section, strict=True)]
+    assert sum(pair == (0, section) for pair in kept) == 1
+    assert len(set(rows(before)) & set(rows(after))) == 2 * cap - 1
+    assert rows(after)[cap:] == rows(before)[cap:]
+    assert after.lost == ()
+    # Where these voxels are unknown nothing is lost, and nothing is kept for their sake.
+    hidden[section] = 2
+    assert tiles_of(store_of_two(make_store, made_crop, grid, rare, common, hidden), cap).hash() == before.hash()
+    # With one tile per crop there is room for the rarer class only.
+    assert int(tiles_of(store_of_two(make_store, made_crop, grid, rare, common), 1).patches.section[0]) == section
+
+
+def test_classes_that_the_cap_is_too_small_for_are_named(
+    make_store: Callable[..., VoxelStore], made_crop: Callable[..., Any]
+) -> None:
+    grid = Grid((3, 16, 16), (8.0,) * 3, (0.0,) * 3)
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[0], labels[1, :9], labels[2, :4] = 1, 2, 4  # each class in a section of its own
+    crop = made_crop(np.zeros(grid.shape, np.uint8), grid, labels, grid, "validate")
+    store = make_store([crop], classes=3)
+    tiles = tiles_of(store, 2)
+    assert sorted(tiles.patches.section.tolist()) == [1, 2]
+    assert tiles.lost == (("crop-0", ("class-0",)),)
+    assert tiles_of(store, 3).lost == ()
 
 
 def test_labels_stored_finer_along_z_are_visited_a_training_voxel_apart(

@@ -3,15 +3,29 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from counterpoise.files.atomic import append_line
 from counterpoise.notes import Note, NoteKind
 from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.npz import ValidationCounts
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialState, TrialStatus
 
 CLASSES = ("nuc", "pm")
+
+
+def counts_of(epochs: Sequence[Mapping[str, float | None]], crops: int = 4) -> ValidationCounts:
+    """Make counts with these Dice scores after every epoch, the same in every crop; None is not annotated."""
+    classes, positives = tuple(epochs[0]), 10_000
+    counts = np.zeros((len(epochs), crops, len(classes), 3), np.int64)
+    for e, dice in enumerate(epochs):
+        for c, value in enumerate(dice.values()):
+            if value is not None:
+                found = round(value * positives)  # as many false positives as false negatives: Dice is TP / P
+                counts[e, :, c] = found, positives - found, positives - found
+    return ValidationCounts(tuple(f"jrc_made/{g}" for g in range(crops)), classes, counts)
 
 
 def _epoch(number: int, nuc: float | None, pm: float | None) -> EpochRecord:
@@ -38,6 +52,7 @@ def _write_trial(
     folder.path.mkdir(parents=True)
     for number, (nuc, pm) in enumerate(scores, start=1):
         append_line(folder.metrics, _epoch(number, nuc, pm).__dict__)
+    counts_of([dict(zip(CLASSES, entry, strict=True)) for entry in scores]).write(folder.counts)
     status = TrialStatus(state, len(scores), len(scores))
     if state == "failed":
         status = status.failed(FailureCause.OTHER, "out of memory")
@@ -71,9 +86,9 @@ def made_run(tmp_path: Path) -> RunFolder:
     _write_trial(run, "weight_uniform", 0, [(0.1, 0.3), (0.4, 0.6), (0.3, 0.5)], "finished")
     _write_trial(run, "weight_uniform", 1, [(0.2, 0.4), (0.3, 0.3), (0.5, 0.7)], "finished")
     _write_trial(run, "weight_uniform", 2, [(0.5, 0.5), (0.5, 0.5), (0.5, 0.5)], "finished")
-    # Last .7 and .5 (pm without a score); the failed one must not count, however good.
+    # Last .7 and .5; the failed one must not count, however good.
     _write_trial(run, "weight_inv_freq", 0, [(0.1, 0.1), (0.6, 0.8)], "finished")
-    _write_trial(run, "weight_inv_freq", 1, [(0.4, None), (0.5, None)], "finished")
+    _write_trial(run, "weight_inv_freq", 1, [(0.3, 0.5), (0.4, 0.6)], "finished")
     _write_trial(run, "weight_inv_freq", 2, [(0.99, 0.99)], "failed")
     _write_trial(run, "weight_log_inv", 0, [(0.98, 0.98)], "running")
     return run

@@ -299,7 +299,7 @@ def test_a_class_without_positives_is_not_tested() -> None:
     counts[:, :, 2:, 1] = [0, 5, 0]
     (result,) = outcomes(replace(table, counts=counts), "a[pm] > b[pm]")
     assert result.untestable == Untestable(UntestableKind.NOT_SCORED, ("pm",), found=2)
-    counts[:, :, :, 1] = [0, 5, 7]
+    counts[:, :, :, 1] = [3, 5, 7]
     (result,) = outcomes(replace(table, counts=counts), "a[pm] > 0.2")
     assert result.untestable == Untestable(UntestableKind.NO_REPETITION, ("pm",))
 

@@ -9,10 +9,12 @@ from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import FailureCause, TrialStatus
 from counterpoise.statistics.results import ArmResult, Results, Spread, summarise_run
+from counterpoise.statistics.run_verdict import judge_run
 
 
 def load_results(run: RunFolder) -> Results:
-    return summarise_run(read_run(run))
+    opened = read_run(run)
+    return summarise_run(opened, judge_run(opened))
 
 
 @pytest.fixture
@@ -46,19 +48,19 @@ def test_spread_is_the_sample_standard_deviation() -> None:
 
 def test_the_baselines_row_is_what_one_gets_by_hand(arms: dict[str, ArmResult]) -> None:
     uniform = arms["weight_uniform"]
-    assert uniform.last_dice == near(0.5, 0.1, 3)
-    assert uniform.best_dice == near(1.6 / 3, 0.1 / 3**0.5, 3)
+    assert uniform.last == near(0.5, 0.1, 3)
+    assert uniform.best == near(1.6 / 3, 0.1 / 3**0.5, 3)
     assert uniform.best_epoch == near(2.0, 1.0, 3)
-    assert uniform.last_dice_by_class["nuc"] == near(1.3 / 3, (0.04 / 3) ** 0.5, 3)
+    assert uniform.by_class["nuc"] == near(1.3 / 3, (0.04 / 3) ** 0.5, 3)
     assert uniform.difference is None
 
 
 def test_a_failed_seed_is_left_out_and_differences_pair_the_seeds(arms: dict[str, ArmResult]) -> None:
     inverse = arms["weight_inv_freq"]
-    assert inverse.last_dice == near(0.6, 0.02**0.5, 2)
+    assert inverse.last == near(0.6, 0.02**0.5, 2)
     # .7 - .4 = .3 and .5 - .6 = -.1; unpaired means would give .6 - .5 with another spread.
     assert inverse.difference == near(0.1, 0.08**0.5, 2)
-    assert inverse.last_dice_by_class["pm"] == near(0.8, None, 1)
+    assert inverse.by_class["pm"] == near(0.7, 0.02**0.5, 2)
     assert [t.seed for t in inverse.trials] == [0, 1]
     assert [(t.seed, t.status.cause) for t in inverse.unfinished] == [(2, FailureCause.OTHER)]
 
@@ -74,7 +76,7 @@ def test_a_baseline_that_is_still_running_gives_no_difference(made_run: RunFolde
 def test_a_damaged_trial_is_told_as_failed_and_the_others_are_worth_a_table(made_run: RunFolder) -> None:
     made_run.trial("weight_inv_freq", 1).metrics.write_text("{\n{}\n", encoding="utf-8")
     (inverse,) = [arm for arm in load_results(made_run).arms if arm.name == "weight_inv_freq"]
-    assert inverse.last_dice == near(0.7, None, 1)
+    assert inverse.last == near(0.7, None, 1)
     assert [(t.seed, t.status.state, t.status.cause) for t in inverse.unfinished] == [
         (1, "failed", FailureCause.DAMAGED),
         (2, "failed", FailureCause.OTHER),
@@ -83,14 +85,14 @@ def test_a_damaged_trial_is_told_as_failed_and_the_others_are_worth_a_table(made
 
 def test_a_duplicate_shows_the_trials_of_the_arm_it_copies(arms: dict[str, ArmResult]) -> None:
     copy = arms["weight_effective_num"]
-    assert copy.last_dice == arms["weight_uniform"].last_dice
+    assert copy.last == arms["weight_uniform"].last
     assert copy.difference == near(0.0, 0.0, 3)
     assert {t.arm for t in copy.trials} == {"weight_uniform"}
 
 
 def test_an_arm_without_a_finished_trial_has_no_score(arms: dict[str, ArmResult]) -> None:
     log = arms["weight_log_inv"]
-    assert (log.last_dice, log.best_dice, log.difference, log.trials) == (None, None, None, ())
+    assert (log.last, log.best, log.difference, log.trials) == (None, None, None, ())
     assert [t.status.state for t in log.unfinished] == ["running", "waiting", "waiting"]
 
 
@@ -103,7 +105,6 @@ def test_arms_come_by_falling_last_dice_and_scoreless_ones_last(made_run: RunFol
         "weight_log_inv",
     ]
     assert (results.baseline, results.classes) == ("weight_uniform", ("nuc", "pm"))
-    assert [(t.arm, t.seed) for t in results.failed] == [("weight_inv_freq", 2)]
     assert [arm.name for arm in results.trained] == ["weight_inv_freq", "weight_uniform", "weight_log_inv"]
     assert [(t.arm, t.seed) for t in results.unfinished] == [
         ("weight_inv_freq", 2),
@@ -112,11 +113,8 @@ def test_arms_come_by_falling_last_dice_and_scoreless_ones_last(made_run: RunFol
 
 
 def test_the_best_epoch_is_the_first_of_equals(arms: dict[str, ArmResult]) -> None:
-    (trial,) = [t for t in arms["weight_uniform"].trials if t.seed == 2]
-    assert trial.best is not None
-    assert trial.best.epoch == 1
-    assert trial.last is not None
-    assert trial.last.epoch == 3
+    (score,) = [s for s in arms["weight_uniform"].scores if s.seed == 2]
+    assert (score.best, score.best_epoch) == (0.5, 1)
 
 
 def test_a_torn_last_line_of_a_running_trial_is_no_hindrance(made_run: RunFolder) -> None:

@@ -248,12 +248,13 @@ def test_an_image_of_any_name_is_no_class_by_its_values_and_many_objects_are(
     assert find_crops(tmp_path)[0].classes == ("cell", "er")
 
 
-def test_classes_get_three_validation_crops_where_twice_as_many_are_there() -> None:
-    crops = [crop(1e3 * i, "ab" if i < 6 else "a") for i in range(12)]
+def test_classes_get_five_validation_crops_where_twice_as_many_are_there_else_half_of_them() -> None:
+    crops = [crop(1e3 * i, "abc"[: 1 + (i < 10) + (i < 7)]) for i in range(20)]
     for seed in range(10):
-        found = split(crops, 0.1, seed=seed, enough=3)
-        assert sum(s == "validate" for s in found[:6]) == 3
-        assert found.count("validate") <= 6
+        found = split_crops(crops, "abc", fraction=0.1, generator=np.random.default_rng(seed)).splits
+        assert sum(s == "validate" for s in found[:7]) == 3
+        assert sum(s == "validate" for s in found[:10]) == 5
+        assert found.count("validate") == 5
 
 
 @pytest.mark.real
