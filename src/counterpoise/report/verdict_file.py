@@ -67,7 +67,7 @@ def take_look(run: Run) -> Look:
     """
     verdict = judge_run(run)
     try:
-        if not run.looks.race and verdict.looks.recorded > len(run.looks.records):
+        if not run.looks.race and verdict.looks.recorded > len(run.looks.records) + run.looks.missing:
             add_look(run.folder.looks, look_now(tabulate_counts(run), run.looks))
     except OSError as error:
         if error.errno not in _READ_ONLY:

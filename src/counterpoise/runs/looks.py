@@ -137,10 +137,19 @@ class LookRecord:
 
 @dataclass(frozen=True)
 class Looks:
-    """The looks at a run so far, in their order; ``damage`` says what is wrong with the record, empty if nothing."""
+    """The looks at a run so far, in their order.
+
+    Parameters
+    ----------
+    damage : str
+        What is wrong with the record; empty if nothing is.
+    missing : int
+        Looks that a kept verdict counts and the record has no longer.
+    """
 
     records: tuple[LookRecord, ...] = ()
     damage: str = ""
+    missing: int = 0
 
     @property
     def race(self) -> tuple[RaceLook, ...]:
@@ -188,10 +197,10 @@ def read_looks(file: Path, verdict: Path) -> Looks:
         ``verdict.json``, which counts the looks before it.
     """
     found = _read_lines(file)
-    expected = _looks_counted(verdict)
-    if not found.damage and len(found.records) < expected:
-        found.damage = f"{file.name} has {len(found.records)} of the {expected} looks that {verdict.name} counts"
-    return Looks(tuple(found.records), found.damage)
+    expected, there = _looks_counted(verdict), len(found.records)
+    if not found.damage and there < expected:
+        found.damage = f"{file.name} has {there} of the {expected} looks that {verdict.name} counts"
+    return Looks(tuple(found.records), found.damage, max(expected - there, 0))
 
 
 def add_look(file: Path, look: LookRecord) -> None:

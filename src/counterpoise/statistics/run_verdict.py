@@ -61,7 +61,7 @@ def judge_run(run: Run) -> Verdict:
         parts=find_parts(run.trials),
         changes=find_changes(run.plan),
         race=run.looks.race,
-        looks=replace(verdict.looks, recorded=len(records) + is_new, damage=run.looks.damage),
+        looks=replace(verdict.looks, recorded=len(records) + run.looks.missing + is_new, damage=run.looks.damage),
     )
 
 

@@ -191,7 +191,7 @@ class LooksTaken:
     Parameters
     ----------
     recorded : int
-        Looks on record, this one included if it saw anything new.
+        Looks that were on record, this one included if it saw anything new.
     seeds : tuple of int
         Most seeds of any arm at each, this one last.
     planned : int

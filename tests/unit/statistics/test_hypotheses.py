@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
-from counterpoise.experiment.hypothesis import Hypothesis, LevelClaim, PairClaim, Term, parse_claim
+from counterpoise.experiment.hypothesis import Hypothesis, parse_claim
+from counterpoise.runs.looks import LookRecord
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
-from counterpoise.statistics.hypotheses import decide_comparison, decide_level, judge_hypotheses
+from counterpoise.statistics.hypotheses import judge_hypotheses
 from counterpoise.statistics.hypothesis_types import (
     Grounds,
     HypothesisOutcome,
@@ -24,6 +23,8 @@ from counterpoise.statistics.hypothesis_types import (
     Untestable,
     UntestableKind,
 )
+from counterpoise.statistics.looks import NO_LOOKS, LookHistory
+from counterpoise.statistics.spending import LookAt, spend_alpha
 from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import Settings
 
@@ -86,94 +87,16 @@ def number(value: float | None) -> float:
     return value
 
 
-def outcomes(table: CountTable, *claims: str, **settings: Any) -> tuple[HypothesisVerdict, ...]:
+def outcomes(
+    table: CountTable,
+    *claims: str,
+    history: LookHistory = NO_LOOKS,
+    stated: Sequence[str] | None = None,
+    **settings: Any,
+) -> tuple[HypothesisVerdict, ...]:
     hypotheses = [Hypothesis(claim=parse_claim(text), because=f"I said {text}") for text in claims]
-    return judge_hypotheses(hypotheses, table, judge(table, Settings(**settings)))
-
-
-# Outcomes of intervals ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "above", "below", "equal", "other"),
-    [
-        (0.011, 0.03, SUPPORTED, REFUTED, REFUTED, SUPPORTED),
-        (0.002, 0.03, SUPPORTED, REFUTED, UNDECIDED, SUPPORTED),
-        (0.002, 0.009, SUPPORTED, REFUTED, SUPPORTED, SUPPORTED),
-        (-0.03, -0.002, REFUTED, SUPPORTED, UNDECIDED, SUPPORTED),
-        (-0.03, -0.011, REFUTED, SUPPORTED, REFUTED, SUPPORTED),
-        (-0.009, 0.009, REFUTED, REFUTED, SUPPORTED, REFUTED),
-        (-0.011, 0.009, UNDECIDED, UNDECIDED, UNDECIDED, UNDECIDED),
-        (0.0, 0.009, REFUTED, REFUTED, SUPPORTED, REFUTED),
-        (-0.01, 0.01, UNDECIDED, UNDECIDED, UNDECIDED, UNDECIDED),
-        (0.01, 0.03, SUPPORTED, REFUTED, UNDECIDED, SUPPORTED),
-    ],
-)
-def test_where_an_interval_lies_decides(
-    low: float,
-    high: float,
-    above: HypothesisOutcome,
-    below: HypothesisOutcome,
-    equal: HypothesisOutcome,
-    other: HypothesisOutcome,
-) -> None:
-    decided = {
-        sign: decide_comparison(PairClaim(Term("a"), sign, Term("b")), low, high, 0.01)
-        for sign in (">", "<", "=", "!=")
-    }
-    assert {sign: outcome for sign, (outcome, _) in decided.items()} == {
-        ">": above,
-        "<": below,
-        "=": equal,
-        "!=": other,
-    }
-    assert decided["="][1] == {SUPPORTED: Grounds.SAME, REFUTED: Grounds.APART, UNDECIDED: None}[equal]
-    assert decided["!="][1] == (Grounds.SAME if other is REFUTED else None)
-
-
-bounds = st.tuples(st.floats(-0.1, 0.1), st.floats(0, 0.1)).map(lambda t: (t[0], t[0] + t[1]))
-
-
-@given(bounds)
-def test_turning_a_claim_round_changes_nothing(interval: tuple[float, float]) -> None:
-    low, high = interval
-    for one, two in ((">", "<"), ("<", ">"), ("=", "="), ("!=", "!=")):
-        turned = parse_claim(f"b {two} a")
-        claim = parse_claim(f"a {one} b")
-        assert isinstance(claim, PairClaim)
-        assert isinstance(turned, PairClaim)
-        assert decide_comparison(claim, low, high, 0.01) == decide_comparison(turned, -high, -low, 0.01)
-
-
-@pytest.mark.parametrize(
-    ("sign", "low", "high", "outcome"),
-    [
-        (">=", 0.15, 0.3, SUPPORTED),
-        (">", 0.15, 0.3, UNDECIDED),
-        (">", 0.1501, 0.3, SUPPORTED),
-        (">=", 0.1, 0.15, UNDECIDED),
-        (">", 0.1, 0.15, REFUTED),
-        (">=", 0.1, 0.14, REFUTED),
-        ("<", 0.1, 0.14, SUPPORTED),
-        ("<=", 0.1, 0.15, SUPPORTED),
-        ("<", 0.1, 0.15, UNDECIDED),
-        ("<", 0.15, 0.3, REFUTED),
-        ("<=", 0.15, 0.3, UNDECIDED),
-        ("<=", 0.2, 0.3, REFUTED),
-    ],
-)
-def test_a_score_is_above_a_number_if_its_interval_is(
-    sign: Any, low: float, high: float, outcome: HypothesisOutcome
-) -> None:
-    assert decide_level(LevelClaim(Term("a"), sign, 0.15), low, high) is outcome
-
-
-@given(bounds)
-def test_a_claim_and_its_contrary_have_contrary_outcomes(interval: tuple[float, float]) -> None:
-    contrary = {SUPPORTED: REFUTED, REFUTED: SUPPORTED, UNDECIDED: UNDECIDED}
-    for one, two in ((">", "<="), (">=", "<")):
-        claim, other = LevelClaim(Term("a"), one, 0.05), LevelClaim(Term("a"), two, 0.05)  # type: ignore[arg-type]
-        assert decide_level(claim, *interval) == contrary[decide_level(other, *interval)]
+    verdict = judge(table, Settings(**settings), history)
+    return judge_hypotheses(hypotheses, table, verdict, history, stated=stated)
 
 
 # Figures that others compute, too -------------------------------------------------------------------------------
@@ -184,10 +107,12 @@ FIRST, SECOND = (0.61, 0.63, 0.60, 0.64), (0.55, 0.60, 0.56, 0.57)
 def test_two_arms_on_crops_that_are_alike_have_the_interval_of_a_paired_t_test() -> None:
     table = table_of(alike([FIRST, SECOND]), ("a", "b"))
     claims = ("a > b", "a != b", "a > nobody")
-    # Two of three are tested, three looks: 5 % are shared by six.
-    for looks, share in ((1, 2), (3, 6)):
-        expected = stats.ttest_rel(FIRST, SECOND).confidence_interval(1 - 0.05 / share)
-        first, second, third = outcomes(table, *claims, looks=looks)
+    # Two of three are tested and share the 5 %; what an earlier look spent comes off each half.
+    early = LookHistory((LookRecord({"a": (0, 1, 2), "b": (0, 1, 2)}, 4),))
+    left = spend_alpha((LookAt(3, 4), LookAt(4, 4)), 0.05 / 2).level
+    for history, level in ((NO_LOOKS, 0.05 / 2), (early, left)):
+        expected = stats.ttest_rel(FIRST, SECOND).confidence_interval(1 - level)
+        first, second, third = outcomes(table, *claims, history=history)
         assert (first.low, first.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
         assert first.difference == pytest.approx(0.05, abs=1e-9)
         assert (second.low, second.high) == (first.low, first.high)
@@ -385,20 +310,40 @@ def test_two_seeds_decide_nothing() -> None:
     assert {entry.untestable for entry in found} == {Untestable(UntestableKind.NO_VERDICT)}
 
 
-def test_diverged_runs_and_few_crops_are_said() -> None:
+def test_diverged_runs_are_said() -> None:
     table = table_of(made((0, 0.1), seeds=4, crops=4), ("a", "b"), states=lost(1, 2, state=RunState.DIVERGED))
     (result,) = outcomes(table, "b > a")
     assert result.outcome is SUPPORTED
     assert result.seeds == 3
-    assert result.remarks == (Remark(RemarkKind.DIVERGED, ("b",), 1), Remark(RemarkKind.THESE_CROPS))
+    assert result.remarks == (Remark(RemarkKind.DIVERGED, ("b",), 1),)
 
 
-def test_five_equal_crops_are_no_few_crops() -> None:
-    # Every crop has as many positives as predicted voxels: the effective number of five is 5 exactly.
-    few = Remark(RemarkKind.THESE_CROPS)
-    for crops, remarks in ((5, ()), (4, (few,))):
-        table = table_of(made((0, 0.1), seeds=4, crops=crops), ("a", "b"))
-        assert [found.remarks for found in outcomes(table, "b > a", "b[pm] > a[pm]", "a > 0.1")] == [remarks] * 3
+# Claims that were made, or given up, after results came -----------------------------------------------------------
+
+
+def test_a_claim_made_later_is_exploratory_and_takes_nothing_from_the_others() -> None:
+    table = table_of(alike([FIRST, SECOND]), ("a", "b"))
+    before = outcomes(table, "a > b", "a = b")
+    again = outcomes(table, "a > b", "a >= 0.5", "a = b", "a < b", stated=("a > b", "a = b"))
+    assert (again[0], again[2]) == before
+    assert [entry.is_exploratory for entry in again] == [False, True, False, True]
+    # Each has an error rate of its own: the interval of a paired t test at 5 %.
+    alone = stats.ttest_rel(FIRST, SECOND).confidence_interval(0.95)
+    assert (again[3].low, again[3].high) == pytest.approx((alone.low, alone.high), abs=1e-6)
+    assert again[1] == replace(outcomes(table, "a >= 0.5")[0], is_exploratory=True)
+
+
+def test_claims_given_up_after_results_came_still_count() -> None:
+    table = table_of(alike([FIRST, SECOND]), ("a", "b"))
+    stated = ("a > b", "a = b", "b > 0.4")
+    (left,) = outcomes(table, "a > b", stated=stated)
+    assert not left.is_exploratory
+    assert left == outcomes(table, *stated)[0]
+    # One that could not be tested costs nothing as long as it stands; given up, nobody can tell, and it counts.
+    assert outcomes(table, "a > b", "a > nobody")[0] == outcomes(table, "a > b")[0]
+    expected = stats.ttest_rel(FIRST, SECOND).confidence_interval(1 - 0.05 / 2)
+    (left,) = outcomes(table, "a > b", stated=("a > b", "a > nobody"))
+    assert (left.low, left.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 def test_the_order_of_arms_seeds_crops_and_classes_changes_nothing() -> None:

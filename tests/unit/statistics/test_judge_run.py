@@ -13,35 +13,37 @@ from counterpoise.experiment.hypothesis import Hypothesis, parse_claim
 from counterpoise.files.atomic import append_line, write_json
 from counterpoise.metrics.thresholds import BINS, HALF, counts_by_threshold
 from counterpoise.notes import Note, NoteKind
+from counterpoise.report.verdict_file import read_verdict, take_look
 from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.npz import ThresholdCounts, ValidationCounts
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import EpochRecord, TrialStatus
 from counterpoise.statistics.run_verdict import judge_run
-from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
+from counterpoise.statistics.spending import LookAt, spend_alpha
+from counterpoise.statistics.verdict_types import Change, Obstacle, Settings, Unit, Verdict
 
 ARMS = ("weight_uniform", "weight_inv_freq", "weight_sqrt_inv")
 CROPS = tuple(f"{name}/crop{k}" for name in ("jrc_a", "jrc_b", "jrc_c", "jrc_d") for k in (1, 2, 3))
 
 
 LEAK = Note(NoteKind.LEAK, "two crops overlap")
-NOTES = (Note(NoteKind.DATA, "golgi is rare"), LEAK, Note(NoteKind.CHANGED, "the margin was another"))
+NOTES = (Note(NoteKind.DATA, "golgi is rare"), LEAK)
 
 
 def judged(folder: RunFolder) -> Verdict:
     return judge_run(read_run(folder))
 
 
-def write_run(folder: Path, asked: VerdictConfig, *, histograms: bool = True) -> RunFolder:
-    """Write three arms of three seeds whose networks say too little of arm 1: a threshold of 1/4 would be right."""
+def write_run(folder: Path, asked: VerdictConfig, *, histograms: bool = True, seeds: int = 3) -> RunFolder:
+    """Write three arms whose networks say too little of arm 1: a threshold of 1/4 would be right."""
     run = RunFolder(folder / "run")
     run.path.mkdir(parents=True)
     arms = tuple(ArmRecord(name, "", {"nuc": 1.0 + k}, (), None, runs=True) for k, name in enumerate(ARMS))
-    ArmsRecord(("nuc",), ARMS[0], (0, 1, 2), arms, NOTES, asked).write(run.weights)
+    ArmsRecord(("nuc",), ARMS[0], tuple(range(seeds)), arms, NOTES, asked).write(run.weights)
     rng = np.random.default_rng(5)
     for a, arm in enumerate(ARMS):
-        for seed in (0, 1, 2):
+        for seed in range(seeds):
             trial = run.trial(arm, seed)
             trial.path.mkdir(parents=True)
             counts = np.zeros((len(CROPS), 1, 2, BINS), dtype=np.int64)
@@ -56,18 +58,110 @@ def write_run(folder: Path, asked: VerdictConfig, *, histograms: bool = True) ->
     return run
 
 
-def test_the_configuration_decides_margin_looks_and_what_may_be_recommended(tmp_path: Path) -> None:
-    run = write_run(tmp_path, VerdictConfig(margin=0.03, looks=2, allow_unstable=True))
-    assert judged(run).settings == Settings(margin=0.03, looks=2, allow_unstable=True)
-    once = judged(write_run(tmp_path / "once", VerdictConfig(margin=0.03)))
-    twice, single = judged(run).visible_difference, once.visible_difference
-    assert twice is not None
-    assert single is not None
-    assert twice > single
+def test_the_configuration_decides_the_margin_and_what_may_be_recommended(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig(margin=0.03, allow_unstable=True))
+    assert judged(run).settings == Settings(margin=0.03, allow_unstable=True)
 
 
-def test_of_all_notes_a_verdict_keeps_those_about_leaks(tmp_path: Path) -> None:
+def test_of_all_notes_a_verdict_keeps_those_about_leaks_and_scores(tmp_path: Path) -> None:
     assert judged(write_run(tmp_path, VerdictConfig())).notes == (LEAK,)
+
+
+def test_what_was_asked_first_is_compared_with_what_is_asked_now(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig(margin=0.03))
+    plan = ArmsRecord.read(run.weights)
+    assert judged(run).changes == ()
+    replace(plan, first=plan.asked).write(run.weights)
+    assert judged(run).changes == ()
+    first = replace(plan.asked, verdict=VerdictConfig(margin=0.01))
+    replace(plan, first=first).write(run.weights)
+    assert judged(run).changes == (Change("verdict.margin", "0.01", "0.03"),)
+    assert judged(run).has_new_margin
+
+
+# Looks ----------------------------------------------------------------------------------------------------------
+
+
+def lose(run: RunFolder, *seeds: int) -> None:
+    for arm in ARMS:
+        for seed in seeds:
+            TrialStatus("waiting").write(run.trial(arm, seed).status)
+
+
+def restore(run: RunFolder, *seeds: int) -> None:
+    for arm in ARMS:
+        for seed in seeds:
+            TrialStatus("finished", 1, 1).write(run.trial(arm, seed).status)
+
+
+def test_judging_writes_nothing_and_showing_records_the_look_once(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig())
+    before = judged(run)
+    assert not run.looks.exists()
+    assert before.looks.recorded == 1, "with the one that showing it would be"
+    shown = [take_look(read_run(run)) for _ in range(3)]
+    assert {look.verdict for look in shown} == {before}
+    assert [look.unrecorded for look in shown] == ["", "", ""]
+    (record,) = read_run(run).looks.records
+    assert record.runs == dict.fromkeys(ARMS, (0, 1, 2))
+    assert (record.planned, record.race) == (3, None)
+    assert read_verdict(run.verdict) == before
+
+
+def test_a_look_at_more_seeds_pays_for_the_one_before(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig(), seeds=5)
+    lose(run, 3, 4)
+    early = take_look(read_run(run)).verdict
+    restore(run, 3, 4)
+    late = take_look(read_run(run)).verdict
+    assert (early.looks.seeds, late.looks.seeds, late.looks.recorded) == ((3,), (3, 5), 2)
+    # Two arms are compared with the baseline: each has half of the 5 %.
+    expected = {
+        3: spend_alpha((LookAt(3, 5),), 0.025).level,
+        5: spend_alpha((LookAt(3, 5), LookAt(5, 5)), 0.025).level,
+    }
+    for verdict in (early, late):
+        found = verdict.arm("weight_inv_freq").comparison
+        assert found is not None
+        assert None not in (found.low, found.high, found.df, found.se)
+        half = ((found.high or 0) - (found.low or 0)) / 2
+        assert half == pytest.approx(stats.t.isf(expected[found.seeds] / 2, found.df) * found.se)
+
+
+def test_looks_without_a_verdict_are_not_recorded(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig())
+    lose(run, 2)
+    assert take_look(read_run(run)).verdict.obstacle is Obstacle.FEW_SEEDS
+    assert not run.looks.exists()
+    restore(run, 2)
+    assert take_look(read_run(run)).verdict.looks.seeds == (3,)
+
+
+def test_seeds_that_are_removed_between_looks_are_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig(), seeds=4)
+    assert not take_look(read_run(run)).verdict.is_exploratory
+    lose(run, 3)
+    verdict = take_look(read_run(run)).verdict
+    assert verdict.looks.lost_runs == tuple(sorted((arm, 3) for arm in ARMS))
+    assert verdict.is_exploratory
+    restore(run, 3)
+    assert not take_look(read_run(run)).verdict.is_exploratory
+
+
+def test_a_record_that_was_deleted_or_edited_makes_every_claim_exploratory(tmp_path: Path) -> None:
+    run = write_run(tmp_path, VerdictConfig())
+    take_look(read_run(run))
+    content = run.looks.read_text(encoding="utf-8")
+    run.looks.write_text(content.replace('"planned": 3', '"planned": 9'), encoding="utf-8")
+    assert judged(run).looks.damage == "line 1 of looks.jsonl was changed"
+    assert judged(run).is_exploratory
+    run.looks.unlink()
+    assert judged(run).looks.damage == "looks.jsonl has 0 of the 1 looks that verdict.json counts"
+    assert take_look(read_run(run)).verdict.is_exploratory
+    # Looking again does not make it whole, neither at the same seeds nor at others.
+    again = take_look(read_run(run)).verdict
+    assert again.looks.damage == "looks.jsonl has 1 of the 2 looks that verdict.json counts"
+    assert (again.looks.recorded, len(read_run(run).looks.records)) == (2, 1)
 
 
 def test_the_number_of_tiles_is_that_of_the_tiles_that_are_scored(tmp_path: Path) -> None:

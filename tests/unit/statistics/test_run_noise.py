@@ -135,7 +135,7 @@ def test_a_noisy_arm_is_found_by_the_f_test_of_a_balanced_table() -> None:
     rng, decided = np.random.default_rng(3), set()
     for _ in range(200):
         mean = rng.normal(0, 1, (1, 5)) + rng.normal(0, 1, (4, 5)) * np.array([2.0, 1.0, 1.0, 1.0])[:, None]
-        # Independent sums of squares by contrasts: the arm against the mean of the others, and the others by themselves.
+        # Independent sums of squares by contrasts: the arm against the mean of the others, and the others alone.
         against = mean[0] - mean[1:].mean(0)
         apart, helmert = mean[2] - mean[1], mean[3] - mean[1:3].mean(0)
         own = ((against - against.mean()) ** 2).sum() * 3 / 4 / 4

@@ -37,7 +37,7 @@ def crossed(seeds: tuple[int, ...], bounds: list[float], tables: int = 400_000) 
 
 
 def test_five_equal_looks_have_the_bounds_of_ldbounds() -> None:
-    # ldbounds (R) and the textbook of Jennison and Turnbull, Lan-DeMets spending like O'Brien and Fleming, two-sided .05.
+    # ldbounds (R), Lan-DeMets spending like O'Brien and Fleming, two-sided .05.
     levels = levels_of(looks_at((1, 2, 3, 4, 5), 5))
     bounds = [float(stats.norm.isf(level / 2)) for level in levels]
     assert bounds == pytest.approx([4.8769, 3.3569, 2.6803, 2.2898, 2.0310], abs=2e-4)

@@ -19,14 +19,14 @@ def test_effective_crops_are_kish_of_the_positives() -> None:
     assert nuc.effective_crops == pytest.approx(100**2 / (10**2 + 30**2 + 60**2))
     assert pm.effective_crops == pytest.approx(4)
     assert support.effective == pytest.approx((100**2 / 4600 + 4) / 2)
-    assert (support.clusters, support.select, support.is_about_new_crops) == (4, 0, False)
+    assert (support.clusters, support.select, support.has_enough_crops) == (4, 0, False)
 
 
-def test_five_equal_crops_are_enough_to_speak_of_others() -> None:
+def test_five_equal_crops_are_enough_for_intervals_that_are_not_rough() -> None:
     for crops, is_enough in ((5, True), (4, False)):
         names = tuple(f"d/{g}" for g in range(crops))
         support = plan_support(names, ("nuc",), np.full((crops, 1), 7), VerdictConfig())
-        assert (support.effective, support.is_about_new_crops) == (crops, is_enough)
+        assert (support.effective, support.has_enough_crops) == (crops, is_enough)
 
 
 def test_data_sets_are_summed_over_their_crops() -> None:
@@ -42,6 +42,6 @@ def test_tuned_thresholds_cost_half_of_the_crops() -> None:
     support = plan_support(crops, ("nuc",), np.full((11, 1), 7), VerdictConfig(thresholds="tuned"))
     assert (support.clusters, support.select) == (6, 5)
     assert support.effective == pytest.approx(6)
-    assert support.is_about_new_crops
+    assert support.has_enough_crops
     alone = plan_support(("d/1",), ("nuc",), np.array([[7]]), VerdictConfig(thresholds="tuned"))
     assert (alone.clusters, alone.classes[0].scored) == (0, False)
