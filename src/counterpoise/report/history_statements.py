@@ -57,7 +57,7 @@ def looks(verdict: Verdict) -> Iterator[str]:
         yield text
     elif verdict.has_verdict and seeds[-1] < found.planned:
         yield (
-            f"at {seeds[-1]} of at most {counted(found.planned, 'seed')}: an early look, whose intervals are wider than "
+            f"at {seeds[-1]} of at most {counted(found.planned, 'seed')}: an early look: its intervals are wider than "
             "those of the planned end will be (O'Brien-Fleming spending)"
         )
     if found.lost_runs:
