@@ -40,7 +40,7 @@ def risk(verdict: Verdict) -> str:
 
 
 def looks(verdict: Verdict) -> Iterator[str]:
-    """Say how often the verdict was looked at while seeds came, and what that costs; nothing at one planned look."""
+    """Say how often the verdict was looked at while seeds came, and what that costs; nothing at the end alone."""
     found = verdict.looks
     seeds = sorted(set(found.seeds))
     rate = percent(round(found.error_rate, 3))
@@ -55,6 +55,11 @@ def looks(verdict: Verdict) -> Iterator[str]:
                 f"{percent(verdict.settings.alpha)}"
             )
         yield text
+    elif verdict.has_verdict and seeds[-1] < found.planned:
+        yield (
+            f"at {seeds[-1]} of at most {counted(found.planned, 'seed')}: an early look: its intervals are wider than "
+            "those of the planned end will be (O'Brien-Fleming spending)"
+        )
     if found.lost_runs:
         arm, seed = found.lost_runs[0]
         more = f" and {len(found.lost_runs) - 1} more" if len(found.lost_runs) > 1 else ""

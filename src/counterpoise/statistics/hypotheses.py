@@ -154,11 +154,11 @@ class _Scores:
     history: LookHistory
 
     def interval(self, left: int, right: int, alpha: float) -> tuple[float, float, float]:
-        """Return the difference of two arms and its two-sided interval, wrong at any look with chance alpha."""
+        """Return the difference of two arms and its interval in [-1, 1], wrong at any look with chance alpha."""
         level = self.history.spent(self.table, (left, right), alpha).level
         middle = float(self.pairs.difference[left, right])
         half = float(half_widths(self.pairs, level)[left, right])
-        return middle, middle - half, middle + half
+        return middle, max(middle - half, -1.0), min(middle + half, 1.0)
 
     def common(self, left: int, right: int) -> int:
         """Return the number of seeds that both arms finished."""

@@ -275,8 +275,8 @@ class _Judgement:
         se, df = (pairs.se_here, pairs.df_here) if is_here else (pairs.se, pairs.df)
         return BaselineComparison(
             difference=finite(middle),
-            low=finite(middle - width),
-            high=finite(middle + width),
+            low=finite(max(middle - width, -1.0)),
+            high=finite(min(middle + width, 1.0)),
             se=finite(float(se[arm, base])),
             df=finite(float(df[arm, base])),
             seeds=int(pairs.common[arm, base]),
@@ -333,7 +333,7 @@ class _ClassTables:
         if not judgement.obstacle and base is not None and found.pairs is not None:
             half = half_widths(found.pairs, settings.alpha)[:, base]
             middle = found.pairs.difference[:, base]
-            low, high = middle - half, middle + half
+            low, high = np.clip((middle - half, middle + half), -1.0, 1.0)
         scores = mean_scores(found, base)
         return tuple(
             ClassDifference(

@@ -1,7 +1,9 @@
 """A run folder written by hand, with numbers whose means and spreads are easy to work out."""
 
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,4 +93,24 @@ def made_run(tmp_path: Path) -> RunFolder:
     _write_trial(run, "weight_inv_freq", 1, [(0.3, 0.5), (0.4, 0.6)], "finished")
     _write_trial(run, "weight_inv_freq", 2, [(0.99, 0.99)], "failed")
     _write_trial(run, "weight_log_inv", 0, [(0.98, 0.98)], "running")
+    return run
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import a script of ``bench/``, which imports its neighbours."""
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[3] / "bench"))
+    return importlib.import_module
+
+
+@pytest.fixture
+def run_bench(bench: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run a script of ``bench/`` in its small form, and return the tables it writes."""
+
+    def run(name: str, reps: int) -> str:
+        out = tmp_path / "table.md"
+        monkeypatch.setattr("sys.argv", [f"{name}.py", "--quick", "--reps", str(reps), "--out", str(out)])
+        bench(name).main()
+        return out.read_text(encoding="utf-8")
+
     return run
