@@ -14,7 +14,7 @@ from counterpoise.report.render import render
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.read import Run, read_run
 from counterpoise.statistics.details import Details, describe_run
-from counterpoise.statistics.verdict import judge_run
+from counterpoise.statistics.run_verdict import judge_run
 
 Make = Callable[..., RunFolder]
 CHANGES = {"seeds": (0, 1, 2), "failed": (), "crops": 12, "classes": ("nuc", "er_mem"), "examples": False}

@@ -18,8 +18,9 @@ from counterpoise.statistics.boundary import (
 )
 from counterpoise.statistics.counts import CountTable, RunCell, RunState, tabulate_counts
 from counterpoise.statistics.details import describe_run
+from counterpoise.statistics.run_verdict import judge_run
 from counterpoise.statistics.scores import pseudo_values
-from counterpoise.statistics.verdict import judge, judge_run
+from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import Settings, Unit
 
 from .test_judge_run import ARMS, CROPS, write_run
