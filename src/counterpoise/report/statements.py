@@ -318,7 +318,7 @@ def bet(verdict: Verdict) -> Iterator[str]:
 
 def _seeds_to_decide(verdict: Verdict) -> Iterator[str]:
     """Say how many seeds would find a difference of the margin, in one sentence for all undecided arms."""
-    margin, undecided = fixed(verdict.settings.margin), [arm for arm in verdict.arms if arm.is_undecided]
+    margin, undecided = fixed(verdict.settings.margin), [a for a in verdict.arms if a.is_undecided and not a.control_of]
     bands = [(arm.name, band(arm.seeds_to_decide)) for arm in undecided if arm.seeds_to_decide is not None]
     if bands:
         each = listed(tuple(f"{name} {number}" for name, number in bands))
