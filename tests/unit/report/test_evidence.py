@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from counterpoise.report import statements
+from counterpoise.report import note_statements
 from counterpoise.report.balance import make_balance
 from counterpoise.report.evidence import Evidence, show_verdict
 from counterpoise.report.forest import Whisker
@@ -71,7 +71,7 @@ def test_the_basis_is_that_of_the_verdict(verdict: Verdict) -> None:
         "inverse, seed 3: diverged (the loss was not finite); counts as a result",
     )
     assert basis["Seeds"] == ("To decide inverse vs uniform at 0.010 you would need about 25 seeds each.",)
-    assert basis["Notes"] == tuple(statements.notes(verdict))
+    assert basis["Notes"] == tuple(note_statements.notes(verdict))
 
 
 def test_where_more_seeds_do_not_help_the_crops_are_named(verdict: Verdict) -> None:
