@@ -66,7 +66,7 @@ def test_run_leaves_every_promised_file(finished: tuple[Path, subprocess.Complet
     for file in (run.config, run.fingerprint, run.environment, run.frequencies, run.weights, run.tiles):
         assert file.stat().st_size > 0
     assert run.results.stat().st_size > 0
-    assert "needs 3 seeds" in json.loads(run.verdict.read_text(encoding="utf-8"))["sentence"]
+    assert "No verdict: the networks are not trained" in json.loads(run.verdict.read_text(encoding="utf-8"))["sentence"]
     assert run.report.stat().st_size > 10_000
     trials = run.trials()
     assert [(t.arm, t.seed) for t in trials] == [
@@ -80,12 +80,14 @@ def test_run_leaves_every_promised_file(finished: tuple[Path, subprocess.Complet
         assert len(list(trial.path.glob("events.out.tfevents.*"))) == 1
 
 
-def test_run_shows_duplicates_and_says_that_two_seeds_are_no_verdict(
+def test_run_shows_duplicates_and_says_that_a_few_steps_are_no_verdict(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     shown = finished[1].stdout
     assert "weight_effective_num has the weights of weight_uniform times 2: not trained a second time" in shown
-    assert "No verdict: it needs 3 seeds" in shown
+    first = next(line for line in shown.splitlines() if line.startswith("No verdict: "))
+    assert "the networks are not trained: the highest mean Dice, 0." in first
+    assert shown.index(first) < shown.index("\narm "), "the reason comes first"
     assert "4 trials on " in shown
     assert str(finished[0] / "report.html") in shown
 
@@ -122,6 +124,7 @@ def test_results_formats_agree_with_the_counts(
     finished: tuple[Path, subprocess.CompletedProcess[str]], command_line: CommandLine, tmp_path: Path
 ) -> None:
     run = RunFolder(finished[0])
+    assert command_line("results", run.path, "--format", "csv").stdout == run.results.read_text(encoding="utf-8")
     table = list(csv.DictReader(io.StringIO(command_line("results", run.path, "--format", "trials").stdout)))
     document = json.loads(command_line("results", run.path, "--format", "json").stdout)
     done = command_line("results", run.path, "--format", "reference", "--out", tmp_path / "reference")
@@ -257,4 +260,4 @@ def test_a_strategy_beside_the_experiment_is_found_and_an_ascii_terminal_does_no
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert b"fourth_root" in done.stdout
-    assert b"mean ? sd" in done.stdout
+    assert b"classes, ? standard deviation" in done.stdout

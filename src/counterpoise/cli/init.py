@@ -8,7 +8,7 @@ import os
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ import typer
 from counterpoise.arrays import Vector3
 from counterpoise.cli.class_tables import values_set
 from counterpoise.cli.options import DataRoot, Seeds, SetKeys, read_overrides, split_names
+from counterpoise.cli.race_offer import offer_race
 from counterpoise.cli.screen import console, print_lines, side, working
 from counterpoise.cli.shortfalls import UNSEEN, ListedCrop, listed_crops, shortfalls
 from counterpoise.errors import ClassNameError, ConfigError, DatasplitError, VoxelSizeError, suggest
@@ -30,8 +31,6 @@ from counterpoise.files.atomic import write_text
 from counterpoise.files.disk import refuse_unwritable
 from counterpoise.machine.hardware import find_hardware
 from counterpoise.machine.plan import plan_machine
-from counterpoise.statistics.precision import EQUAL_ARMS_SD, PlannedNoise
-from counterpoise.statistics.race_cost import plan_race
 from counterpoise.text import counted
 from counterpoise.volumes.crops import Crop, CropSet, load_crops
 from counterpoise.volumes.datasplit import CropRow, read_datasplit, write_datasplit
@@ -394,20 +393,6 @@ def _header(experiment: Experiment, file: Path) -> str:
             f"Written for this machine: {', '.join(found)}, {counted(hardware.cores, 'core')}.",
             "What 'auto' means here:",
             *(f"  {reason}" for reason in plan.reasons),
-            *_race_offer(experiment),
+            *offer_race(experiment),
         ]
     )
-
-
-def _race_offer(experiment: Experiment) -> Iterator[str]:
-    """Say what a race of these arms would cost, next to the fixed number of seeds."""
-    arms, margin = len(experiment.arms.strategies), experiment.verdict.margin
-    if arms < 2 or experiment.arms.design == "race":  # noqa: PLR2004 - it takes two to race
-        return
-    looks, gains = (3, 5, 8), [0.0, margin, 2 * margin, 3 * margin]
-    race = plan_race(PlannedNoise(EQUAL_ARMS_SD), gains, arms=arms, looks=looks)
-    low, high = race.expected_range
-    yield ""
-    yield f"Every arm with every seed: {counted(arms * len(experiment.arms.seeds), 'training')}. As a race"
-    yield f"(counterpoise run --race --seeds 8): {low:.0f} to {high:.0f} expected, {race.worst} at most; arms that"
-    yield "cannot win are dropped, and the rest are told apart as with eight seeds."
