@@ -135,6 +135,7 @@ def obstacle(verdict: Verdict) -> str:
         else {
             Obstacle.UNTRAINED: training_statements.untrained(verdict),
             Obstacle.NO_RUN: training_statements.no_run(verdict),
+            Obstacle.NO_LOOK: "the race has not come to its first look",
             Obstacle.NO_CLASS: f"no class has positives in {settings.min_crops} {_units(verdict)}",
             Obstacle.ONE_ARM: ONE_ARM,
             Obstacle.NO_BASELINE: f"the baseline {verdict.baseline} has no finished run",

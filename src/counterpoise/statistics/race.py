@@ -32,7 +32,7 @@ from counterpoise.statistics.spending import LookAt, drop_levels, spend_alpha
 from counterpoise.statistics.training import judge_training
 from counterpoise.statistics.verdict_types import Settings
 
-__all__ = ["DROP_ALPHA", "FUTILITY", "decide_look", "is_settled", "runs_wanted"]
+__all__ = ["DROP_ALPHA", "FUTILITY", "decide_look", "runs_wanted"]
 
 DROP_ALPHA = 0.25
 """Chance that any look drops an arm for one that is no better."""
@@ -40,7 +40,7 @@ DROP_ALPHA = 0.25
 FUTILITY = 0.05
 """An arm is dropped if its chance to be called better with all seeds is below this."""
 
-_BETTER = {Label.BETTER, Label.BETTER_BY_MARGIN}
+_TOLD_APART = {Label.BETTER, Label.BETTER_BY_MARGIN, Label.WORSE}
 
 
 def runs_wanted(
@@ -64,11 +64,6 @@ def runs_wanted(
     dropped = {drop.arm for look in decided for drop in look.dropped}
     upto = looks[len(decided)]
     return tuple((arm, position) for position in range(min(upto, len(seeds))) for arm in arms if arm not in dropped)
-
-
-def is_settled(table: CountTable, arm: str, position: int) -> bool:
-    """Whether nothing more will come of a run: it has finished, diverged, or failed for good."""
-    return table.cells[table.arms.index(arm)][position].state is not RunState.UNFINISHED
 
 
 def decide_look(table: CountTable, settings: Settings, looks: Sequence[int], earlier: Sequence[LookRecord]) -> RaceLook:
@@ -180,7 +175,7 @@ class _Look:
         if not others:
             return StopReason.ALONE
         half = half_widths(pairs, self.history.levels(self.table, self.settings.alpha / comparisons(self.table)))
-        if len(others) == 1 and self._label(pairs, half, others[0], base) not in {Label.UNDECIDED, Label.NOT_COMPARED}:
+        if len(others) == 1 and self._label(pairs, half, others[0], base) in _TOLD_APART:
             return StopReason.DECIDED
         rest = [a for a in np.flatnonzero(left).tolist() if a != leader]
         if left[leader] and all(self._label(pairs, half, a, leader) is Label.SAME for a in rest):

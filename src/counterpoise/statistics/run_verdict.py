@@ -23,7 +23,8 @@ __all__ = ["judge_run", "look_now", "table_to_judge"]
 def judge_run(run: Run) -> Verdict:
     """Judge a run as its configuration asked before the first training, paying for the looks it has on record.
 
-    A race is judged at its last look: what has been trained since counts at the next.
+    A race is judged at its last look: what has been trained since counts at the next, and before the first there is no
+    verdict.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def judge_run(run: Run) -> Verdict:
     settings, table, tuned = table_to_judge(run, counts)
     records = run.looks.records
     history = LookHistory(tuple(look for look in records if not look.saw_the_same(now)))
-    verdict = judge(table, settings, history)
+    is_before_looks = run.plan.race is not None and not run.looks.race
+    verdict = judge(table, settings, history, is_before_looks=is_before_looks)
     is_new = verdict.has_verdict and len(history.earlier) == len(records)
     is_tuned, by_data_set = settings.thresholds == "tuned", settings.unit is Unit.DATA_SET
     dropped = run.looks.dropped

@@ -44,7 +44,13 @@ NOISY_RATIO = 2.5
 """An arm that varies this many times as much as the others is flagged (docs/verdict.md)."""
 
 
-def judge(table: CountTable, settings: Settings | None = None, history: LookHistory = NO_LOOKS) -> Verdict:
+def judge(
+    table: CountTable,
+    settings: Settings | None = None,
+    history: LookHistory = NO_LOOKS,
+    *,
+    is_before_looks: bool = False,
+) -> Verdict:
     """Say what the counts of a run can tell.
 
     Parameters
@@ -56,20 +62,25 @@ def judge(table: CountTable, settings: Settings | None = None, history: LookHist
         Decided before the data are seen.
     history : LookHistory
         The looks before this one.
+    is_before_looks : bool
+        Whether this is a race that has not come to its first look: then nothing is claimed.
 
     Returns
     -------
     Verdict
         Without claims, and with the reason, if the runs allow none.
     """
-    return _Judgement(table, settings or Settings(), history).verdict()
+    return _Judgement(table, settings or Settings(), history, is_before_looks=is_before_looks).verdict()
 
 
 class _Judgement:
     """The quantities that several parts of a verdict need, computed once in the order of docs/verdict.md."""
 
-    def __init__(self, table: CountTable, settings: Settings, history: LookHistory) -> None:
+    def __init__(
+        self, table: CountTable, settings: Settings, history: LookHistory, *, is_before_looks: bool = False
+    ) -> None:
         self.table, self.settings, self.history = table, settings, history
+        self.is_before_looks = is_before_looks
         counts = table.counts
         self.run: Bool[np.ndarray, "arm seed"] = table.finished
         self.supported = positive_crops(counts).sum(0) if table.crops else np.zeros(len(table.classes), int)
@@ -186,6 +197,7 @@ class _Judgement:
         reasons = {
             Obstacle.UNTRAINED: self.training.is_untrained,
             Obstacle.NO_RUN: not self.run.any(),
+            Obstacle.NO_LOOK: self.is_before_looks,
             Obstacle.NO_CLASS: not self.scored.any(),
             Obstacle.ONE_ARM: len(self.table.arms) < 2,  # noqa: PLR2004 - it takes two to compare
             Obstacle.NO_BASELINE: self.baseline is None or not self.run[self.baseline].any(),

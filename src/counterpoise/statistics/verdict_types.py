@@ -123,6 +123,7 @@ class NoiseSummary:
 class Obstacle(StrEnum):
     """Why there is no verdict."""
 
+    NO_LOOK = "a race before its first look"
     NO_RUN = "no finished run"
     NO_CLASS = "no class can be scored"
     ONE_ARM = "one arm"
