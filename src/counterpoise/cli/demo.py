@@ -23,6 +23,9 @@ classes = ["nuc", "mito_mem", "er_mem", "pm", "golgi_mem"]
 store = "store"
 
 [arms]
+# A race: three seeds of every arm, then two more of those that may still win.
+design = "race"
+seeds = 5
 # A mistake on purpose, so that there is something to find: the cell membrane has no weight, and is not learnt.
 manual_weights = { pm = 0.0 }
 
