@@ -11,7 +11,7 @@ from counterpoise.text import counted
 
 __all__ = ["offer_race"]
 
-_LOOKS = (3, 5, 8)
+_LOOKS = (3, 5, 7, 9)
 
 
 def offer_race(experiment: Experiment) -> Iterator[str]:
@@ -24,5 +24,5 @@ def offer_race(experiment: Experiment) -> Iterator[str]:
     low, high = race.expected_range
     yield ""
     yield f"Every arm with every seed: {counted(arms * len(experiment.arms.seeds), 'training')}. As a race"
-    yield f"(counterpoise run --race --seeds 8): {low:.0f} to {high:.0f} expected, {race.worst} at most; arms that"
-    yield "cannot win are dropped, and the rest are told apart as with eight seeds."
+    yield f"(counterpoise run --race --seeds 9): {low:.0f} to {high:.0f} expected, {race.worst} at most; arms that"
+    yield "cannot win are dropped, and the rest are told apart as with eight seeds of each."

@@ -42,6 +42,9 @@ MOST_CLASSES = 64
 FIRST_LOOK = 3
 """Seeds before the first look of a race: with two, the noise is hardly known."""
 
+SEEDS_PER_BLOCK = 2
+"""Seeds between two looks of a race: with blocks of one, slots wait more often than is saved (docs/verdict.md)."""
+
 _SEEDS_RULE = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers"
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -203,7 +206,7 @@ class ArmsConfig(_Table):
     design: Literal["fixed", "race"] = "fixed"
     """fixed: every arm gets every seed; race: arms that cannot win are dropped, about half of the trainings (docs)."""
     looks: tuple[Annotated[int, Field(ge=2)], ...] | Literal["auto"] = "auto"
-    """Of a race: after how many seeds to look; auto: 3, 5, 8, 12, 17, ... and the last."""
+    """Of a race: after how many seeds to look; auto: 3, 5, 7, 9, ... and the last."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0, 1, 2, 3, 4)
     """How many seeds, or a list of them. Every arm is trained once per seed, with the same patches; a race: at most."""
     duplicates: Literal["once", "run"] = "once"
@@ -249,8 +252,7 @@ class ArmsConfig(_Table):
         most = len(self.seeds)
         if self.looks != "auto":
             return self.looks
-        usual = itertools.accumulate(itertools.count(2), initial=FIRST_LOOK)
-        return (*itertools.takewhile(lambda seeds: seeds < most, usual), most)
+        return (*range(FIRST_LOOK, most, SEEDS_PER_BLOCK), most)
 
     @model_validator(mode="after")
     def _race_has_looks(self) -> Self:
@@ -262,13 +264,13 @@ class ArmsConfig(_Table):
             return self
         if most <= FIRST_LOOK:
             rule = f"more than {FIRST_LOOK} seeds: a race looks first after {FIRST_LOOK}, and goes on"
-            raise broken(rule, most, remedy="set arms.seeds = 8", key="arms.seeds")
+            raise broken(rule, most, remedy='set arms.seeds = 9, or arms.design = "fixed"', key="arms.seeds")
         if self.looks != "auto":
             looks = self.looks
             ascending = all(a < b for a, b in itertools.pairwise(looks))
             if not ascending or not looks or looks[0] < FIRST_LOOK or looks[-1] != most:
                 rule = f"numbers of seeds, ascending, from {FIRST_LOOK} on, the last of them all seeds ({most})"
-                raise broken(rule, list(looks), remedy=f"set arms.looks = [3, 5, {most}]", key="arms.looks")
+                raise broken(rule, list(looks), remedy=f"set arms.looks = [3, {most}]", key="arms.looks")
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from counterpoise.report import history_statements, hypothesis_statements, statements
+from counterpoise.report import history_statements, hypothesis_statements, note_statements, statements
 from counterpoise.statistics.arm_verdict import ArmVerdict
 from counterpoise.statistics.verdict_types import Verdict
 from counterpoise.text import fixed, interval, signed, spread
@@ -61,7 +61,7 @@ def verdict_blocks(verdict: Verdict) -> tuple[Block, ...]:
     blank = Paragraph()
     blocks: list[Block] = [_line(statements.headline(verdict)), blank, *_arms_table(verdict), blank]
     blocks += [_line(entry.text) for entry in statements.conclusions(verdict)]
-    blocks += [_line(f"* {text}") for text in statements.notes(verdict)]
+    blocks += [_line(f"* {text}") for text in note_statements.notes(verdict)]
     blocks += [blank, *labelled(statements.basis(verdict), _LABEL_WIDTH)]
     blocks += [blank, *_classes_table(verdict)] if verdict.scored else []
     blocks += [blank, *_hypotheses(verdict)] if verdict.hypotheses else []
@@ -100,7 +100,7 @@ def _arm_row(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
         spread(fixed(arm.score), arm.sd_over_seeds),
         signed(comparison.difference if comparison else None),
         interval(comparison.low, comparison.high) if comparison else interval(None, None),
-        f"{label} *" if statements.arm_flags(arm, verdict) else label,
+        f"{label} *" if note_statements.arm_flags(arm, verdict) else label,
         fixed(arm.iou),
         fixed(arm.crop_dice),
         fixed(arm.sd, 4),

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from counterpoise.report import history_statements, hypothesis_statements, statements
+from counterpoise.report import history_statements, hypothesis_statements, note_statements, statements
 from counterpoise.report.balance import Balance
 from counterpoise.report.blocks import verdict_lines
 from counterpoise.report.forest import Forest, ForestRow, difference_scale, whisker
@@ -74,7 +74,7 @@ def show_verdict(verdict: Verdict, balance: Balance, styles: Mapping[str, ArmSty
     """
     compared = any(arm.comparison is not None for arm in verdict.arms)
     has_inner = any(whisker(arm.on_these_crops) not in (None, whisker(arm.comparison)) for arm in verdict.arms)
-    notes = (Entry("Notes", text) for text in statements.notes(verdict))
+    notes = (Entry("Notes", text) for text in note_statements.notes(verdict))
     entries = (*statements.conclusions(verdict), *notes, *statements.basis(verdict))
     grouped = itertools.groupby(entries, key=lambda entry: entry.label)
     return Evidence(
@@ -108,7 +108,7 @@ def _forest(verdict: Verdict, styles: Mapping[str, ArmStyle], *, has_inner: bool
             words=statements.label(arm, verdict),
             is_baseline=arm.name == verdict.baseline,
             is_in_best_set=arm.is_in_best_set,
-            has_notes=bool(statements.arm_flags(arm, verdict)),
+            has_notes=bool(note_statements.arm_flags(arm, verdict)),
         )
         for arm in verdict.arms
     )

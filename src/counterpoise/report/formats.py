@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.files.atomic import write_json
-from counterpoise.report import statements
+from counterpoise.report import note_statements, statements
 from counterpoise.runs.read import Trial
 from counterpoise.runs.records import EpochRecord
 from counterpoise.statistics.results import ArmResult, Results, Spread
@@ -53,7 +53,7 @@ def results_as_json(results: Results) -> dict[str, Any]:
         "no_verdict": statements.obstacle(verdict),
         "baseline": results.baseline,
         "seeds": list(results.plan.seeds),
-        "notes": [*map(str, results.run.notes), *statements.parts(verdict.parts)],
+        "notes": [*map(str, results.run.notes), *note_statements.parts(verdict.parts)],
         "arms": [_arm_as_json(arm) for arm in results.arms],
     }
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from counterpoise.report import results_statements, statements
+from counterpoise.report import note_statements, results_statements
 from counterpoise.report.balance import Balance, make_balance
 from counterpoise.report.details import Further, show_details
 from counterpoise.report.evidence import Evidence, show_verdict
@@ -164,7 +164,7 @@ def _provenance(run: Run, trained: Sequence[ArmResult]) -> Provenance:
         f"{trial.arm}, seed {trial.seed}: {said}"
         for arm in trained
         for trial in (*arm.trials, *arm.unfinished)
-        if (said := statements.nonfinite(trial))
+        if (said := note_statements.nonfinite(trial))
     ]
     environment = {} if isinstance(run.environment, Unreadable) else run.environment
     return Provenance(

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 
-from counterpoise.report import history_statements, statements
+from counterpoise.report import history_statements, note_statements, statements
 from counterpoise.statistics.arm_verdict import ArmVerdict, ClassDifference
 from counterpoise.statistics.inference import Label
 from counterpoise.statistics.verdict_types import Verdict
@@ -57,7 +57,7 @@ def _describe_arms(verdict: Verdict) -> Iterator[str]:
     else:
         yield f"No intervals and no verdict: {statements.obstacle(verdict)}."
         yield f"Δ: mean difference to {verdict.baseline} over the seeds both have."
-    yield from statements.notes(verdict)
+    yield from note_statements.notes(verdict)
 
 
 def _comparisons(verdict: Verdict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from counterpoise.notes import NoteKind, of_kind
-from counterpoise.report import statements, training_statements
+from counterpoise.report import note_statements, statements, training_statements
 from counterpoise.statistics.verdict_types import Verdict
 from counterpoise.text import listed
 
@@ -46,4 +46,4 @@ def notes(verdict: Verdict) -> Iterator[str]:
     if said := training_statements.convergence(verdict):
         yield said.removesuffix(".")
     yield from map(str, of_kind(verdict.notes, NoteKind.SCORES))
-    yield from statements.parts(verdict.parts)
+    yield from note_statements.parts(verdict.parts)

@@ -12,20 +12,16 @@ from dataclasses import dataclass
 
 from counterpoise.report import history_statements as history
 from counterpoise.report import training_statements
-from counterpoise.runs.read import Trial
 from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference, SeedsBand
 from counterpoise.statistics.counts import RunCell, RunState
 from counterpoise.statistics.inference import Label, chance_of_any
-from counterpoise.statistics.micro_batches import BatchParts, TrainingParts
-from counterpoise.statistics.run_noise import STRAY_SD
-from counterpoise.statistics.verdict import NOISY_RATIO
 from counterpoise.statistics.verdict_types import Obstacle, RecommendationReason, Settings, Unit, Verdict
 from counterpoise.text import counted, fixed, interval, listed, percent, shortest, signed
 
 __all__ = [
-    "EXPLORATORY", "NO_SCORE", "ONE_ARM", "SPREAD", "Entry", "arm_flags", "band", "basis", "bet", "by_chance",
+    "EXPLORATORY", "NO_SCORE", "ONE_ARM", "SPREAD", "Entry", "band", "basis", "bet", "by_chance",
     "comparison_text", "conclusions", "design", "effective", "few_effective", "few_planned", "headline", "incomplete",
-    "label", "nonfinite", "notes", "obstacle", "parts", "question", "reason", "retraining", "scope", "score_in_words",
+    "label", "obstacle", "question", "reason", "retraining", "scope", "score_in_words",
     "scoring",
 ]  # fmt: skip
 
@@ -319,7 +315,7 @@ def bet(verdict: Verdict) -> Iterator[str]:
 
 def _seeds_to_decide(verdict: Verdict) -> Iterator[str]:
     """Say how many seeds would find a difference of the margin, in one sentence for all undecided arms."""
-    margin, undecided = fixed(verdict.settings.margin), [arm for arm in verdict.arms if arm.is_undecided]
+    margin, undecided = fixed(verdict.settings.margin), [a for a in verdict.arms if a.is_undecided and not a.control_of]
     bands = [(arm.name, band(arm.seeds_to_decide)) for arm in undecided if arm.seeds_to_decide is not None]
     if bands:
         each = listed(tuple(f"{name} {number}" for name, number in bands))
@@ -366,82 +362,6 @@ def by_chance(verdict: Verdict) -> str:
         f"Of these {len(shown)} intervals, some exclude 0 in about {percent(round(chance, 2))} of experiments in which "
         "all arms are equal."
     )
-
-
-# What else must be known ------------------------------------------------------------------------------------------
-
-
-def notes(verdict: Verdict) -> Iterator[str]:
-    """Say what else must be known of arms and runs."""
-    if said := training_statements.convergence(verdict):
-        yield said
-    for arm in verdict.arms:
-        yield from (f"{arm.name}: {text}." for text in arm_flags(arm, verdict))
-    if any(arm.is_adjusted for arm in verdict.arms):
-        yield (
-            f"Dice of arms with other seeds than {verdict.baseline} is adjusted: what they would have on its seeds "
-            "(its mean plus the difference over common seeds)."
-        )
-    for name, other in verdict.copies:
-        yield f"{name} has the weights of {other}: not trained, excluded."
-    yield from (f"{note}." for note in verdict.notes)
-    yield from (f"{text}." for text in parts(verdict.parts))
-
-
-def arm_flags(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
-    """Say what else must be known of one arm, without full stops."""
-    flags = []
-    if arm.diverged:
-        eligible = "eligible anyway, as the experiment asks" if verdict.settings.allow_unstable else "not eligible"
-        text = f"unstable, {len(arm.diverged)} of {counted(arm.planned, 'training')} diverged; {eligible}"
-        if arm.score_with_failures is not None:
-            text += f"; with these counted as 0 it scores {fixed(arm.score_with_failures)}"
-        flags.append(text)
-    if arm.stray:
-        seeds = listed(tuple(map(str, arm.stray)))
-        which = "seed" if len(arm.stray) == 1 else "seeds"
-        flags.append(
-            f"unstable, {which} {seeds} scored more than {shortest(STRAY_SD)} robust standard deviations below its "
-            "other runs: a failed training that nothing else reports; an interval does not describe this"
-        )
-    if arm.dropped_after is not None:
-        flags.append(f"left the race after {counted(arm.dropped_after, 'seed')}")
-    if arm.is_noisy:
-        flags.append(f"varies more than {shortest(NOISY_RATIO)} times as much as the others from seed to seed")
-    if arm.control_of:
-        flags.append(
-            f"a control: {arm.control_of} again with other seeds, so its difference is noise; not in the noise, the "
-            "number of comparisons or the recommendation"
-        )
-    return (*flags, *training_statements.not_found(arm.name, verdict))
-
-
-def parts(found: BatchParts) -> Iterator[str]:
-    """Name the trainings that saw their batches in parts, without full stops: in one if it is so for all of them."""
-    if found.found and found.are_the_same:
-        yield f"every training: {_parts(found.found[0])}"
-        return
-    for entry in found.found:
-        yield (
-            f"{entry.arm}, seed {entry.seed}: {_parts(entry)}; other trainings of this run are not exactly comparable "
-            "with it"
-        )
-
-
-def _parts(entry: TrainingParts) -> str:
-    said = []
-    for span in entry.spans:
-        when = f"in epoch {span.first}" if span.first == span.last else f"in epochs {span.first} to {span.last}"
-        said.append((span.size, f"from epoch {span.first} on" if span.to_the_end else when))
-    (size, when), *others = said
-    text = f"memory allowed {counted(size, 'patch')} at a time (batch of {entry.batch}) {when}"
-    return f"{text}{''.join(f', {n} {at}' for n, at in others)}; batch normalisation saw these parts"
-
-
-def nonfinite(trial: Trial) -> str:
-    """Say how many steps of a training had a loss that was not finite; empty for none."""
-    lost = trial.nonfinite_steps
-    return f"the loss was not finite in {counted(lost, 'step')}" if lost else ""
 
 
 def score_in_words(entry: ClassDifference) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from counterpoise.report import statements
+from counterpoise.report import note_statements
 from counterpoise.report.balance import make_balance
 from counterpoise.report.evidence import Evidence, show_verdict
 from counterpoise.report.forest import Whisker
@@ -71,16 +71,19 @@ def test_the_basis_is_that_of_the_verdict(verdict: Verdict) -> None:
     )
     assert basis["Seeds"] == (
         (
-            "Seeds per arm that would find a difference of 0.010 from uniform, if there is one: inverse 15 to 40 (finding "
-            "none would not prove arms equal)."
+            "Seeds per arm that would find a difference of 0.010 from uniform, if there is one: inverse 15 to 40 "
+            "(finding none would not prove arms equal)."
         ),
     )
-    assert basis["Notes"] == tuple(statements.notes(verdict))
+    assert basis["Notes"] == tuple(note_statements.notes(verdict))
 
 
 def test_where_more_seeds_do_not_help_the_crops_are_named(verdict: Verdict) -> None:
     assert basis_of(change_arm(verdict, "inverse", seeds_to_decide=None))["Seeds"] == (
-        "No number of seeds finds a difference of 0.010: inverse. The validation crops set the limit; it takes more of them.",
+        (
+            "No number of seeds finds a difference of 0.010: inverse. The validation crops set the limit; it takes more "
+            "of them."
+        ),
     )
 
 

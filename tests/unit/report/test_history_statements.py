@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from counterpoise.report import history_statements, hypothesis_statements, statements
+from counterpoise.report import history_statements, hypothesis_statements, note_statements, statements
 from counterpoise.report.blocks import verdict_lines
 from counterpoise.runs.looks import Drop, DropReason, RaceLook, StopReason
 from counterpoise.statistics.verdict_types import Change, LooksTaken, Settings, Verdict
@@ -29,8 +29,8 @@ def test_one_look_at_the_planned_end_is_no_news() -> None:
 def test_several_looks_and_their_price_are_said() -> None:
     assert said("two looks", "Looks") == [
         (
-            "at 3 and 4 of at most 4 seeds; the intervals pay for all of them together (O'Brien-Fleming spending), overall "
-            "error rate at most 5 %"
+            "at 3 and 4 of at most 4 seeds; the intervals pay for all of them together (O'Brien-Fleming spending), "
+            "overall error rate at most 5 %"
         )
     ]
 
@@ -80,8 +80,8 @@ def test_another_margin_makes_exploratory_what_rests_on_it_and_nothing_else() ->
     verdict = VERDICTS["another margin"]
     assert said("another margin", "Changed") == [
         (
-            'verdict.margin was 0.02 before results came, and is 0.01 now: "same", "by at least the margin" and the choice '
-            "of the simplest arm are exploratory."
+            'verdict.margin was 0.02 before results came, and is 0.01 now: "same", "by at least the margin" and the '
+            "choice of the simplest arm are exploratory."
         )
     ]
     assert not statements.headline(verdict).startswith("Exploratory")
@@ -154,7 +154,7 @@ def test_a_race_is_told_look_by_look_beside_the_verdict() -> None:
         text for look in VERDICTS["race"].race for text in history_statements.race_look(look)
     ]
     dropped = VERDICTS["race"].arm("weight_inv_freq")
-    assert "left the race after 3 seeds" in statements.arm_flags(dropped, VERDICTS["race"])
+    assert "left the race after 3 seeds" in note_statements.arm_flags(dropped, VERDICTS["race"])
     assert statements.headline(VERDICTS["race before its first look"]) == (
         "No verdict: the race has not come to its first look."
     )

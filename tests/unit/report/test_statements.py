@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoise.report import hypothesis_statements, statements
+from counterpoise.report import hypothesis_statements, note_statements, statements
 from counterpoise.report.blocks import verdict_lines
 from counterpoise.report.latex import as_latex
 from counterpoise.report.page import build_page
@@ -36,7 +36,7 @@ def said(verdict: Verdict) -> Iterator[str]:
     """Yield every statement about a verdict."""
     yield statements.headline(verdict)
     yield from (entry.text for entry in (*statements.basis(verdict), *statements.conclusions(verdict)))
-    yield from statements.notes(verdict)
+    yield from note_statements.notes(verdict)
     if verdict.hypotheses:
         yield hypothesis_statements.heading(verdict)
 
@@ -98,7 +98,7 @@ def _prose(page: str) -> str:
 def test_captions_of_a_paper_hold_the_sentences_they_need(name: str) -> None:
     verdict = VERDICTS[name]
     caption, document = arms_caption(verdict), " ".join(html.unescape(as_markdown(verdict)).replace("\\", "").split())
-    needed = [statements.scoring(verdict), *statements.notes(verdict)]
+    needed = [statements.scoring(verdict), *note_statements.notes(verdict)]
     needed += [statements.scope(verdict) if verdict.has_verdict else statements.obstacle(verdict)]
     for text in needed:
         assert caption.count(text) == 1, text
@@ -241,10 +241,10 @@ def test_a_bet_is_no_claim_and_says_what_it_rests_on(verdict: Verdict) -> None:
 
 
 def test_without_a_score_no_score_with_failures_is_told(verdict: Verdict) -> None:
-    with_score = statements.arm_flags(verdict.arm("inverse"), verdict)
+    with_score = note_statements.arm_flags(verdict.arm("inverse"), verdict)
     assert with_score == ("unstable, 1 of 5 trainings diverged; not eligible; with these counted as 0 it scores 0.477",)
     without = replace(verdict.arm("inverse"), score_with_failures=None)
-    assert statements.arm_flags(without, verdict) == ("unstable, 1 of 5 trainings diverged; not eligible",)
+    assert note_statements.arm_flags(without, verdict) == ("unstable, 1 of 5 trainings diverged; not eligible",)
 
 
 def test_verdicts_about_data_sets_speak_of_no_crops(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from counterpoise.files.atomic import append_line, write_json
 from counterpoise.frequencies.exposure import ClassExposure, Exposure
 from counterpoise.metrics.thresholds import BINS, HALF, counts_by_threshold
 from counterpoise.notes import Note, NoteKind, of_kind
-from counterpoise.report import statements
+from counterpoise.report import note_statements
 from counterpoise.report.formats import results_as_json, results_as_trials
 from counterpoise.report.page import Judged
 from counterpoise.report.render import write_comparison, write_report
@@ -252,6 +252,6 @@ def test_scores_of_tiles_that_hung_over_their_crops_are_told_from_others_whereve
     assert "raw that was not there" in str(note)
     assert str(note) in results_as_json(summarise_run(run, judge_run(run)))["notes"]
     assert str(note) in html.unescape(write_report(Judged(run, judge_run(run))).read_text(encoding="utf-8"))
-    assert f"{note}." in list(statements.notes(judge_run(run)))
+    assert f"{note}." in list(note_statements.notes(judge_run(run)))
     print_results(summarise_run(run, judge_run(run)))
     assert str(note) in capsys.readouterr().out
