@@ -63,13 +63,15 @@ def short_percent(share: float) -> str:
 
 
 def plural(noun: str) -> str:
-    """Write several of a thing; the plural takes an s, or es after a hiss.
+    """Write several of a thing; the plural takes an s, or es after a hiss, or is Greek.
 
     Examples
     --------
-    >>> plural("seed"), plural("class"), plural("patch")
-    ('seeds', 'classes', 'patches')
+    >>> plural("seed"), plural("class"), plural("patch"), plural("hypothesis")
+    ('seeds', 'classes', 'patches', 'hypotheses')
     """
+    if noun.endswith("sis"):
+        return f"{noun.removesuffix('is')}es"
     return noun + ("es" if noun.endswith(("s", "x", "sh", "tch")) else "s")
 
 

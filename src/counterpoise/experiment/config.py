@@ -264,7 +264,7 @@ class ArmsConfig(_Table):
             return self
         if most <= FIRST_LOOK:
             rule = f"more than {FIRST_LOOK} seeds: a race looks first after {FIRST_LOOK}, and goes on"
-            raise broken(rule, most, remedy="set arms.seeds = 9", key="arms.seeds")
+            raise broken(rule, most, remedy='set arms.seeds = 9, or arms.design = "fixed"', key="arms.seeds")
         if self.looks != "auto":
             looks = self.looks
             ascending = all(a < b for a, b in itertools.pairwise(looks))

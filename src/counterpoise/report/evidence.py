@@ -25,8 +25,8 @@ __all__ = ["ClassTable", "Evidence", "show_verdict"]
 class ClassTable:
     """Classes in rows, arms in columns: what the small forest plots show.
 
-    ``is_compared`` is whether any class has a difference to the baseline; ``few_crops`` explains the mark of those that
-    rest on few crops, if there are any.
+    ``is_compared`` is whether any class has a difference to the baseline; ``by_chance`` says how often chance alone
+    shows one.
     """
 
     arms: tuple[str, ...]

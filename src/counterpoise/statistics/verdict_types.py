@@ -139,7 +139,6 @@ class RecommendationReason(StrEnum):
 
     NO_VERDICT = "no verdict"
     BASELINE_MAY_BE_BEST = "the baseline may be the best"
-    NONE_ELIGIBLE = "no arm may be recommended"
     HIGHEST = "the highest score of the best set"
     SIMPLEST = "the simplest within the margin of the highest score"
 

@@ -44,7 +44,7 @@ def plan(project: Path, capsys: pytest.CaptureFixture[str]) -> Plan:
         file = project / "experiment.toml"
         file.write_text(
             'preset = "demo"\n[data]\ndatasplit = "data/datasplit.csv"\nclasses = ["nuc", "pm"]\n'
-            f"[sampling]\npatch_shape = [32, 32]\n[arms]\n{arms}\n{more}\n[run]\nfolder = 'run'\n",
+            f"[sampling]\npatch_shape = [32, 32]\n[arms]\n{arms}\ndesign = 'fixed'\n{more}\n[run]\nfolder = 'run'\n",
             encoding="utf-8",
         )
         asked = {"noise_from": None, "run_sd": None, "crop_sd": None, "measure": False, "as_json": True}

@@ -172,6 +172,7 @@ tiles_per_crop = 1
 [arms]
 strategies = ["weight_uniform", "weight_inv_freq"]
 seeds = 1
+design = "fixed"
 [run]
 folder = "my run"
 [engine]

@@ -38,7 +38,7 @@ def test_defaults_are_the_reference_protocol() -> None:
 
 @pytest.mark.parametrize("preset", known_presets())
 def test_presets_load_and_what_one_sets_goes_over_them(preset: str) -> None:
-    text = f'preset = "{preset}"\n{LEAST}[training]\nepochs = 7\n[arms]\nseeds = [4, 2]\n'
+    text = f'preset = "{preset}"\n{LEAST}[training]\nepochs = 7\n[arms]\nseeds = [4, 2]\ndesign = "fixed"\n'
     e = parse_experiment(text)
     assert (e.preset, e.training.epochs, e.arms.seeds, e.arms.strategies) == (preset, 7, (4, 2), CLASSIC)
     if preset == "demo":
@@ -244,7 +244,7 @@ def test_the_commented_file_reads_back_to_the_same_experiment(preset: str) -> No
         f'preset = "{preset}"\n'
         '[data]\ndatasplit = "a \\"quoted\\" folder/split\\\\x.csv"\nclasses = ["nuc", "ü \\n"]\n'
         "voxel_size_nm = [5.24, 4, 4]\n"
-        '[arms]\nstrategies = ["weight_manual", "my.module:rule"]\nbaseline = "weight_manual"\nseeds = [7]\n'
+        '[arms]\nstrategies = ["weight_manual", "my.module:rule"]\nbaseline = "weight_manual"\nseeds = [7]\ndesign = "fixed"\n'
         'manual_weights = { nuc = 1.8, "ü \\n" = 0.1 }\n'
         "[training]\nlearning_rate = 3e-5\nbatch_size = 4\n[run]\nslots = 2\n"
     )
@@ -256,9 +256,38 @@ def test_the_commented_file_reads_back_to_the_same_experiment(preset: str) -> No
         assert f"[{table}]" in written
 
 
-def test_looks_have_a_limit() -> None:
-    assert parse_experiment(f"{LEAST}[verdict]\nlooks = 100\n").verdict.looks == 100
-    for looks in (0, 101, 1_000_000):
-        error = error_of(f"{LEAST}[verdict]\nlooks = {looks}\n")
-        assert error.problem == "mine.toml, line 6: verdict.looks cannot be used"
-        assert error.expected == f"{'greater' if looks == 0 else 'less'} than or equal to {1 if looks == 0 else 100}"
+def test_a_race_looks_first_after_three_seeds_and_last_at_all_of_them() -> None:
+    race = LEAST + '[arms]\ndesign = "race"\n'
+    for seeds in range(4, 20):
+        looks = parse_experiment(f"{race}seeds = {seeds}\n").arms.race_looks
+        assert looks is not None
+        assert (looks[0], looks[-1]) == (3, seeds)
+        assert list(looks) == sorted(set(looks))
+    assert parse_experiment(f"{race}seeds = 8\nlooks = [4, 8]\n").arms.race_looks == (4, 8)
+    assert parse_experiment(LEAST).arms.race_looks is None
+    assert parse_experiment(LEAST + "[arms]\nseeds = 2\n").arms.race_looks is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "expected", "hint"),
+    [
+        ("seeds = 3", "arms.seeds", "more than 3 seeds", 'arms.design = "fixed"'),
+        ("seeds = 8\nlooks = [2, 8]", "arms.looks", "from 3 on", "arms.looks = [3, 8]"),
+        ("seeds = 8\nlooks = [5, 3, 8]", "arms.looks", "ascending", "arms.looks = [3, 8]"),
+        ("seeds = 8\nlooks = [3, 3, 8]", "arms.looks", "ascending", "arms.looks = [3, 8]"),
+        ("seeds = 8\nlooks = [3, 5]", "arms.looks", "the last of them all seeds (8)", "arms.looks = [3, 8]"),
+        ("seeds = 8\nlooks = [3, 9]", "arms.looks", "the last of them all seeds (8)", "arms.looks = [3, 8]"),
+        ("seeds = 8\nlooks = []", "arms.looks", "from 3 on", "arms.looks = [3, 8]"),
+        ('seeds = 8\ndesign = "fixed"\nlooks = [3, 8]', "arms.looks", "looks of a race", 'arms.design = "race"'),
+    ],
+)
+def test_a_race_that_cannot_be_run_is_refused(lines: str, key: str, expected: str, hint: str) -> None:
+    design = "" if "design" in lines else 'design = "race"\n'
+    error = error_of(f"{LEAST}[arms]\n{design}{lines}\n")
+    assert f"{key} cannot be used" in error.problem
+    assert expected in error.expected
+    assert hint in error.remedy
+
+
+def test_looks_are_counted_and_not_planned_any_more() -> None:
+    assert "verdict.looks" in error_of(f"{LEAST}[verdict]\nlooks = 2\n").problem

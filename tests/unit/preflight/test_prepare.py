@@ -14,18 +14,20 @@ import torch
 
 from counterpoise.errors import ConfigError, RunFolderError
 from counterpoise.experiment.config import Experiment, VerdictConfig
+from counterpoise.experiment.hypothesis import Hypothesis, parse_claim
 from counterpoise.experiment.load import load_experiment
 from counterpoise.experiment.trial import TrialConfig
 from counterpoise.machine.gpus import Gpu
 from counterpoise.machine.hardware import Hardware
 from counterpoise.machine.limits import GIB
-from counterpoise.notes import Note, NoteKind, of_kind
 from counterpoise.preflight.design import design_experiment
 from counterpoise.preflight.inputs import read_inputs
 from counterpoise.preflight.prepare import PreparedRun, prepare_run
 from counterpoise.runs.arms import ArmsRecord
 from counterpoise.runs.records import TrialStatus
 from counterpoise.sampling.sampler import Sampler
+from counterpoise.statistics.asked import find_changes, stated_before
+from counterpoise.statistics.verdict_types import Change
 
 CPU = Hardware((), 2, 16 * GIB, ())
 
@@ -38,7 +40,7 @@ def project(phantom: Path, tmp_path: Path) -> Path:
     (folder / "experiment.toml").write_text(
         'preset = "demo"\n[data]\ndatasplit = "data/datasplit.csv"\nclasses = ["nuc", "pm"]\n'
         "[sampling]\npatch_shape = [32, 32]\n[model]\nwidth = 4\ndepth = 2\n"
-        '[arms]\nseeds = 2\n[run]\nfolder = "run"\n',
+        '[arms]\nseeds = 2\ndesign = "fixed"\n[run]\nfolder = "run"\n',
         encoding="utf-8",
     )
     return folder
@@ -72,35 +74,54 @@ def test_the_record_holds_what_is_asked_of_the_run(project: Path) -> None:
     assert [(str(h.claim), h.because) for h in record.hypotheses] == [("weight_manual[pm] > 0.5", "it says so")]
 
 
-def test_a_margin_that_is_changed_after_results_came_is_noted_for_good(project: Path) -> None:
-    def changes(margin: float) -> tuple[Note, ...]:
-        prepared = prepare(
-            project, change=lambda e: e.model_copy(update={"verdict": VerdictConfig(margin=margin), "hypothesis": ()})
-        )
-        return of_kind(prepared.notes, NoteKind.CHANGED)
-
-    changes(0.01)
-    assert changes(0.02) == ()  # nothing had finished
-    trial = prepare(project).trials[0]
-    changes(0.02)
-    TrialStatus("finished", 1, 1).write(trial.status)
-    (changed,) = changes(0.05)
-    assert "verdict.margin (0.02 -> 0.05)" in changed.text
-    assert changes(0.05) == (changed,)
-    first, second = changes(0.03)
-    assert first == changed
-    assert "verdict.margin (0.05 -> 0.03)" in second.text
-    assert changes(0.03) == (first, second)
+def asking(project: Path, *, margin: float, claim: str | None = None) -> ArmsRecord:
+    """Prepare with another question, and return the record of it."""
+    claims = () if claim is None else (Hypothesis(claim=parse_claim(claim), because="so"),)
+    update = {"verdict": VerdictConfig(margin=margin), "hypothesis": claims}
+    return ArmsRecord.read(prepare(project, change=lambda e: e.model_copy(update=update)).run.weights)
 
 
-def test_a_damaged_record_of_what_was_asked_is_noted_for_good_and_written_anew(project: Path) -> None:
+def test_what_was_asked_when_the_first_training_had_finished_stays_on_record(project: Path) -> None:
+    assert asking(project, margin=0.01).first is None
+    assert asking(project, margin=0.02, claim="weight_manual > weight_uniform").first is None  # nothing had finished
+    TrialStatus("finished", 1, 1).write(prepare(project).trials[0].status)
+    asking(project, margin=0.02)  # prepare() above asked as the file does; that is what stood when it finished
+    first = asking(project, margin=0.02).first
+    assert first is not None
+    assert (first.verdict.margin, first.is_known) == (0.01, True)
+    for margin in (0.05, 0.03, 0.01):
+        record = asking(project, margin=margin, claim="weight_manual < weight_uniform")
+        assert record.first == first
+        changes = [] if margin == 0.01 else [Change("verdict.margin", "0.01", str(margin))]
+        assert list(find_changes(record)) == changes
+        assert stated_before(record) == first.claims
+        assert "weight_manual < weight_uniform" not in first.claims
+
+
+def test_a_damaged_record_of_what_was_asked_is_not_known_for_good_and_written_anew(project: Path) -> None:
     first = prepare(project)
     TrialStatus("finished", 1, 1).write(first.trials[0].status)
     first.run.weights.write_text("{", encoding="utf-8")
-    (noted,) = of_kind(prepare(project).notes, NoteKind.CHANGED)
-    assert "weights.json could not be read (JSONDecodeError)" in noted.text
-    assert of_kind(prepare(project).notes, NoteKind.CHANGED) == (noted,)
-    assert ArmsRecord.read(first.run.weights).baseline == "weight_uniform"
+    for _ in range(2):
+        record = ArmsRecord.read(prepare(project).run.weights)
+        assert record.first is not None
+        assert not record.first.is_known
+        assert [change.key for change in find_changes(record)] == ["record"]
+    assert record.baseline == "weight_uniform"
+
+
+def test_controls_are_trained_with_other_seeds_than_their_originals(project: Path) -> None:
+    prepared = prepare(
+        project, change=lambda e: e.model_copy(update={"arms": e.arms.model_copy(update={"duplicates": "run"})})
+    )
+    record = ArmsRecord.read(prepared.run.weights)
+    assert record.controls == {"weight_effective_num": "weight_uniform"}
+    seeds = {arm.name: record.seeds_of(arm.name) for arm in record.trained}
+    assert seeds.pop("weight_effective_num") == (2, 3)
+    assert set(seeds.values()) == {(0, 1)}
+    for folder in prepared.trials:
+        assert TrialConfig.read(folder.config).seed in record.seeds_of(folder.arm)
+    assert {folder.seed for folder in prepared.trials if folder.arm == "weight_effective_num"} == {2, 3}
 
 
 def test_a_moved_and_freshly_copied_project_is_the_same_experiment(project: Path, tmp_path: Path) -> None:

@@ -22,11 +22,12 @@ from counterpoise.runs.layout import RunFolder, TrialFolder
 from counterpoise.runs.npz import BoundaryCounts, Examples, ThresholdCounts, ValidationCounts
 from counterpoise.runs.read import Run, read_run
 from counterpoise.runs.records import EpochRecord, FailureCause, TrialStatus
-from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference
+from counterpoise.statistics.arm_verdict import ArmVerdict, BaselineComparison, ClassDifference, SeedsBand
 from counterpoise.statistics.counts import RunCell, RunState
-from counterpoise.statistics.inference import Label, Scope
+from counterpoise.statistics.inference import Label
 from counterpoise.statistics.verdict_types import (
     ClassSupport,
+    LooksTaken,
     NoiseSummary,
     Obstacle,
     Recommendation,
@@ -251,15 +252,17 @@ Found = tuple[float, float | None, float | None, float | None]
 
 def _arm(name: str, score: float, nuc: Found, pm: Found, **changes: Any) -> ArmVerdict:
     classes = tuple(
-        ClassDifference(c, dice, 0.01, dice / (2 - dice), difference, low, high, difference, scope)
-        for c, scope, (dice, difference, low, high) in (("nuc", Scope.NEW, nuc), ("pm", Scope.THIS, pm))
+        ClassDifference(c, dice, 0.01, dice / (2 - dice), difference, low, high, difference)
+        for c, (dice, difference, low, high) in (("nuc", nuc), ("pm", pm))
     )
     usual: dict[str, Any] = {
         "iou": score - 0.1,
         "crop_dice": score,
+        "is_adjusted": False,
         "runs": 5,
         "planned": 5,
         "diverged": (),
+        "stray": (),
         "score_with_failures": score,
         "sd": 0.01,
         "sd_over_seeds": 0.012,
@@ -269,8 +272,8 @@ def _arm(name: str, score: float, nuc: Found, pm: Found, **changes: Any) -> ArmV
         "comparison": None,
         "on_these_crops": None,
         "plain_difference": None,
-        "beats_baseline": None,
         "seeds_to_decide": None,
+        "dropped_after": None,
         "is_in_best_set": False,
     }
     return ArmVerdict(name=name, score=score, classes=classes, **(usual | changes))
@@ -290,7 +293,6 @@ def hand_made_verdict() -> Verdict:
                 (0.452, 0.052, 0.03, 0.074),
                 comparison=_compared(Label.BETTER, 0.02, 0.005, 0.035),
                 on_these_crops=_compared(Label.BETTER, 0.02, 0.012, 0.028),
-                beats_baseline=0.97,
                 is_in_best_set=True,
             ),
             _arm("uniform", 0.6, (0.8, None, None, None), (0.4, None, None, None)),
@@ -304,7 +306,7 @@ def hand_made_verdict() -> Verdict:
                 score_with_failures=0.477,
                 comparison=_compared(Label.UNDECIDED, -0.004, -0.02, 0.012),
                 on_these_crops=_compared(Label.UNDECIDED, -0.004, -0.012, 0.004),
-                seeds_to_decide=25,
+                seeds_to_decide=SeedsBand(15, 40),
             ),
         ),
         seeds=(0, 1, 2, 3, 4),
@@ -317,7 +319,6 @@ def hand_made_verdict() -> Verdict:
             ClassSupport("pm", 8, 4.0, scored=True),
             ClassSupport("rare", 2, 1.5, scored=False),
         ),
-        scope=Scope.NEW,
         noise=NoiseSummary(0.0085, 0.0061, 0.0139, 8.0, 0.25),
         visible_difference=0.0154,
         best_set=("sqrt",),
@@ -325,6 +326,7 @@ def hand_made_verdict() -> Verdict:
         incomplete=(RunCell("inverse", 3, RunState.DIVERGED, "the loss was not finite"),),
         copies=(),
         common_seeds=5,
+        looks=LooksTaken(recorded=1, seeds=(5,), planned=5),
     )
 
 
@@ -336,7 +338,6 @@ def without_verdict(verdict: Verdict) -> Verdict:
             arm,
             comparison=None,
             on_these_crops=None,
-            beats_baseline=None,
             is_in_best_set=False,
             classes=tuple(replace(entry, **gone) for entry in arm.classes),
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from counterpoise.report import statements
 from counterpoise.report.blocks import Table, verdict_blocks, verdict_lines
@@ -28,6 +30,15 @@ def arms_table(verdict: Verdict) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
 
 
+def expected_gain(verdict: Verdict) -> float:
+    """Shrink the best arm's difference by hand: the spread of the arms beyond their noise, over all of it."""
+    found = [arm.comparison for arm in verdict.arms if arm.comparison]
+    differences, errors = np.array([[c.difference, c.se] for c in found], float).T
+    spread = (differences**2 - errors**2).mean()
+    best = int(differences.argmax())
+    return float(differences[best] * spread / (spread + errors[best] ** 2))
+
+
 def test_every_part_of_the_science_note_is_printed() -> None:
     verdict = VERDICTS["use"]
     text = printed(verdict)
@@ -38,8 +49,8 @@ def test_every_part_of_the_science_note_is_printed() -> None:
         "moves the score by ±0.00",
         f"These runs more often miss than find differences below about {verdict.visible_difference:.3f}.",
         "Cannot be told apart from the best: weight_sqrt_inv (1 of 3 arms).",
-        "P(weight_sqrt_inv beats weight_uniform in one fresh run): 1.00",
-        "Holds for new crops like these, this split, this model and schedule.",
+        f"Best bet, not a claim: weight_sqrt_inv, expected {expected_gain(verdict):+.3f} against weight_uniform",
+        "Holds for new crops of these 3 data sets, this split, this model and schedule.",
         "* weight_effective_num has the weights of weight_uniform: not trained",
     ):
         assert part in text, part
@@ -70,18 +81,25 @@ def test_rows_follow_the_score_and_columns_stand_below_their_titles() -> None:
 def test_undecided_and_keep_the_baseline_are_answers() -> None:
     text = printed(VERDICTS["keep"])
     assert "undecided" in text
-    assert statements.headline(VERDICTS["keep"]).startswith("Keep weight_uniform: no evidence that weighting helps.")
+    assert statements.headline(VERDICTS["keep"]).startswith(
+        "Keep weight_uniform for new crops of these 3 data sets: no evidence that weighting helps."
+    )
     assert "more often miss than find" in statements.headline(VERDICTS["keep"])
-    assert "seeds each" in text
+    bands = {arm.name: arm.seeds_to_decide for arm in VERDICTS["keep"].arms}
+    (limited, ranged) = (bands[name] for name in ("weight_sqrt_inv", "weight_inv_freq"))
+    assert limited is not None
+    assert ranged is not None
+    assert f"weight_sqrt_inv more than {limited.low} and weight_inv_freq {ranged.low} to {ranged.high} (" in text
+    assert limited.high is None
     sentence = statements.headline(VERDICTS["keep, others worse or the same"])
     assert sentence.endswith("every other arm is worse, or the same within 0.01.")
 
 
 def test_where_crops_set_the_limit_no_number_of_seeds_is_promised() -> None:
     text = printed(VERDICTS["limited by crops"])
-    assert "No number of seeds decides at 0.010: weight_" in text
+    assert "No number of seeds finds a difference of 0.010: weight_" in text
     assert "The validation crops set the limit; it takes more of them." in text
-    assert "seeds each" not in text
+    assert "Seeds per arm" not in text
 
 
 def test_fewer_than_three_seeds_show_scores_and_claim_nothing() -> None:
@@ -137,7 +155,8 @@ def test_an_unstable_arm_is_eligible_if_that_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "scope"), [("these data sets", "these validation data sets only"), ("new data sets", "new data sets like")]
+    ("name", "scope"),
+    [("these data sets", "new data sets like these 4"), ("new data sets", "new data sets like these 6")],
 )
 def test_a_verdict_about_data_sets_says_so(name: str, scope: str) -> None:
     text = printed(VERDICTS[name])
@@ -146,12 +165,23 @@ def test_a_verdict_about_data_sets_says_so(name: str, scope: str) -> None:
     assert "Dice by data set" in arms_table(VERDICTS[name])["weight_uniform"]
 
 
-def test_few_crops_are_marked_in_the_table_of_classes() -> None:
+def test_an_answer_that_rests_on_few_crops_says_that_its_intervals_are_rough() -> None:
     few, many = printed(VERDICTS["few crops"]), printed(VERDICTS["use"])
-    assert "Holds for these validation crops only (effective number 4.0, below 5: too few to generalise)" in few
-    assert "†: too few effective crops to generalise; the interval is about these crops only." in few
-    assert few.count("]†") == 2
-    assert "†" not in many
+    assert (
+        "It rests on few crops (effective number 4.0): the intervals allow for that, and are wide and rough themselves."
+    ) in few
+    assert "rough" not in many
+    assert "few data sets (effective number" in printed(VERDICTS["these data sets"])
+
+
+def test_a_table_of_single_intervals_says_how_often_chance_alone_shows_something() -> None:
+    # Two arms and one class: 1 - P(both inside) with the baseline in common, a correlation of one half.
+    both = stats.multivariate_normal(cov=[[1, 0.5], [0.5, 1]])
+    z = stats.norm.isf(0.025)
+    inside = both.cdf([z, z]) - both.cdf([-z, z]) - both.cdf([z, -z]) + both.cdf([-z, -z])
+    said = f"Of these 2 intervals, some exclude 0 in about {100 * (1 - inside):.0f} % of experiments in which all arms"
+    assert said in printed(VERDICTS["use"])
+    assert "Of these" not in printed(VERDICTS["two seeds"])
 
 
 def test_the_spread_over_seeds_and_the_noise_are_told_apart() -> None:

@@ -99,8 +99,9 @@ def test_what_is_missing_is_said_and_has_no_table(make: Make) -> None:
 
 
 def test_a_run_without_scored_classes_has_no_section(make: Make) -> None:
-    run = read_run(make())
+    run = read_run(make(crops=2))
     judged = Judged(run, judge_run(run))
+    assert judged.verdict.scored == ()
     assert show_details(run, judged.verdict) is None
     assert 'id="details"' not in render(build_page(judged))
 

@@ -53,7 +53,7 @@ def test_figures_are_rounded_and_signed_as_in_a_paper() -> None:
     ]  # fmt: skip
     assert base == [r"weight\_uniform", "4/5", r"0.541 $\pm$ 0.009", "--", "--", "baseline", "0.410", "no"]
     # A bound just below zero keeps its sign; a single seed has no spread.
-    assert golgi == [r"golgi\_mem", r"weight\_sqrt\_inv", "0.300", "$-$0.020", r"[$-$0.050, $-$0.000]$\dagger$"]
+    assert golgi == [r"golgi\_mem", r"weight\_sqrt\_inv", "0.300", "$-$0.020", r"[$-$0.050, $-$0.000]"]
     assert uniform == ["", r"weight\_uniform", r"0.400 $\pm$ 0.010", "--", "--"]
 
 

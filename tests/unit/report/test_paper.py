@@ -14,13 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from counterpoise.report.paper import arm_cells, arms_caption, as_csv, as_markdown, class_cells, classes_caption
+from counterpoise.runs.looks import LookRecord
 from counterpoise.statistics.arm_verdict import ClassDifference
 from counterpoise.statistics.counts import CountTable, RunCell, RunState
 from counterpoise.statistics.inference import Label
+from counterpoise.statistics.looks import LookHistory
 from counterpoise.statistics.verdict import judge
 from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
 
 from .conftest import change_arm, change_class, rename
+from .verdicts import make_table
 
 ARMS = ("weight_uniform", "weight_sqrt_inv", "weight_inv_freq")
 # Hits of 100 positives and 100 predicted voxels, so Dice is hits / 100: arms x seeds.
@@ -175,7 +178,7 @@ def test_captions_say_what_the_figures_rest_on() -> None:
         "95 % interval that holds for all 2 comparisons together",
         "jackknife over validation crops",
         "margin is 0.01",
-        "Holds for new crops like these",
+        "Holds for new crops of these 2 data sets, this split, this model and schedule.",
     ):
         assert part in caption
     assert "Exploratory: not corrected" in classes_caption(verdict_of(make_counts()))
@@ -183,12 +186,15 @@ def test_captions_say_what_the_figures_rest_on() -> None:
 
 
 def test_captions_follow_the_settings() -> None:
-    asked = Settings(alpha=0.1, looks=2, margin=0.02, unit=Unit.DATA_SET, thresholds="tuned", select_crops=7)
-    caption = arms_caption(verdict_of(make_counts(crops=12).by_data_set(), replace(asked, min_crops=2)))
+    asked = Settings(alpha=0.1, margin=0.02, unit=Unit.DATA_SET, thresholds="tuned", select_crops=7)
+    table = make_counts(crops=12).by_data_set()
+    looked = LookHistory((LookRecord(dict.fromkeys(ARMS, (0, 1)), 3),))
+    caption = arms_caption(judge(table, replace(asked, min_crops=2), looked))
     for part in ("90 % interval", "2 comparisons at 2 looks", "margin is 0.02", "2 validation data sets"):
         assert part in caption
     assert "above thresholds tuned on 7 other crops" in caption
-    assert "Holds for these validation data sets only" in caption
+    assert "Holds for new data sets like these 2, this split" in caption
+    assert "2 comparisons together" in arms_caption(judge(table, replace(asked, min_crops=2)))
 
 
 def test_unscored_classes_lost_runs_and_copies_are_named() -> None:
@@ -202,25 +208,25 @@ def test_unscored_classes_lost_runs_and_copies_are_named() -> None:
     assert "Not scored: pm (positives in 2 crops)." in classes_caption(verdict)
     caption = arms_caption(verdict)
     assert "weight_inv_freq: unstable, 1 of 3 trainings diverged; not eligible" in caption
-    assert "weight_sqrt_inv: a control, the weights of weight_uniform trained again; never recommended." in caption
+    assert "weight_sqrt_inv: a control: weight_uniform again with other seeds, so its difference is noise" in caption
+    control = judge(replace(make_table(), controls={"weight_inv_freq": "weight_uniform"}))
+    assert "holds for all 1 comparison together" in arms_caption(control)
     assert "weight_effective_num has the weights of weight_uniform: not trained, excluded." in caption
 
 
-def test_intervals_of_few_crops_are_marked() -> None:
+def test_few_crops_are_said_once_and_their_intervals_are_made_like_all_others() -> None:
     few, many = verdict_of(make_counts(crops=4)), verdict_of(make_counts(crops=6))
-    marked = [class_cells(arm, entry)[-1].endswith("†") for arm in few.arms for entry in arm.classes]
-    assert marked == [True, True] * 2 + [False, False]  # the baseline comes last
-    assert "†" not in as_markdown(many)
-    assert "†" in classes_caption(few)
-    intervals = [row["interval"] for (_, name), row in rows_of(few).items() if name == "nuc"]
-    assert intervals == ["exploratory, these crops only"] * 2 + [""]
-    assert {row["interval"] for row in rows_of(many).values()} == {"all arms together", "exploratory", ""}
+    assert arms_caption(few).count("It rests on few crops (effective number 4.0)") == 1
+    assert "few crops" not in arms_caption(many)
+    for verdict in (few, many):
+        kinds = [row["interval"] for (_, name), row in rows_of(verdict).items() if name == "nuc"]
+        assert kinds == ["exploratory"] * 2 + [""]
 
 
 def test_csv_has_every_row_of_both_tables_unrounded(verdict: Verdict) -> None:
     exact = change_arm(verdict, "sqrt", score=0.56211, iou=0.4312345)
     exact = change_arm(rename(exact, {"pm": "a,b"}), "uniform", sd_over_seeds=None)
-    rows = rows_of(replace(exact, settings=Settings(alpha=0.1)))
+    rows = rows_of(replace(exact, settings=Settings(alpha=0.1), looks=replace(exact.looks, error_rate=0.1)))
     assert list(rows) == [
         *((arm, "(mean)") for arm in ("sqrt", "uniform", "inverse")),
         *((arm, name) for name in ("nuc", "a,b") for arm in ("sqrt", "uniform", "inverse")),
@@ -244,10 +250,7 @@ def test_csv_has_every_row_of_both_tables_unrounded(verdict: Verdict) -> None:
     empty = ("dice_sd", "difference", "low", "high", "interval", "confidence")
     assert [rows["uniform", "(mean)"][key] for key in empty] == [""] * 6
     assert (rows["uniform", "(mean)"]["verdict"], rows["uniform", "(mean)"]["in_best_set"]) == ("baseline", "no")
-    assert (rows["sqrt", "nuc"]["interval"], rows["sqrt", "a,b"]["interval"]) == (
-        "exploratory",
-        "exploratory, these crops only",
-    )
+    assert (rows["sqrt", "nuc"]["interval"], rows["sqrt", "a,b"]["interval"]) == ("exploratory", "exploratory")
 
 
 def test_markdown_can_be_read_as_it_is(verdict: Verdict) -> None:
@@ -259,8 +262,8 @@ def test_markdown_can_be_read_as_it_is(verdict: Verdict) -> None:
         "| uniform |   5 | 0.600 ± 0.012 |      – |                – | baseline  | 0.500 | no   |",
         "| inverse | 4/5 | 0.596 ± 0.012 | -0.004 | [-0.020, +0.012] | undecided | 0.496 | no   |",
     ]
-    assert lines[-3] == "| pm    | sqrt    | 0.452 ± 0.010 | +0.052 | [+0.030, +0.074]† |"
-    assert lines[-1] == "| pm    | inverse |         0.394 | -0.006 | [-0.050, +0.038]† |"
+    assert lines[-3] == "| pm    | sqrt    | 0.452 ± 0.010 | +0.052 | [+0.030, +0.074] |"
+    assert lines[-1] == "| pm    | inverse |         0.394 | -0.006 | [-0.050, +0.038] |"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

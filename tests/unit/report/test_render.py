@@ -346,7 +346,8 @@ def test_a_judged_run_opens_with_its_verdict(judged_run: Run, verdict: Verdict) 
     page = page_with(judged_run, verdict)
     tags = read(page).tags
     assert (
-        '<p class="lead verdict">Use sqrt: the highest score of those that cannot be told apart from the best. ' in page
+        '<p class="lead verdict">Use sqrt for new crops of these 3 data sets: the highest score of those that beat '
+        "uniform. Against uniform:" in page
     )
     assert page.index('class="lead verdict"') < page.index("<h2>Verdict") < page.index("<h2>Results")
     levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
@@ -386,7 +387,7 @@ def test_classes_are_marked_exploratory_and_their_numbers_are_in_a_table(judged_
             "0.800",
             f"0.798 {minus}0.002 [{minus}0.010, +0.006]",
         ],
-        ["pm", "0.452 +0.052 † [+0.030, +0.074]", "0.400", f"0.394 {minus}0.006 † [{minus}0.050, +0.038]"],
+        ["pm", "0.452 +0.052 [+0.030, +0.074]", "0.400", f"0.394 {minus}0.006 [{minus}0.050, +0.038]"],
     ]
 
 
@@ -479,7 +480,7 @@ def test_where_data_sets_are_the_unit_no_figure_speaks_of_crops(judged_run: Run,
     for name in ("verdict", "classes"):
         assert "crops" not in section_of(page, name)
     assert "what other data sets would change and holds for these data sets only" in section_of(page, "verdict")
-    assert "the interval is about these data sets only" in section_of(page, "classes")
+    assert "Use sqrt for new data sets like these 12" in section_of(page, "verdict")
     assert "on these data sets only [+0.012, +0.028]" in section_of(page, "verdict")
 
 

@@ -18,10 +18,11 @@ from counterpoise.report.page import build_page
 from counterpoise.report.paper import arms_caption, as_csv, as_markdown, classes_caption
 from counterpoise.report.render import render
 from counterpoise.report.verdict_file import verdict_document
+from counterpoise.runs.looks import DropReason, StopReason
 from counterpoise.statistics.hypothesis_types import Grounds, HypothesisOutcome, RemarkKind, UntestableKind
 from counterpoise.statistics.inference import Label
 from counterpoise.statistics.verdict import judge
-from counterpoise.statistics.verdict_types import Obstacle, RecommendationReason, Verdict
+from counterpoise.statistics.verdict_types import BestBet, Obstacle, RecommendationReason, Verdict
 
 from .conftest import change_arm, change_class
 from .verdicts import hypotheses, judged, make_table, make_verdicts
@@ -60,6 +61,9 @@ def test_verdicts_of_every_kind_are_among_those_checked() -> None:
     """Keep what follows honest: a kind that is added later must be added here too."""
     assert {verdict.obstacle for verdict in VERDICTS.values()} == {None, *Obstacle}
     assert {verdict.recommendation.reason for verdict in VERDICTS.values()} == set(RecommendationReason)
+    race = VERDICTS["race"].race
+    assert {drop.reason for look in race for drop in look.dropped} == set(DropReason)
+    assert {look.stop for look in race} == {None, *StopReason}
     stated = hypotheses()
     assert {entry.outcome for entry in stated} == set(HypothesisOutcome)
     assert {entry.finding for entry in stated} == {None, *Grounds}
@@ -99,8 +103,9 @@ def test_captions_of_a_paper_hold_the_sentences_they_need(name: str) -> None:
     for text in needed:
         assert caption.count(text) == 1, text
         assert text in document
-    few = any(entry.is_about_these_crops for arm in verdict.arms for entry in arm.classes)
-    assert (statements.few_crops(verdict) in classes_caption(verdict)) == few
+    few = verdict.has_verdict and (verdict.effective_crops or 9) < 5
+    assert ("and are wide and rough themselves." in caption) == few
+    assert (statements.by_chance(verdict) in classes_caption(verdict)) is True
     assert (statements.EXPLORATORY in classes_caption(verdict)) == verdict.has_verdict
 
 
@@ -130,9 +135,9 @@ def test_every_finding_and_remark_has_words_of_its_own() -> None:
         (
             f"{estimate}; same within the margin of 0.01; weight_effective_num has the weights of weight_uniform, "
             "which stands for it; weight_manual has the same weights and is excluded; without 1 diverged of 4 "
-            "trainings of weight_inv_freq; about these validation crops only"
+            "trainings of weight_inv_freq"
         ),
-        f"{estimate}; apart by more than the margin of 0.01; about these validation crops only",
+        f"{estimate}; apart by more than the margin of 0.01; without 1 diverged of 4 trainings of weight_inv_freq",
         "0.520 [0.505, 0.535] over 4 seeds",
         "b is better: +0.020 [+0.005, +0.035] over 4 seeds",
         "better than 1 of 2; nearest c: +0.020 [+0.005, +0.035] over 4 seeds",
@@ -214,22 +219,25 @@ def test_a_small_difference_is_written_alike_everywhere(
 
 def test_an_arm_that_is_better_and_not_eligible_is_not_called_no_better() -> None:
     """Weighting helped in this run, though the arm it helped may not be recommended."""
+    keep = "Keep weight_uniform for new crops of these 3 data sets: no evidence that"
     assert statements.headline(VERDICTS["lost runs"]).startswith(
-        "Keep weight_uniform: no evidence that another arm that may be recommended is better."
+        f"{keep} another arm that may be recommended is better."
     )
-    assert statements.headline(VERDICTS["keep"]).startswith("Keep weight_uniform: no evidence that weighting helps.")
+    assert statements.headline(VERDICTS["keep"]).startswith(f"{keep} weighting helps.")
 
 
-def test_the_chance_to_win_is_told_of_the_highest_arm_beside_the_baseline(verdict: Verdict) -> None:
-    first = change_arm(verdict, "uniform", score=0.63, is_in_best_set=True)
-    arms = tuple(sorted(first.arms, key=lambda arm: -(arm.score or 0)))
-    assert [arm.name for arm in arms] == ["uniform", "sqrt", "inverse"]
-    assert statements.best_set(replace(first, arms=arms, best_set=("uniform", "sqrt"))) == (
-        "Cannot be told apart from the best: uniform and sqrt (2 of 3 arms). "
-        "P(sqrt beats uniform in one fresh run): 0.97"
+def test_a_bet_is_no_claim_and_says_what_it_rests_on(verdict: Verdict) -> None:
+    assert list(statements.bet(verdict)) == []
+    (text,) = statements.bet(replace(verdict, bet=BestBet("sqrt", 0.0123)))
+    assert text == (
+        "Best bet, not a claim: sqrt, expected +0.012 against uniform (what was seen, shrunk by what noise explains)."
     )
-    alone = change_arm(replace(first, best_set=("uniform",)), "sqrt", is_in_best_set=False)
-    assert statements.best_set(alone) == "Cannot be told apart from the best: uniform (1 of 3 arms)."
+    (text,) = statements.bet(replace(verdict, bet=BestBet("uniform", 0.0)))
+    assert text == "Best bet, not a claim: uniform; the arms spread no further above it than noise does."
+    for name, found in VERDICTS.items():  # it never stands alone
+        if found.bet is not None:
+            labels = [entry.label for entry in statements.conclusions(found)]
+            assert labels.index("Best") < labels.index("Bet") < labels.index("Scope"), name
 
 
 def test_without_a_score_no_score_with_failures_is_told(verdict: Verdict) -> None:

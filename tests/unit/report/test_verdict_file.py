@@ -39,7 +39,17 @@ def test_kinds_are_written_as_the_values_of_their_enumerations(verdict: Verdict)
     assert document["arms"][0]["comparison"]["low"] == 0.005
     assert document["arms"][1]["comparison"] is None
     assert document["incomplete"][0]["state"] == "diverged"
-    assert (document["scope"], document["settings"]["unit"]) == ("new", "crop")
+    assert document["settings"]["unit"] == "crop"
+    assert document["arms"][2]["seeds_to_decide"] == {"low": 15, "high": 40}
+    assert document["looks"]["recorded"] == 1
+    race = verdict_document(VERDICTS["race"])["race"]
+    assert race[0]["dropped"][0] == {
+        "arm": "weight_inv_freq",
+        "reason": "beaten",
+        "by": "weight_sqrt_inv",
+        "level": 0.0125,
+    }
+    assert race[2]["stop"] == "alone"
     stated = verdict_document(VERDICTS["hypotheses"])["hypotheses"]
     assert {entry["outcome"] for entry in stated} == {outcome.value for outcome in HypothesisOutcome}
 
@@ -62,7 +72,7 @@ def _change(document: dict[str, Any], path: str, value: object) -> None:
         ("settings", KeyError),
         ("noise.sd", KeyError),
         ("arms.2.comparison.label", KeyError),
-        ("scope", "all"),
+        ("looks.recorded", "all"),
         ("arms.0.comparison.label", "splendid"),
         ("arms.0.comparison.low", "much"),
         ("arms.0.score", []),

@@ -12,6 +12,7 @@ from counterpoise.notes import Note, NoteKind
 from counterpoise.report.page import Judged
 from counterpoise.runs.arms import ArmRecord, ArmsRecord
 from counterpoise.runs.layout import RunFolder
+from counterpoise.runs.looks import Drop, DropReason, LookRecord, RaceLook, StopReason
 from counterpoise.runs.read import Run, Trial
 from counterpoise.runs.records import TrialStatus
 from counterpoise.statistics.arm_verdict import TunedArm
@@ -25,10 +26,11 @@ from counterpoise.statistics.hypothesis_types import (
     Untestable,
     UntestableKind,
 )
+from counterpoise.statistics.looks import LookHistory
 from counterpoise.statistics.micro_batches import BatchParts, PartSpan, TrainingParts
 from counterpoise.statistics.training import Convergence, TrainingState
 from counterpoise.statistics.verdict import judge
-from counterpoise.statistics.verdict_types import Settings, Unit, Verdict
+from counterpoise.statistics.verdict_types import Change, Settings, Unit, Verdict
 
 NAMES = ("weight_uniform", "weight_sqrt_inv", "weight_inv_freq", "weight_manual")
 Lost = dict[tuple[int, int], RunState]
@@ -89,12 +91,10 @@ def _parts(arm: str, seed: int) -> TrainingParts:
 def hypotheses() -> tuple[HypothesisVerdict, ...]:
     """State claims with every outcome, finding, remark and reason for no test."""
     found: dict[str, Any] = {"difference": 0.02, "low": 0.005, "high": 0.035, "seeds": 4}
-    few = Remark(RemarkKind.THESE_CROPS)
     remarks = (
         Remark(RemarkKind.STANDS_FOR, ("weight_effective_num", "weight_uniform")),
         Remark(RemarkKind.EXCLUDED, ("weight_manual",)),
         Remark(RemarkKind.DIVERGED, ("weight_inv_freq",), 1),
-        few,
     )
     names = {
         UntestableKind.SAME_WEIGHTS: ("a", "b", "c"),
@@ -105,7 +105,9 @@ def hypotheses() -> tuple[HypothesisVerdict, ...]:
     tested = (
         HypothesisVerdict("a > b", "it  is\nso & <so>", HypothesisOutcome.SUPPORTED, **found),
         HypothesisVerdict("a = b", "", HypothesisOutcome.SUPPORTED, finding=Grounds.SAME, remarks=remarks, **found),
-        HypothesisVerdict("a != b", "", HypothesisOutcome.SUPPORTED, finding=Grounds.APART, remarks=(few,), **found),
+        HypothesisVerdict(
+            "a != b", "", HypothesisOutcome.SUPPORTED, finding=Grounds.APART, remarks=remarks[2:], **found
+        ),
         HypothesisVerdict("a >= 0.5", "", HypothesisOutcome.UNDECIDED, value=0.5, **found),
         HypothesisVerdict(
             "a best", "", HypothesisOutcome.REFUTED, finding=Grounds.RIVAL_BETTER, rival="b", rivals=2, **found
@@ -153,6 +155,29 @@ def _collapsed() -> CountTable:
     return replace(table, cells=tuple(tuple(replace(cell, reason="") for cell in row) for row in table.cells))
 
 
+def _looked_at(seeds: int, *, planned: int = 4) -> LookHistory:
+    runs = dict.fromkeys(NAMES[:3], tuple(range(seeds)))
+    return LookHistory((LookRecord(runs, planned),))
+
+
+_DROPPED = {"weight_inv_freq": 3}
+
+
+def _race() -> tuple[RaceLook, ...]:
+    """Decide something of every kind."""
+    beaten = Drop("weight_inv_freq", DropReason.BEATEN, "weight_sqrt_inv", 0.0125)
+    others = (Drop("a", DropReason.FUTILE, level=0.0123), Drop("b", DropReason.UNSTABLE))
+    looks = (RaceLook(3, "weight_sqrt_inv", (beaten, *others)), RaceLook(4, "weight_sqrt_inv"))
+    return (*looks, *(RaceLook(5, "weight_sqrt_inv", (), stop) for stop in StopReason))
+
+
+def _stray() -> CountTable:
+    table = make_table((0.0, 0.05, 0.02, 0.0))
+    counts = table.counts.copy()
+    counts[1, 2, :, 0] += np.array([-30_000, 30_000, 30_000])
+    return replace(table, counts=counts)
+
+
 def make_verdicts() -> dict[str, Verdict]:
     """Judge runs of every kind."""
     failed: Lost = {(arm, seed): RunState.FAILED for arm in range(3) for seed in range(4)}
@@ -193,7 +218,23 @@ def make_verdicts() -> dict[str, Verdict]:
         "tuned": replace(
             judge(make_table(), Settings(thresholds="tuned", select_crops=7)), tuned=(tuned,), effective_crops=9.25
         ),
-        "other settings": judge(make_table(), Settings(alpha=0.1, looks=2, margin=0.02)),
+        "other settings": judge(make_table(), Settings(alpha=0.1, margin=0.02)),
+        "two looks": judge(make_table(), history=_looked_at(3)),
+        "a look too many": judge(make_table(), history=_looked_at(3, planned=3)),
+        "lost seeds": judge(make_table(), history=_looked_at(5)),
+        "damaged looks": replace(use, looks=replace(use.looks, damage="line 1 of looks.jsonl was changed")),
+        "another margin": replace(use, changes=(Change("verdict.margin", "0.02", "0.01"),)),
+        "another unit": replace(use, changes=(Change("verdict.unit", "data_set", "crop"),)),
+        "an arm less": replace(use, changes=(Change("arms", "with weight_manual", "without weight_manual"),)),
+        "not known what was asked": replace(use, changes=(Change("record", "not known", "as in experiment.toml"),)),
+        "race": replace(
+            use, race=_race(), arms=tuple(replace(a, dropped_after=_DROPPED.get(a.name)) for a in use.arms)
+        ),
+        "race before its first look": judge(make_table(), is_before_looks=True),
+        "stray run": judge(_stray()),
+        "noisy baseline": judge(make_table((0.0, 0.0, 0.0, 0.0), noise=(0.05, 0.003, 0.003, 0.003))),
+        "bet on none": judge(make_table((0.0, -0.05, -0.05))),
+        "later claims": replace(use, hypotheses=tuple(replace(h, is_exploratory=True) for h in hypotheses()[:2])),
         "tiles": replace(use, tile_count=123),
         "same parts": replace(use, parts=BatchParts(2, (parts[0], replace(parts[1], arm=parts[0].arm)))),
         "parts": replace(use, parts=BatchParts(12, parts)),

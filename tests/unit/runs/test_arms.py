@@ -1,6 +1,7 @@
 """The plan of a run comes back from ``weights.json``, older ones too; what cannot be a plan is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from counterpoise.experiment.config import VerdictConfig
 from counterpoise.experiment.hypothesis import Hypothesis, parse_claim
 from counterpoise.files.atomic import read_json, write_json
 from counterpoise.notes import Note, NoteKind
-from counterpoise.runs.arms import PLAN_VERSION, ArmRecord, ArmsRecord, read_arms
+from counterpoise.runs.arms import PLAN_VERSION, ArmRecord, ArmsRecord, Asked, Race, read_arms
 from counterpoise.runs.layout import RunFolder
 
 NOTE = Note(NoteKind.WEIGHTS, "a note")
@@ -92,13 +93,16 @@ def test_a_note_of_no_kind_makes_a_plan_unreadable(tmp_path: Path, note: object)
 def test_hypotheses_and_what_is_asked_are_kept_and_older_runs_have_none(tmp_path: Path) -> None:
     claims = ("weight_manual > weight_uniform", "weight_uniform[nuc] >= 0.95", "weight_manual best of all")
     hypotheses = tuple(Hypothesis(claim=parse_claim(text), because="why [not]\nso") for text in claims)
-    asked = VerdictConfig(margin=0.02, unit="data_set", thresholds="tuned", looks=2)
+    asked = VerdictConfig(margin=0.02, unit="data_set", thresholds="tuned")
     file = tmp_path / "weights.json"
     ArmsRecord(("nuc",), ARM.name, (0,), (ARM,), (), asked, hypotheses).write(file)
     found = ArmsRecord.read(file)
     assert (found.verdict, found.hypotheses) == (asked, hypotheses)
     document = read_json(file)
     assert document["hypotheses"][0] == {"claim": claims[0], "because": "why [not]\nso"}
+    # Before version 3 looks were planned: one that was written then is read, and they are counted now.
+    write_json(file, {**document, "verdict": {**document["verdict"], "looks": 4}})
+    assert ArmsRecord.read(file).verdict == asked
     del document["hypotheses"], document["verdict"]
     write_json(file, document)
     assert (ArmsRecord.read(file).hypotheses, ArmsRecord.read(file).verdict) == ((), VerdictConfig())
@@ -117,3 +121,24 @@ def test_what_is_no_run_folder_is_told_from_a_damaged_plan(tmp_path: Path) -> No
         with pytest.raises(RunFolderError, match="is not a run folder") as caught:
             read_arms(RunFolder(folder))
         assert caught.value.found == found
+
+
+def test_what_was_asked_first_and_the_race_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "weights.json"
+    plain = ArmsRecord(("nuc",), ARM.name, (0, 1, 2, 3), (ARM,))
+    plain.write(file)
+    assert (ArmsRecord.read(file).first, ArmsRecord.read(file).race) == (None, None)
+    asked = Asked("b", ("a", "b"), VerdictConfig(margin=0.07), ("a > b", "b best of all"), is_known=False)
+    both = replace(plain, first=asked, race=Race((3, 4)))
+    both.write(file)
+    assert ArmsRecord.read(file) == both
+    document = read_json(file)
+    del document["first"], document["race"]  # as runs of before version 3
+    write_json(file, document)
+    assert ArmsRecord.read(file) == plain
+
+
+def test_a_control_is_trained_with_seeds_of_its_own() -> None:
+    control = ArmRecord("control", "", {"nuc": 1.0}, (), ARM.name, runs=True, seed_shift=9)
+    record = ArmsRecord(("nuc",), ARM.name, (0, 4, 8), (ARM, control))
+    assert (record.seeds_of(ARM.name), record.seeds_of("control")) == ((0, 4, 8), (9, 13, 17))
