@@ -177,7 +177,7 @@ class ArmsRecord:
             tuple(content["classes"]),
             content["baseline"],
             tuple(seeds),
-            tuple(ArmRecord(**arm) for arm in content["arms"]),
+            tuple(ArmRecord(**{**arm, "clamped": tuple(arm["clamped"])}) for arm in content["arms"]),
             tuple(map(_read_note, content["notes"])),
             _read_verdict(content.get("verdict", {})),  # runs of before 2026-11-22 have none
             tuple(Hypothesis(**entry) for entry in content.get("hypotheses", ())),  # nor these

@@ -44,7 +44,7 @@ def plan(project: Path, capsys: pytest.CaptureFixture[str]) -> Plan:
         file = project / "experiment.toml"
         file.write_text(
             'preset = "demo"\n[data]\ndatasplit = "data/datasplit.csv"\nclasses = ["nuc", "pm"]\n'
-            f"[sampling]\npatch_shape = [32, 32]\n[arms]\n{arms}\ndesign = 'fixed'\n{more}\n[run]\nfolder = 'run'\n",
+            f"[sampling]\npatch_shape = [32, 32]\n[arms]\n{arms}\n{more}\n[run]\nfolder = 'run'\n",
             encoding="utf-8",
         )
         asked = {"noise_from": None, "run_sd": None, "crop_sd": None, "measure": False, "as_json": True}
@@ -67,19 +67,28 @@ def test_it_counts_what_will_be_trained_and_writes_no_run(plan: Plan, project: P
     assert [row["seeds"] for row in said["precision"]] == [3, 5, 8, 12, 20]
 
 
-def test_what_can_be_seen_follows_arms_margin_and_looks(plan: Plan) -> None:
+def test_what_can_be_seen_follows_arms_margin_and_crops(plan: Plan) -> None:
     said = plan('strategies = ["weight_uniform", "weight_inv_freq"]\nseeds = 4', run_sd=0.02)
     assert said["arms"] == ["weight_uniform", "weight_inv_freq"]
-    assert said["scope"] == "this", "the small phantom has few validation crops"
-    expected = plan_precision(PlannedNoise(run_sd=0.02), arms=2, seeds=4)
+    crops = said["clusters"]["effective"]
     (row,) = [row for row in said["precision"] if row["seeds"] == 4]
+    expected = plan_precision(PlannedNoise(run_sd=0.02), arms=2, seeds=4, crops=crops)
     assert row["half_width"] == pytest.approx(expected.half_width)
     assert row["detectable"] == pytest.approx(expected.detectable)
     by_crop = plan('strategies = ["weight_uniform", "weight_inv_freq"]\nseeds = 4', run_sd=0.02, crop_sd=0.05)
-    assert by_crop["precision"] == said["precision"], "how arms differ from crop to crop matters to new crops alone"
-    wide = plan('strategies = ["weight_uniform", "weight_inv_freq"]', "[verdict]\nmargin = 0.5\nlooks = 3", run_sd=0.02)
-    assert wide["precision"][0]["half_width"] > said["precision"][0]["half_width"]
+    assert by_crop["precision"][1]["half_width"] > row["half_width"], "few crops are no reason to leave them out"
+    wide = plan('strategies = ["weight_uniform", "weight_inv_freq"]', "[verdict]\nmargin = 0.5", run_sd=0.02)
     assert wide["seeds_for_margin"] <= 3 < said["seeds_for_margin"]
+
+
+def test_a_race_is_priced_next_to_the_grid(plan: Plan) -> None:
+    arms = 'strategies = ["weight_uniform", "weight_inv_freq", "weight_sqrt_inv"]\ndesign = "race"\nseeds = 9'
+    said = plan(arms, run_sd=0.02)
+    assert said["race"]["worst"] == 27 == said["trainings"]
+    gains, trainings = zip(*said["race"]["expected"], strict=True)
+    assert gains == pytest.approx((0.0, 0.01, 0.02, 0.03))
+    assert all(9 <= number < 27 for number in trainings), "three seeds of every arm at least"
+    assert plan(run_sd=0.02)["race"] is None
 
 
 def test_fewer_seeds_than_a_verdict_needs_are_never_enough(plan: Plan) -> None:

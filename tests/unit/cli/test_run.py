@@ -26,7 +26,7 @@ def test_the_run_alone_repeats_what_the_command_line_set(phantom: Path, tmp_path
     file = tmp_path / "experiment.toml"
     file.write_text(
         f'preset = "demo"\n[data]\ndatasplit = "{phantom}"\nclasses = ["nuc", "pm"]\n'
-        '[arms]\nstrategies = ["weight_uniform", "weight_inv_freq"]  # two\ndesign = "fixed"\n[run]\nfolder = "run"\n',
+        '[arms]\nstrategies = ["weight_uniform", "weight_inv_freq"]  # two\n[run]\nfolder = "run"\n',
         encoding="utf-8",
     )
     overrides = (read_override("training.epochs=7"), read_override("sampling.patch_shape=[32, 32]"), read_seeds("2"))

@@ -38,7 +38,7 @@ def test_defaults_are_the_reference_protocol() -> None:
 
 @pytest.mark.parametrize("preset", known_presets())
 def test_presets_load_and_what_one_sets_goes_over_them(preset: str) -> None:
-    text = f'preset = "{preset}"\n{LEAST}[training]\nepochs = 7\n[arms]\nseeds = [4, 2]\ndesign = "fixed"\n'
+    text = f'preset = "{preset}"\n{LEAST}[training]\nepochs = 7\n[arms]\nseeds = [4, 2]\n'
     e = parse_experiment(text)
     assert (e.preset, e.training.epochs, e.arms.seeds, e.arms.strategies) == (preset, 7, (4, 2), CLASSIC)
     if preset == "demo":
@@ -244,7 +244,7 @@ def test_the_commented_file_reads_back_to_the_same_experiment(preset: str) -> No
         f'preset = "{preset}"\n'
         '[data]\ndatasplit = "a \\"quoted\\" folder/split\\\\x.csv"\nclasses = ["nuc", "ü \\n"]\n'
         "voxel_size_nm = [5.24, 4, 4]\n"
-        '[arms]\nstrategies = ["weight_manual", "my.module:rule"]\nbaseline = "weight_manual"\nseeds = [7]\ndesign = "fixed"\n'
+        '[arms]\nstrategies = ["weight_manual", "my.module:rule"]\nbaseline = "weight_manual"\nseeds = [7]\n'
         'manual_weights = { nuc = 1.8, "ü \\n" = 0.1 }\n'
         "[training]\nlearning_rate = 3e-5\nbatch_size = 4\n[run]\nslots = 2\n"
     )

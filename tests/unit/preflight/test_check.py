@@ -57,7 +57,7 @@ def write(project: Path) -> Callable[..., Path]:
         file.write_text(
             f'preset = "demo"\n[data]\ndatasplit = "data/datasplit.csv"\nclasses = {classes}\nstore = "store"\n{data}\n'
             "[sampling]\npatch_shape = [32, 32]\n[training]\nbatch_size = 2\n[validation]\ntiles_per_crop = 1\n"
-            f'[arms]\n{arms}\ndesign = "fixed"\n[run]\nfolder = "{run}"\n{more}\n',
+            f'[arms]\n{arms}\n[run]\nfolder = "{run}"\n{more}\n',
             encoding="utf-8",
         )
         return file

@@ -46,7 +46,7 @@ def make_design(phantom: Path, folder: Path) -> Design:
     (folder / "experiment.toml").write_text(
         'preset = "demo"\n[data]\ndatasplit = "data/datasplit.csv"\nclasses = ["nuc", "pm"]\n'
         "[sampling]\npatch_shape = [32, 32]\n[model]\nwidth = 4\ndepth = 2\n[training]\nbatch_size = 2\n"
-        '[validation]\ntiles_per_crop = 1\n[arms]\nseeds = 2\ndesign = "fixed"\n[run]\nfolder = "run"\n',
+        '[validation]\ntiles_per_crop = 1\n[arms]\nseeds = 2\n[run]\nfolder = "run"\n',
         encoding="utf-8",
     )
     hardware = Hardware((), 2, 16 * GIB, ())

@@ -36,7 +36,7 @@ def file(tmp_path: Path, add_crop: AddCrop, monkeypatch: pytest.MonkeyPatch) -> 
     experiment = tmp_path / "experiment.toml"
     experiment.write_text(
         'preset = "demo"\n[data]\ndatasplit = "datasplit.csv"\nclasses = ["a"]\nvoxel_size_nm = [8, 8, 8]\n'
-        "[sampling]\npatch_shape = [16, 16]\n[model]\nwidth = 4\ndepth = 2\n[arms]\nseeds = 2\ndesign = 'fixed'\n"
+        "[sampling]\npatch_shape = [16, 16]\n[model]\nwidth = 4\ndepth = 2\n[arms]\nseeds = 2\n"
         '[run]\nfolder = "run"\n',
         encoding="utf-8",
     )

@@ -40,7 +40,7 @@ def project(phantom: Path, tmp_path: Path) -> Path:
     (folder / "experiment.toml").write_text(
         'preset = "demo"\n[data]\ndatasplit = "data/datasplit.csv"\nclasses = ["nuc", "pm"]\n'
         "[sampling]\npatch_shape = [32, 32]\n[model]\nwidth = 4\ndepth = 2\n"
-        '[arms]\nseeds = 2\ndesign = "fixed"\n[run]\nfolder = "run"\n',
+        '[arms]\nseeds = 2\n[run]\nfolder = "run"\n',
         encoding="utf-8",
     )
     return folder
