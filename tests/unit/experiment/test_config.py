@@ -244,7 +244,8 @@ def test_the_commented_file_reads_back_to_the_same_experiment(preset: str) -> No
         f'preset = "{preset}"\n'
         '[data]\ndatasplit = "a \\"quoted\\" folder/split\\\\x.csv"\nclasses = ["nuc", "ü \\n"]\n'
         "voxel_size_nm = [5.24, 4, 4]\n"
-        '[arms]\nstrategies = ["weight_manual", "my.module:rule"]\nbaseline = "weight_manual"\nseeds = [7]\ndesign = "fixed"\n'
+        '[arms]\nstrategies = ["weight_manual", "my.module:rule"]\nbaseline = "weight_manual"\nseeds = [7]\n'
+        'design = "fixed"\n'
         'manual_weights = { nuc = 1.8, "ü \\n" = 0.1 }\n'
         "[training]\nlearning_rate = 3e-5\nbatch_size = 4\n[run]\nslots = 2\n"
     )
