@@ -81,8 +81,8 @@ def test_the_basis_is_that_of_the_verdict(verdict: Verdict) -> None:
 def test_where_more_seeds_do_not_help_the_crops_are_named(verdict: Verdict) -> None:
     assert basis_of(change_arm(verdict, "inverse", seeds_to_decide=None))["Seeds"] == (
         (
-            "No number of seeds finds a difference of 0.010: inverse. The validation crops set the limit; it takes more "
-            "of them."
+            "No number of seeds finds a difference of 0.010: inverse. The validation crops set the limit; it takes "
+            "more of them."
         ),
     )
 

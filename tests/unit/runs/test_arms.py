@@ -125,7 +125,7 @@ def test_what_is_no_run_folder_is_told_from_a_damaged_plan(tmp_path: Path) -> No
 
 def test_what_was_asked_first_and_the_race_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "weights.json"
-    plain = ArmsRecord(("nuc",), ARM.name, (0, 1, 2, 3), (ARM,))
+    plain = ArmsRecord(("nuc",), ARM.name, (0, 1, 2, 3), (replace(ARM, clamped=[]),))
     plain.write(file)
     assert (ArmsRecord.read(file).first, ArmsRecord.read(file).race) == (None, None)
     asked = Asked("b", ("a", "b"), VerdictConfig(margin=0.07), ("a > b", "b best of all"), is_known=False)
