@@ -63,7 +63,6 @@ LINES = (
     "[verdict]",
     "margin = 0.01",
     'unit = "crop"',
-    "looks = 1",
     "[run]",
     'folder = "run"',
     "slots = 1",

@@ -57,7 +57,8 @@ def race_of(run: RunFolder, say: Callable[[str], object] = lambda _: None) -> Ru
 
 def run_out(run: RunFolder, *, slots: int = 2, most: int = 10_000) -> list[TrialFolder]:
     """Drive a race as the driver does, for at most so many trainings; return those that were begun, in order."""
-    race, waiting, training, begun = race_of(run), [], [], []
+    race = race_of(run)
+    waiting, training, begun = list[TrialFolder](), list[TrialFolder](), list[TrialFolder]()
     waiting += race.more(())
     while len(begun) < most:
         while len(training) < slots and len(begun) < most:

@@ -159,7 +159,7 @@ def test_the_better_arm_meets_the_baseline_again_with_new_seeds(tmp_path: Path) 
     said = comments(text)
     assert document["verdict"] == statements.headline(judge_run(read_run(run)))
     assert f"Verdict: {document['verdict']}" in said
-    assert document["verdict"].startswith("Use weight_sqrt_inv: ")
+    assert document["verdict"].startswith("Use weight_sqrt_inv for new crops of these 3 data sets: ")
     assert "weight_sqrt_inv  4/4" in said  # the table of the verdict stands at the end
 
 
@@ -238,8 +238,10 @@ def test_files_elsewhere_point_back(tmp_path: Path) -> None:
     for entry in document["checkpoints"]:
         assert (out / entry["last"]).read_bytes() == b"last"
         assert (out / entry["best"]).read_bytes() == b"best"
-    # A run that belongs to somebody else is only read.
-    assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == before
+    # In the run itself there is nothing new but the look at its verdict.
+    after = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+    assert set(after) - set(before) == {run.looks, run.verdict}
+    assert {file: after[file] for file in before} == before
 
 
 def test_a_project_that_moved_is_found_where_it_is(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_text_csv_and_json_show_the_same_figures(tmp_path: Path, capsys: pytest.
 
 
 def test_a_run_whose_classes_cannot_be_scored_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run", finished=0)
     results_command(run.path, ResultsFormat.details)
     assert "nothing further to show" in capsys.readouterr().out.lower()
     results_command(run.path, ResultsFormat.json)

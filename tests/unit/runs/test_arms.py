@@ -24,7 +24,7 @@ def rewrite(file: Path, **changes: Any) -> None:
 
 
 def test_arms_come_back(tmp_path: Path) -> None:
-    arm = ArmRecord("weight_effective_num", "2 e", {"nuc": 2.0, "pm": 0.1 + 0.2}, ["pm"], "weight_uniform", runs=False)
+    arm = ArmRecord("weight_effective_num", "2 e", {"nuc": 2.0, "pm": 0.1 + 0.2}, ("pm",), "weight_uniform", runs=False)
     record = ArmsRecord(("nuc", "pm"), "weight_uniform", (0, 7), (arm,), (NOTE,))
     record.write(tmp_path / "weights.json")
     assert ArmsRecord.read(tmp_path / "weights.json") == record
@@ -125,7 +125,7 @@ def test_what_is_no_run_folder_is_told_from_a_damaged_plan(tmp_path: Path) -> No
 
 def test_what_was_asked_first_and_the_race_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "weights.json"
-    plain = ArmsRecord(("nuc",), ARM.name, (0, 1, 2, 3), (replace(ARM, clamped=[]),))
+    plain = ArmsRecord(("nuc",), ARM.name, (0, 1, 2, 3), (ARM,))
     plain.write(file)
     assert (ArmsRecord.read(file).first, ArmsRecord.read(file).race) == (None, None)
     asked = Asked("b", ("a", "b"), VerdictConfig(margin=0.07), ("a > b", "b best of all"), is_known=False)

@@ -31,6 +31,12 @@ LEAK = Note(NoteKind.LEAK, "two crops overlap")
 NOTES = (Note(NoteKind.DATA, "golgi is rare"), LEAK)
 
 
+def number(value: float | None) -> float:
+    """Return a number that must be there."""
+    assert value is not None
+    return value
+
+
 def judged(folder: RunFolder) -> Verdict:
     return judge_run(read_run(folder))
 
@@ -123,9 +129,8 @@ def test_a_look_at_more_seeds_pays_for_the_one_before(tmp_path: Path) -> None:
     for verdict in (early, late):
         found = verdict.arm("weight_inv_freq").comparison
         assert found is not None
-        assert None not in (found.low, found.high, found.df, found.se)
-        half = ((found.high or 0) - (found.low or 0)) / 2
-        assert half == pytest.approx(stats.t.isf(expected[found.seeds] / 2, found.df) * found.se)
+        low, high, df, se = (number(value) for value in (found.low, found.high, found.df, found.se))
+        assert (high - low) / 2 == pytest.approx(stats.t.isf(expected[found.seeds] / 2, df) * se)
 
 
 def test_looks_without_a_verdict_are_not_recorded(tmp_path: Path) -> None:
