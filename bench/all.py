@@ -1,10 +1,12 @@
 """Run every benchmark, one after the other, and make the table of results.
 
     python bench/all.py OUT [--only patches start] [--readme] [--repeats 7]
+    python bench/all.py OUT --simulations
 
 OUT gets ``<script>.json`` and ``<script>.log`` of each, and ``results.md``. ``--readme`` puts the table into
 ``bench/README.md``. A script that fails is named, and the others go on. Takes about an hour on two cores; use a machine
-on which nothing else runs.
+on which nothing else runs. ``--simulations`` runs those of the verdict instead: their tables, ``<script>.md``, do not depend
+on the machine.
 """
 
 from __future__ import annotations
@@ -31,12 +33,14 @@ SCRIPTS: dict[str, list[str]] = {
     "wait": [],
 }
 """What is run, in this order, and with which options beside ``--out``."""
+SIMULATIONS = ("sceptics", "race", "verdict_simulation", "plan_precision", "hypothesis_simulation")
+"""Whether verdicts keep their error rates, and what races cost: about half an hour on one core."""
 BEGIN, END = "<!-- results begin -->\n", "<!-- results end -->\n"
 
 
-def run(name: str, out: Path, options: list[str]) -> bool:
+def run(name: str, out: Path, options: list[str], kind: str = "json") -> bool:
     """Run one script; return whether it ended well."""
-    file, log = out / f"{name}.json", out / f"{name}.log"
+    file, log = out / f"{name}.{kind}", out / f"{name}.log"
     file.unlink(missing_ok=True)
     began = time.perf_counter()
     with log.open("w", encoding="utf-8") as stream:
@@ -78,8 +82,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(SCRIPTS), help="run these; the table keeps what OUT holds")
     parser.add_argument("--repeats", type=int, help="for every script; each one's own if left out")
     parser.add_argument("--readme", action="store_true", help="replace the table in bench/README.md")
+    parser.add_argument("--simulations", action="store_true", help="run these, and nothing else")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    if given.simulations:
+        sys.exit(0 if all([run(name, given.out, [], kind="md") for name in SIMULATIONS]) else 1)
     repeats = ["--repeats", str(given.repeats)] if given.repeats else []
     chosen = list(SCRIPTS) if given.only is None else given.only
     well = [run(name, given.out, SCRIPTS[name] + repeats) for name in chosen]

@@ -46,6 +46,9 @@ class Label(StrEnum):
     NOT_COMPARED = "not compared"
 
 
+SMALL_CROP_SPREAD = 0.25
+"""Share of experiments whose spread over crops may be smaller, compared with the true one, than is allowed for."""
+
 ByPair = Float[np.ndarray, "arm arm"]
 Floats = np.ndarray | float
 
@@ -201,12 +204,31 @@ def compare_pairs(
 def satterthwaite(
     training: Floats, df_seeds: Floats, crops: Floats, observed: Floats, df_crops: float
 ) -> Float[np.ndarray, "*shape"]:
-    """Degrees of freedom of the sum of training noise and crop heterogeneity (step 4).
+    r"""Degrees of freedom of the sum of training noise and crop heterogeneity (step 4): Satterthwaite's, or fewer.
 
-    Where crops add nothing they cost nothing; where nothing varies at all, those of the training noise.
+    Few crops that happen to agree give a small h and, since it then weighs little, many degrees of freedom at once, and
+    the interval misses far too often. So they are also worked out with h at an upper bound, and the smaller number
+    holds:
+
+    .. math:: U = h + o\,(r - 1), \qquad df_U = \frac{(v / n + U)^2}{(v / n)^2 / df_s + (r\,o)^2 / df_c}, \qquad
+        r = df_c / \chi^2_{.25}(df_c)
+
+    with o what was observed over crops. With many crops r is near 1. Where nothing varies at all, the degrees of
+    freedom are those of the training noise.
     """
-    below = np.asarray(training**2 / df_seeds + np.where(crops > 0, observed**2 / df_crops, 0.0))
-    df = np.array(df_seeds, dtype=float)
+    ratio = df_crops / float(scipy.stats.chi2.ppf(SMALL_CROP_SPREAD, df_crops))
+    seen = np.where(crops > 0, observed, 0.0)  # where crops add nothing they cost nothing
+    return np.minimum(
+        _sum_df(training, df_seeds, crops, seen, df_crops),
+        _sum_df(training, df_seeds, crops + (ratio - 1) * observed, ratio * observed, df_crops),
+    )
+
+
+def _sum_df(
+    training: Floats, df_seeds: Floats, crops: Floats, observed: Floats, df_crops: float
+) -> Float[np.ndarray, "*shape"]:
+    below = np.asarray(training**2 / df_seeds + observed**2 / df_crops)
+    df = np.broadcast_to(df_seeds, below.shape).astype(float)
     np.divide((training + crops) ** 2, below, out=df, where=below > 0)
     return df
 

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 
 from counterpoise.statistics.arm_verdict import SeedsBand
 from counterpoise.statistics.counts import CountTable
-from counterpoise.statistics.inference import Pairs, crop_spread
+from counterpoise.statistics.inference import Pairs, crop_spread, satterthwaite
 from counterpoise.statistics.run_noise import NO_NOISE, PRIOR_DF, fit_run_noise
 from counterpoise.statistics.scores import PseudoValues, effective_crops, pseudo_values, scorable_classes
 
@@ -273,8 +273,8 @@ class _Planned:
             observed = (crops + residual) * scipy.stats.chi2.ppf(_GRID, df_crops)[None, :] / df_crops
         found = np.maximum(observed - residual, 0.0)
         variance = trained + found
-        below = trained**2 / df_seeds + np.where(found > 0, observed**2 / df_crops, 0.0)
-        half_widths = scipy.stats.t.isf(tail, variance**2 / below) * np.sqrt(variance)
+        df = satterthwaite(trained, df_seeds, found, observed, df_crops)
+        half_widths = scipy.stats.t.isf(tail, df) * np.sqrt(variance)
         return cls(half_widths.ravel(), math.sqrt(training + crops))
 
     def power(self, difference: float) -> float:

@@ -23,6 +23,7 @@ from counterpoise.statistics.inference import (
     crop_heterogeneity,
     half_widths,
     label_interval,
+    satterthwaite,
     shrink_to_baseline,
 )
 from counterpoise.statistics.run_noise import RunNoise, arm_spread, fit_run_noise
@@ -107,7 +108,12 @@ def oracle(counts: np.ndarray, base: int) -> dict[str, np.ndarray]:
         h = max(0.0, seen - (rest**2).sum() / ((n - 1) * (crops - 1)) / (n * crops))
         se_here[i, j], df_here[i, j] = math.sqrt(v), df_s
         se_table[i, j] = math.sqrt(v + h)
-        df_table[i, j] = (v + h) ** 2 / (v**2 / df_s + (seen**2 / max(g_eff - 1, 1) if h > 0 else 0))
+        df_c = max(g_eff - 1, 1)
+        plain = (v + h) ** 2 / (v**2 / df_s + (seen**2 / df_c if h > 0 else 0))
+        # The same with the spread over crops as large as it is in truth where 25 % of experiments see less.
+        large = seen * df_c / stats.chi2.isf(0.75, df_c)
+        careful = (v + h + large - seen) ** 2 / (v**2 / df_s + large**2 / df_c)
+        df_table[i, j] = min(plain, careful)
     k = arms - 1
     half = stats.t.ppf(1 - ALPHA / (2 * k), df_table[:, base]) * se_table[:, base]
     inside = [
@@ -215,18 +221,20 @@ def test_two_arms_three_seeds_three_crops_by_hand() -> None:
     assert (h * 1e4, seen * 1e4) == pytest.approx((8 / 9, 4 / 3))
     assert effective_crops(counts)[0] == pytest.approx(3)
     pairs = compare_pairs(theta, z, noise, 3.0)
-    # v = (8 x 4 + 2 x 4) / 10 = 4; SE^2 = 4/3 + 8/9; df = (20/9)^2 / ((4/3)^2 / 2 + (4/3)^2 / 2).
+    # v = (8 x 4 + 2 x 4) / 10 = 4; SE^2 = 4/3 + 8/9; df = (20/9)^2 / ((4/3)^2 / 2 + (4/3)^2 / 2) = 2.78, and fewer
+    # with r = 3.4761 times the spread over crops (chi squared with 2 df): U = 8/9 + 4/3 x 2.4761 = 4.1903,
+    # (4/3 + 4.1903)^2 / ((4/3)^2 / 2 + (4/3 x 3.4761)^2 / 2) = 2.6236.
     assert pairs.difference[1, 0] * 100 == pytest.approx(4)
     assert pairs.difference[0, 1] * 100 == pytest.approx(-4)
     assert pairs.one_seed[1, 0] * 1e4 == pytest.approx(4)
     assert pairs.se[1, 0] * 100 == pytest.approx(math.sqrt(20) / 3)
-    assert pairs.df[1, 0] == pytest.approx(400 / 144)
+    assert pairs.df[1, 0] == pytest.approx(2.6236, abs=1e-4)
     # On these crops v / 3 alone, with the 2 degrees of freedom of three differences; t(0.975; 2) = 4.30265.
     assert pairs.se_here[1, 0] * 100 == pytest.approx(math.sqrt(4 / 3))
     assert pairs.df_here[1, 0] == pytest.approx(2)
     assert half_widths(pairs, 0.05, is_here=True)[1, 0] * 100 == pytest.approx(4.3026527 * math.sqrt(4 / 3))
-    # t(0.975; 400 / 144).
-    assert half_widths(pairs, 0.05)[1, 0] * 100 == pytest.approx(stats.t.isf(0.025, 400 / 144) * math.sqrt(20) / 3)
+    # t(0.975; 2.6236) = 3.4571.
+    assert half_widths(pairs, 0.05)[1, 0] * 100 == pytest.approx(3.4571 * math.sqrt(20) / 3, rel=1e-4)
 
 
 def test_independent_runs_agree_with_dunnett() -> None:
@@ -382,3 +390,14 @@ def _pairs(means: np.ndarray, se: float) -> Pairs:
         se=np.full(shape, se),
         df=np.full(shape, 20.0),
     )
+
+
+def test_crops_that_happen_to_agree_give_no_certainty() -> None:
+    # Three crops (df 2) that agree by chance: h is 0, and what they say of others is nearly nothing.
+    few = satterthwaite(1.0, 20.0, 0.0, 0.5, 2.0)
+    ratio = 2 / (-2 * math.log(0.75))  # the quantile of chi squared with 2 degrees of freedom has a closed form
+    assert few == pytest.approx((1 + 0.5 * (ratio - 1)) ** 2 / (1 / 20 + (0.5 * ratio) ** 2 / 2))
+    assert few < 5
+    many = satterthwaite(1.0, 20.0, 0.0, 0.5, 200.0)
+    assert many == pytest.approx(20.0)
+    assert satterthwaite(0.0, 7.0, 0.0, 0.0, 3.0) == 7.0
