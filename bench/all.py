@@ -5,8 +5,8 @@
 
 OUT gets ``<script>.json`` and ``<script>.log`` of each, and ``results.md``. ``--readme`` puts the table into
 ``bench/README.md``. A script that fails is named, and the others go on. Takes about an hour on two cores; use a machine
-on which nothing else runs. ``--simulations`` runs those of the verdict instead: their tables, ``<script>.md``, do not depend
-on the machine.
+on which nothing else runs. ``--simulations`` runs those of the verdict instead: their tables, ``<script>.md``, do not
+depend on the machine.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     if given.simulations:
-        sys.exit(0 if all([run(name, given.out, [], kind="md") for name in SIMULATIONS]) else 1)
+        passed = [run(name, given.out, [], kind="md") for name in SIMULATIONS]
+        sys.exit(0 if all(passed) else 1)
     repeats = ["--repeats", str(given.repeats)] if given.repeats else []
     chosen = list(SCRIPTS) if given.only is None else given.only
     well = [run(name, given.out, SCRIPTS[name] + repeats) for name in chosen]

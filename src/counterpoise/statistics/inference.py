@@ -218,10 +218,11 @@ def satterthwaite(
     """
     ratio = df_crops / float(scipy.stats.chi2.ppf(SMALL_CROP_SPREAD, df_crops))
     seen = np.where(crops > 0, observed, 0.0)  # where crops add nothing they cost nothing
-    return np.minimum(
+    smaller: Float[np.ndarray, "*shape"] = np.minimum(
         _sum_df(training, df_seeds, crops, seen, df_crops),
         _sum_df(training, df_seeds, crops + (ratio - 1) * observed, ratio * observed, df_crops),
     )
+    return smaller
 
 
 def _sum_df(
