@@ -95,8 +95,6 @@ def _first_asked(run: RunFolder, asked: Asked) -> Asked | None:
     """Return what was asked when the first training had finished; None if none has."""
     if not _has_finished_trials(run):
         return None
-    if not run.weights.exists():
-        return asked
     try:
         before = ArmsRecord.read(run.weights)
     except (OSError, ValueError, KeyError, TypeError):

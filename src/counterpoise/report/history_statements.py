@@ -121,6 +121,9 @@ def changes(verdict: Verdict) -> Iterator[str]:
         if change.key == "record":
             yield "what was asked before results came is not known: every claim is exploratory"
             continue
+        if change.key == "arms":
+            yield f"{change.before.removeprefix('with ')} was taken out after results came: every claim is exploratory"
+            continue
         what = f"{change.key} was {change.before} before results came, and is {change.now} now"
         if change.key == "verdict.margin":
             yield f'{what}: "same", "by at least the margin" and the choice of the simplest arm are exploratory'

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from counterpoise.runs.looks import LookRecord
-from counterpoise.statistics.counts import CountTable
+from counterpoise.statistics.counts import CountTable, RunState
 from counterpoise.statistics.spending import LookAt, Spent, spend_alpha
 
 __all__ = ["NO_LOOKS", "LookHistory"]
@@ -37,7 +37,8 @@ class LookHistory:
         names = [table.arms[arm] for arm in arms]
         seen = [LookAt(_common(look, names), look.planned) for look in self.earlier]
         now = int(table.finished[list(arms)].all(0).sum())
-        looks = [*seen, LookAt(now, len(table.seeds))]
+        lost = sum(any(table.cells[arm][s].state is RunState.DIVERGED for arm in arms) for s in range(len(table.seeds)))
+        looks = [*seen, LookAt(now, len(table.seeds) - lost)]  # a seed that diverged will never be in common
         return spend_alpha(tuple(look for look in looks if look.seeds >= _FEWEST), alpha)
 
     def levels(self, table: CountTable, alpha: float) -> Float[np.ndarray, "arm arm"]:

@@ -159,7 +159,7 @@ class _Judgement:
     def _looks(self) -> LooksTaken:
         """Sum up what was seen, and what it costs all comparisons together."""
         table, base = self.table, self.baseline
-        planned = len(table.seeds)
+        planned = len(table.seeds) - min((len(self._diverged(a)) for a in range(len(table.arms))), default=0)
         seeds = [max((len(runs) for runs in look.runs.values()), default=0) for look in self.history.earlier]
         rate = self.settings.alpha
         if base is not None:
@@ -179,6 +179,8 @@ class _Judgement:
         if pairs is None or self.baseline is None:
             return None
         counts = self._eligible() & np.array([arm not in self.table.controls for arm in self.table.arms], bool)
+        if not np.delete(counts, self.baseline).any():
+            return None
         expected = shrink_to_baseline(pairs, self.baseline, counts)
         top = int(np.nanargmax(expected))
         top = top if expected[top] > 0 else self.baseline
