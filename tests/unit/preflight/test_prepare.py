@@ -110,6 +110,14 @@ def test_a_damaged_record_of_what_was_asked_is_not_known_for_good_and_written_an
     assert record.baseline == "weight_uniform"
 
 
+def test_a_deleted_record_of_what_was_asked_is_not_known_either(project: Path) -> None:
+    first = prepare(project)
+    TrialStatus("finished", 1, 1).write(first.trials[0].status)
+    first.run.weights.unlink()
+    record = ArmsRecord.read(prepare(project).run.weights)
+    assert [change.key for change in find_changes(record)] == ["record"]
+
+
 def test_controls_are_trained_with_other_seeds_than_their_originals(project: Path) -> None:
     prepared = prepare(
         project, change=lambda e: e.model_copy(update={"arms": e.arms.model_copy(update={"duplicates": "run"})})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,3 +91,12 @@ def test_runs_that_were_seen_and_are_gone_are_named() -> None:
     assert history.lost_runs(table) == (("a", 4), ("a", 7), ("gone", 3))
     assert LookHistory((look(a=4, b=5, c=2),)).lost_runs(table) == ()
     assert NO_LOOKS.lost_runs(table) == ()
+
+
+def test_a_seed_that_diverged_is_no_longer_planned() -> None:
+    table = table_of({"a": 8, "b": 7, "c": 8})
+    lost = replace(table.cells[1][7], state=RunState.DIVERGED)
+    cells = (table.cells[0], (*table.cells[1][:7], lost), table.cells[2])
+    diverged = replace(table, cells=cells)
+    assert NO_LOOKS.spent(diverged, (0, 1), 0.05).level == pytest.approx(0.05), "all seven that will ever be"
+    assert NO_LOOKS.spent(table, (0, 1), 0.05) == spend_alpha(at(7), 0.05)
