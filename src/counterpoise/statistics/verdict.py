@@ -115,8 +115,12 @@ class _Judgement:
 
     @cached_property
     def _half_here(self) -> np.ndarray | None:
-        """Return the half-widths for these crops alone."""
-        return None if self.pairs is None else half_widths(self.pairs, self._levels, is_here=True)
+        """Return the half-widths for these crops alone: what holds for others too, holds for these."""
+        if self.pairs is None:
+            return None
+        here, new = (half_widths(self.pairs, self._levels, is_here=is_here) for is_here in (True, False))
+        smaller: np.ndarray = np.minimum(here, new)
+        return smaller
 
     def verdict(self) -> Verdict:
         """Put the parts together."""
