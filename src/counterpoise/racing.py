@@ -16,6 +16,7 @@ from counterpoise.runs.looks import LookRecord, Looks, RaceLook, add_look, read_
 from counterpoise.runs.read import read_run
 from counterpoise.runs.records import TrialStatus
 from counterpoise.statistics.counts import CountTable, tabulate_counts
+from counterpoise.statistics.looks import LookHistory
 from counterpoise.statistics.race import decide_look, runs_wanted
 from counterpoise.statistics.run_verdict import table_to_judge
 
@@ -98,14 +99,11 @@ class Race:
         """Take the look that the present block is for, and put it on record."""
         number = len(self._decided)
         run = read_run(self._run)
-        table = _first_seeds(tabulate_counts(run), self._looks[number])
-        runs = {
-            arm: tuple(cell.seed for s, cell in enumerate(table.cells[a]) if table.finished[a, s])
-            for a, arm in enumerate(table.arms)
-        }
+        counts = tabulate_counts(run)
+        table = counts.seen_at(counts.finished_seeds, self._looks[number])
         settings, judged, _ = table_to_judge(run, table)
         look = decide_look(judged, settings, self._looks, self._records)
-        record = LookRecord(runs, len(self._plan.seeds), race=look)
+        record = LookRecord(table.finished_seeds, len(self._plan.seeds), race=look)
         add_look(self._run.looks, record)
         self._records.append(record)
         for text in history_statements.race_look(look):
@@ -142,13 +140,7 @@ def _require_whole(run: RunFolder, looks: Looks) -> Looks:
 
 
 def _require_runs(run: RunFolder, record: LookRecord, counts: CountTable) -> None:
-    there = {
-        (arm, cell.seed)
-        for a, arm in enumerate(counts.arms)
-        for s, cell in enumerate(counts.cells[a])
-        if counts.finished[a, s]
-    }
-    lost = [(arm, seed) for arm, seeds in record.runs.items() for seed in seeds if (arm, seed) not in there]
+    lost = LookHistory((record,)).lost_runs(counts)
     if lost:
         arm, seed = lost[0]
         raise RunFolderError(
@@ -157,15 +149,6 @@ def _require_runs(run: RunFolder, record: LookRecord, counts: CountTable) -> Non
             found=f"no counts of {arm}, seed {seed}" + (f" and {len(lost) - 1} more" if len(lost) > 1 else ""),
             remedy="restore its folder under trials/; or give the race a new [run] folder",
         )
-
-
-def _first_seeds(counts: CountTable, number: int) -> CountTable:
-    """Return the table as a look after so many seeds sees it."""
-    runs = {
-        arm: tuple(cell.seed for s, cell in enumerate(counts.cells[a][:number]) if counts.finished[a, s])
-        for a, arm in enumerate(counts.arms)
-    }
-    return counts.seen_at(runs, number)
 
 
 def _decision(look: RaceLook | None) -> tuple[object, ...] | None:

@@ -10,9 +10,9 @@ from counterpoise.cli.options import RunPlace
 from counterpoise.cli.places import find_run
 from counterpoise.cli.results import print_outcome
 from counterpoise.cli.screen import side
+from counterpoise.cli.verdict import look_at
 from counterpoise.cli.watch import watch_run
 from counterpoise.engines.background import wait_for_end
-from counterpoise.report.verdict_file import take_look
 from counterpoise.runs.layout import RunFolder
 from counterpoise.runs.progress import read_progress
 from counterpoise.runs.read import read_run
@@ -44,7 +44,7 @@ def show_until_end(run: RunFolder) -> int:
     ended = read_run(run)
     unfinished = sum(not trial.is_finished for trial in ended.trials)
     if unfinished < len(ended.trials):
-        print_outcome(summarise_run(ended, take_look(ended).verdict), run.report)
+        print_outcome(summarise_run(ended, look_at(ended)), run.report)
     if unfinished:
         side.print(f"{counted(unfinished, 'trial')} not finished; `counterpoise run` continues")
     return 1 if unfinished else 0

@@ -10,9 +10,9 @@ import typer
 from counterpoise.cli.options import RunPlace
 from counterpoise.cli.places import find_run
 from counterpoise.cli.screen import console
+from counterpoise.cli.verdict import look_at
 from counterpoise.report.page import Judged
 from counterpoise.report.render import write_comparison, write_report
-from counterpoise.report.verdict_file import take_look
 from counterpoise.runs.read import read_run
 
 __all__ = ["report"]
@@ -38,6 +38,6 @@ def report(
     Example: counterpoise report runs/classic
     """
     runs = [read_run(find_run(place)) for place in (run, other)[: 1 if other is None else 2]]
-    judged = [Judged(each, take_look(each).verdict) for each in runs]
+    judged = [Judged(each, look_at(each)) for each in runs]
     file = write_report(judged[0], out) if other is None else write_comparison(judged[0], judged[1], out)
     console.print(str(file), soft_wrap=True)

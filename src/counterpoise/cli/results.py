@@ -15,7 +15,7 @@ from rich.console import Console
 from counterpoise.cli.options import Json, RunPlace
 from counterpoise.cli.places import find_run
 from counterpoise.cli.screen import console, plain_console, print_table, side
-from counterpoise.cli.verdict import print_verdict
+from counterpoise.cli.verdict import look_at, print_verdict
 from counterpoise.errors import RunFolderError
 from counterpoise.files.atomic import write_text
 from counterpoise.files.disk import refuse_unwritable
@@ -25,7 +25,6 @@ from counterpoise.report.details import as_json, show_details
 from counterpoise.report.formats import results_as_json, results_as_trials, write_reference
 from counterpoise.report.latex import as_latex
 from counterpoise.report.paper import as_csv, as_markdown
-from counterpoise.report.verdict_file import take_look
 from counterpoise.runs.read import read_run
 from counterpoise.statistics.counts import RunState
 from counterpoise.statistics.details import describe_run
@@ -180,7 +179,7 @@ def results(
         typer.Option(
             "--format",
             help="How to print or write them: text, json, latex, markdown, csv (tables of a paper), trials (csv, a "
-            "line per trial), reference (a folder of files).",
+            "line per trial), details or details-csv (further scores), reference (a folder of files).",
             metavar="NAME",
         ),
     ] = ResultsFormat.text,
@@ -197,7 +196,7 @@ def results(
     chosen = ResultsFormat.json if as_json else output
     opened = read_run(find_run(run))
     # Tables with intervals are a look at the verdict; the others show scores.
-    found = summarise_run(opened, take_look(opened).verdict if chosen in _PAPER else judge_run(opened))
+    found = summarise_run(opened, look_at(opened) if chosen in _PAPER else judge_run(opened))
     if chosen is ResultsFormat.reference:
         out = out or found.run.folder.path / "reference"
     if out is not None:

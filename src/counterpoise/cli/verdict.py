@@ -10,10 +10,18 @@ from counterpoise.cli.places import find_run
 from counterpoise.cli.screen import console, fold, side, wrapped
 from counterpoise.report.blocks import Block, Paragraph, Table, align, verdict_blocks, verdict_lines
 from counterpoise.report.verdict_file import take_look, verdict_document
-from counterpoise.runs.read import read_run
+from counterpoise.runs.read import Run, read_run
 from counterpoise.statistics.verdict_types import Verdict
 
-__all__ = ["fold_blocks", "print_verdict", "verdict"]
+__all__ = ["fold_blocks", "look_at", "print_verdict", "verdict"]
+
+
+def look_at(run: Run) -> Verdict:
+    """Judge a run to show the verdict, and say so if the look cannot go on record."""
+    look = take_look(run)
+    if look.unrecorded:
+        side.print(f"note: {look.unrecorded}", soft_wrap=True)
+    return look.verdict
 
 
 def print_verdict(verdict: Verdict) -> None:
@@ -58,10 +66,8 @@ def verdict(run: RunPlace = None, output: TextOrJson = Format.text, as_json: Jso
 
     Example: counterpoise verdict runs/classic
     """
-    look = take_look(read_run(find_run(run)))
-    if look.unrecorded:
-        side.print(f"note: {look.unrecorded}", soft_wrap=True)
+    found = look_at(read_run(find_run(run)))
     if is_json(output, as_json):
-        print(json.dumps(verdict_document(look.verdict), indent=1))
+        print(json.dumps(verdict_document(found), indent=1))
     else:
-        print_verdict(look.verdict)
+        print_verdict(found)

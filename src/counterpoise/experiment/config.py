@@ -43,7 +43,7 @@ FIRST_LOOK = 3
 """Seeds before the first look of a race: with two, the noise is hardly known."""
 
 SEEDS_PER_BLOCK = 2
-"""Seeds between two looks of a race: with blocks of one, slots wait more often than is saved (docs/verdict.md)."""
+"""Seeds between two looks of a race: with blocks of one, every seed would wait for its slowest training."""
 
 _SEEDS_RULE = f"a number of seeds from 1 to {MOST_SEEDS}, or a list of different whole numbers"
 

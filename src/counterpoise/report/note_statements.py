@@ -36,18 +36,18 @@ def notes(verdict: Verdict) -> Iterator[str]:
 def arm_flags(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
     """Say what else must be known of one arm, without full stops."""
     flags = []
+    eligible = "eligible anyway, as the experiment asks" if verdict.settings.allow_unstable else "not eligible"
     if arm.diverged:
-        eligible = "eligible anyway, as the experiment asks" if verdict.settings.allow_unstable else "not eligible"
         text = f"unstable, {len(arm.diverged)} of {counted(arm.planned, 'training')} diverged; {eligible}"
         if arm.score_with_failures is not None:
             text += f"; with these counted as 0 it scores {fixed(arm.score_with_failures)}"
         flags.append(text)
     if arm.stray:
         seeds = listed(tuple(map(str, arm.stray)))
-        which = "seed" if len(arm.stray) == 1 else "seeds"
+        which, what = ("seed", "a failed training") if len(arm.stray) == 1 else ("seeds", "failed trainings")
         flags.append(
             f"unstable, {which} {seeds} scored more than {shortest(STRAY_SD)} robust standard deviations below its "
-            "other runs: a failed training that nothing else reports; an interval does not describe this"
+            f"other runs: {what} that nothing else reports, which no interval describes; {eligible}"
         )
     if arm.dropped_after is not None:
         flags.append(f"left the race after {counted(arm.dropped_after, 'seed')}")

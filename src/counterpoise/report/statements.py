@@ -113,7 +113,7 @@ def headline(verdict: Verdict) -> str:
     comparison = verdict.arm(chosen.arm).comparison
     against = ""
     if comparison and comparison.difference is not None:
-        found = label(verdict.arm(chosen.arm), verdict)
+        found = label(verdict.arm(chosen.arm), verdict).replace(" (exploratory)", ", exploratory")
         against = f" Against {verdict.baseline}: {comparison_text(comparison)} ({found})."
     return f"{mark}Use {chosen.arm} {where}: {reason(verdict)}.{against}"
 

@@ -132,6 +132,14 @@ class CountTable:
         )
 
     @property
+    def finished_seeds(self) -> dict[str, tuple[int, ...]]:
+        """Return the seeds that each arm has finished."""
+        return {
+            arm: tuple(cell.seed for cell in row if cell.state is RunState.FINISHED)
+            for arm, row in zip(self.arms, self.cells, strict=True)
+        }
+
+    @property
     def data_sets(self) -> tuple[str, ...]:
         """Return the data sets of the crops."""
         return group_by_data_set(self.crops)[0]

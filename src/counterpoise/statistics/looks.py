@@ -52,12 +52,7 @@ class LookHistory:
 
     def lost_runs(self, table: CountTable) -> tuple[tuple[str, int], ...]:
         """Return the runs (arm and seed) that an earlier look saw and the table has no longer."""
-        run = {
-            (arm, cell.seed)
-            for a, arm in enumerate(table.arms)
-            for s, cell in enumerate(table.cells[a])
-            if table.finished[a, s]
-        }
+        run = {(arm, seed) for arm, seeds in table.finished_seeds.items() for seed in seeds}
         seen = {(arm, seed) for look in self.earlier for arm, seeds in look.runs.items() for seed in seeds}
         return tuple(sorted(seen - run))
 

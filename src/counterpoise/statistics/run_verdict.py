@@ -87,8 +87,4 @@ def look_now(counts: CountTable, looks: Looks) -> LookRecord:
     """Describe the look that judging these counts is; in a race, its last look."""
     if looks.race:
         return next(record for record in reversed(looks.records) if record.race is not None)
-    runs = {
-        arm: tuple(cell.seed for s, cell in enumerate(counts.cells[a]) if counts.finished[a, s])
-        for a, arm in enumerate(counts.arms)
-    }
-    return LookRecord(runs, len(counts.seeds))
+    return LookRecord(counts.finished_seeds, len(counts.seeds))

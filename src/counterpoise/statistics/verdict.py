@@ -264,7 +264,7 @@ class _Judgement:
             runs=runs,
             planned=len(table.seeds),
             diverged=diverged,
-            stray=tuple(seed for s, seed in enumerate(table.seeds) if self.stray[a, s]),
+            stray=tuple(cell.seed for s, cell in enumerate(table.cells[a]) if self.stray[a, s]),
             score_with_failures=float(np.nansum(self.theta[a])) / tried if tried and self.scored.any() else None,
             sd=finite(float(spread[a])),
             sd_over_seeds=_sd(self.theta[a]),
