@@ -93,7 +93,7 @@ def _arms_table(verdict: Verdict) -> Iterator[Block]:
 
 
 def _arm_row(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
-    comparison, label = arm.comparison, statements.label(arm, verdict)
+    comparison, label = arm.comparison, statements.outcome(arm, verdict)
     return (
         arm.name,
         f"{arm.runs}/{arm.planned}",

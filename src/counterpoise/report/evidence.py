@@ -105,7 +105,7 @@ def _forest(verdict: Verdict, styles: Mapping[str, ArmStyle], *, has_inner: bool
             style=styles[arm.name],
             outer=whisker(arm.comparison),
             inner=whisker(arm.on_these_crops) if has_inner else None,
-            words=statements.label(arm, verdict),
+            words=statements.outcome(arm, verdict),
             is_baseline=arm.name == verdict.baseline,
             is_in_best_set=arm.is_in_best_set,
             has_notes=bool(note_statements.arm_flags(arm, verdict)),

@@ -95,7 +95,8 @@ def why_dropped(drop: Drop) -> str:
     """Say why a race goes on without an arm."""
     match drop.reason:
         case DropReason.BEATEN:
-            return f"{drop.by} beats it (one-sided level {percent(round(drop.level or 0.0, 3))})"
+            level = percent(round(drop.level or 0.0, 3))
+            return f"behind {drop.by} at the level at which a race drops (one-sided {level})"
         case DropReason.FUTILE:
             chance = drop.level or 0.0
             text = (

@@ -49,8 +49,6 @@ def arm_flags(arm: ArmVerdict, verdict: Verdict) -> tuple[str, ...]:
             f"unstable, {which} {seeds} scored more than {shortest(STRAY_SD)} robust standard deviations below its "
             f"other runs: {what} that nothing else reports, which no interval describes; {eligible}"
         )
-    if arm.dropped_after is not None:
-        flags.append(f"left the race after {counted(arm.dropped_after, 'seed')}")
     if arm.is_noisy:
         flags.append(f"varies more than {shortest(NOISY_RATIO)} times as much as the others from seed to seed")
     if arm.control_of:

@@ -21,7 +21,7 @@ from counterpoise.text import counted, fixed, interval, listed, percent, shortes
 __all__ = [
     "EXPLORATORY", "NO_SCORE", "ONE_ARM", "SPREAD", "Entry", "band", "basis", "bet", "by_chance",
     "comparison_text", "conclusions", "design", "effective", "few_effective", "few_planned", "headline", "incomplete",
-    "label", "obstacle", "question", "reason", "retraining", "scope", "score_in_words",
+    "label", "obstacle", "outcome", "question", "reason", "retraining", "scope", "score_in_words",
     "scoring",
 ]  # fmt: skip
 
@@ -62,6 +62,12 @@ def label(arm: ArmVerdict, verdict: Verdict) -> str:
     rests_on_margin = found in {Label.SAME, Label.BETTER_BY_MARGIN}
     is_exploratory = verdict.is_exploratory or (verdict.has_new_margin and rests_on_margin)
     return f"{found} (exploratory)" if is_exploratory and found is not Label.NOT_COMPARED else found
+
+
+def outcome(arm: ArmVerdict, verdict: Verdict) -> str:
+    """Say what an arm's comparison shows, and whether a race went on without it."""
+    found = label(arm, verdict)
+    return found if arm.dropped_after is None else f"{found}, left after {counted(arm.dropped_after, 'seed')}"
 
 
 def comparison_text(found: BaselineComparison | ClassDifference) -> str:
